@@ -1,0 +1,196 @@
+"""Build the book: execute what changed, put the pages together, render them.
+
+    python book/build.py                    the whole book, to book/_build/html
+    python book/build.py -p epochs 1        with another value where a chapter has that parameter
+    python book/build.py --check-pairs      only look whether .py and .ipynb agree
+
+A chapter is executed again only if its source, its parameters, the module, the data, the reference
+results or the locked requirements have changed since. Its page is built from a tree in which every
+file has the path that it has in the repository, because the page's Colab button is made from that
+path.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+
+from kanvae import runs, sweep
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+EXECUTED = ROOT / "book" / "_executed"
+SOURCE = ROOT / "book" / "_build" / "source"
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "pytorch-fid", "jupyter-book")
+
+
+def check_pairs() -> list[str]:
+    """What is wrong with the pairs of .py and .ipynb, a line each."""
+    problems = []
+    stems = {path.stem for path in NOTEBOOKS.glob("[0-9]*") if path.suffix in (".py", ".ipynb")}
+    for stem in sorted(stems):
+        script, notebook = NOTEBOOKS / f"{stem}.py", NOTEBOOKS / f"{stem}.ipynb"
+        if not (script.exists() and notebook.exists()):
+            problems.append(f"notebooks/{stem} has only one of .py and .ipynb: run `nox -s sync`.")
+            continue
+        cells = nbformat.read(notebook, as_version=4).cells
+        if any(cell.get("outputs") or cell.get("execution_count") for cell in cells):
+            problems.append(f"{notebook.name} holds outputs: clear them before you commit.")
+        if _content(cells) != _content(jupytext.read(script).cells):
+            problems.append(f"notebooks/{stem}.py and .ipynb differ: run `nox -s sync`.")
+    return problems
+
+
+def _content(cells: list[Any]) -> list[tuple[Any, ...]]:
+    kept = ("tags", "mystnb")
+    return [
+        (c.cell_type, c.source, {k: c.metadata[k] for k in kept if k in c.metadata}) for c in cells
+    ]
+
+
+def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
+    """A digest of everything that a chapter's outputs depend on."""
+    digest = hashlib.sha256(repr(sorted(parameters.items())).encode())
+    cells = nbformat.read(notebook, as_version=4).cells
+    digest.update("\0".join(cell.source for cell in cells).encode())
+    inputs = [*(ROOT / "kanvae").glob("*.py"), *(ROOT / "kanvae").glob("*.safetensors")]
+    inputs += [*(ROOT / "data").rglob("*.gz"), *(ROOT / "book" / "results").rglob("*.*")]
+    for path in sorted([*inputs, ROOT / "constraints.txt"]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def execute(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Execute a chapter if need be; what is known of its execution."""
+    output, stamp = EXECUTED / notebook.name, EXECUTED / f"{notebook.stem}.json"
+    wanted = fingerprint(notebook, parameters)
+    if output.exists() and stamp.exists():
+        known = json.loads(stamp.read_text())
+        if known["fingerprint"] == wanted:
+            print(f"{notebook.stem}: unchanged since {known['date']}")
+            return known
+    sweep.execute(notebook, output, parameters)
+    seconds = nbformat.read(output, as_version=4).metadata.papermill.duration
+    known = {"fingerprint": wanted, "seconds": seconds, **runs.provenance(_device())}
+    runs.write_text(stamp, json.dumps(known, indent=2))
+    return known
+
+
+def _device() -> str:
+    from kanvae.training import resolve_device
+
+    return resolve_device("auto")
+
+
+def assemble(chapters: dict[str, dict[str, Any]]) -> None:
+    """Lay out the pages under SOURCE, touching only the files whose content changes."""
+    pages: dict[Path, bytes] = {}
+    for path in (ROOT / "book").rglob("*"):
+        inside = path.relative_to(ROOT)
+        if path.is_file() and inside.parts[1] not in ("_build", "_executed", "results"):
+            pages[inside] = path.read_bytes()
+    for name in ("_config.yml", "_toc.yml"):
+        pages[Path(name)] = pages.pop(Path("book", name))
+    pages[Path("book", "changelog.md")] = (ROOT / "CHANGELOG.md").read_bytes()
+    pages[Path("book", "colophon.md")] = colophon(chapters).encode()
+    for stem in chapters:
+        notebook = nbformat.read(EXECUTED / f"{stem}.ipynb", as_version=4)
+        for cell in notebook.cells:
+            for output in cell.get("outputs", []):
+                if output.output_type == "stream":  # of a progress bar, its last state
+                    lines = output.text.split("\n")
+                    output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+        pages[Path("notebooks", f"{stem}.ipynb")] = nbformat.writes(notebook).encode()
+    for old in SOURCE.rglob("*"):
+        if old.is_file() and old.relative_to(SOURCE) not in pages:
+            old.unlink()
+    for inside, content in pages.items():
+        path = SOURCE / inside
+        if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def colophon(chapters: dict[str, dict[str, Any]]) -> str:
+    """The page that says where and with what this copy of the book was computed."""
+    rows = "\n".join(
+        f"| {stem.replace('_', ' ')} | {known['seconds']:.0f} | {known['date'][:10]} | "
+        f"{known['device']} | {known['processor']}, {known['threads']} threads |"
+        for stem, known in chapters.items()
+    )
+    first = next(iter(chapters.values()))
+    versions = "\n".join(f"| {name} | {version(name)} |" for name in PACKAGES)
+    return (
+        "# About this build\n\n"
+        "Every number and figure of this copy was computed on the machine below, when it was\n"
+        "built. This page is written by the build itself.\n\n## Chapters\n\n"
+        "| chapter | seconds | executed | device | processor |\n|---|---|---|---|---|\n"
+        f"{rows}\n\nA chapter that finds finished runs reads them; its seconds do not hold their\n"
+        "training.\n\n## Versions\n\n| package | version |\n|---|---|\n"
+        f"| Python | {first['python']} |\n{versions}\n\n"
+        f"All requirements are locked in `constraints.txt`. System: {first['system']}.\n"
+    )
+
+
+def render() -> None:
+    """Render the pages; any warning is an error."""
+    book = ROOT / "book"
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter_book",
+        "build",
+        str(SOURCE),
+        "--path-output",
+        str(book),
+    ]
+    if subprocess.run([*command, "-W", "-n", "--keep-going", "-q"]).returncode:
+        # Sphinx would not repeat the warnings of pages that it has read, and pass the next time.
+        shutil.rmtree(book / "_build" / ".doctrees", ignore_errors=True)
+        sys.exit("the book was not rendered: see the warnings above.")
+    print(f"The book is at {book / '_build' / 'html' / 'index.html'}")
+
+
+def main() -> None:
+    """Build the book from the command line."""
+    parser = argparse.ArgumentParser(description="Build the book.")
+    parser.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
+    )
+    parser.add_argument("--check-pairs", action="store_true", help="only compare .py and .ipynb")
+    options = parser.parse_args()
+    if problems := check_pairs():
+        sys.exit("\n".join(problems))
+    if options.check_pairs:
+        return
+    notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    known = {notebook: sweep.defaults(notebook) for notebook in notebooks}
+    chapters = {}
+    try:
+        values = {name: sweep.value(text) for name, text in options.parameter}
+        for name in values:
+            if not any(name in defaults for defaults in known.values()):
+                raise ValueError(f"no chapter has a parameter {name!r}.")
+        chosen = {n: {k: v for k, v in values.items() if k in known[n]} for n in notebooks}
+        for notebook in notebooks:
+            sweep.check(notebook, chosen[notebook])
+        for notebook in notebooks:
+            chapters[notebook.stem] = execute(notebook, chosen[notebook])
+    except (ValueError, sweep.ChapterError) as error:
+        sys.exit(f"book: {error}")
+    assemble(chapters)
+    render()
+
+
+if __name__ == "__main__":
+    main()

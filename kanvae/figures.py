@@ -1,0 +1,310 @@
+"""The book's figures: each function takes arrays and returns a matplotlib `Figure`.
+
+One style for all: transparent background and mid-grey ink, which read on light and on dark pages,
+and the colour-blind-safe palette of Okabe and Ito (2008).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+INK = "#808080"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+STYLE: Any = {
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.framealpha": 0.0,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=PALETTE),
+    "axes.titlesize": "medium",
+    "font.size": 10,
+    "figure.dpi": 160,
+    "figure.constrained_layout.use": True,
+}
+P = ParamSpec("P")
+
+
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the book's style, without leaving the figure open in pyplot."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with plt.rc_context(STYLE):
+            figure = draw(*args, **kwargs)
+        plt.close(figure)  # a notebook shows the returned figure; it must not show it a second time
+        return figure
+
+    return wrapper
+
+
+@_styled
+def lines(
+    x: Any,
+    curves: Mapping[str, Any],
+    xlabel: str,
+    ylabel: str,
+    marks: Sequence[float] = (),
+    dashed: Sequence[str] = (),
+    log: bool = False,
+) -> Figure:
+    """Curves over one axis.
+
+    Args:
+        x: (N,) positions, shared by all curves.
+        curves: label -> (N,) values, or (N, n) for n curves in the palette's colours under one
+        label.
+        marks: positions of vertical dotted lines (knots, say).
+        dashed: labels of curves to draw dashed.
+        log: whether both axes are logarithmic.
+    """
+    figure, ax = plt.subplots(figsize=(7, 3))
+    for mark in marks:
+        ax.axvline(mark, color=INK, linewidth=0.7, linestyle=":")
+    for label, values in curves.items():
+        style = "--" if label in dashed else "-"
+        drawn = ax.plot(x, np.asarray(values), style)
+        drawn[0].set_label(label if label else "_")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if log:
+        ax.set(xscale="log", yscale="log")
+    if any(curves):
+        ax.legend()
+    return figure
+
+
+@_styled
+def control_curves(panels: Mapping[str, tuple[Any, Any]], joints: Any = None) -> Figure:
+    """Plane curves beside each other, each with its control polygon.
+
+    Args:
+        panels: title -> (control points (n, 2), curve (N, 2)).
+        joints: title -> (J, 2) points of the curve where its pieces join, or None.
+    """
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(7, 2.8), sharex=True, sharey=True, squeeze=False
+    )
+    for ax, (title, (points, curve)) in zip(axes[0], panels.items(), strict=True):
+        points, curve = np.asarray(points), np.asarray(curve)
+        ax.plot(
+            *points.T, "o--", color=PALETTE[1], linewidth=0.8, markersize=5, label="control points"
+        )
+        ax.plot(*curve.T, color=PALETTE[0], linewidth=2, label="curve")
+        if joints is not None:
+            ax.plot(*np.asarray(joints[title]).T, "|", color=INK, markersize=12, label="joints")
+        ax.set(title=title, xlabel="first coordinate", aspect="equal")
+    axes[0, 0].set_ylabel("second coordinate")
+    axes[0, 0].legend(fontsize="small")
+    return figure
+
+
+@_styled
+def networks(widths: Sequence[int], curves: Any) -> Figure:
+    """An MLP and a KAN of the same widths: numbers or functions on the edges (Figures 2, 3).
+
+    Args:
+        widths: nodes a layer, from the inputs to the outputs.
+        curves: (E, N) one curve for each edge, taken in turn.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(7, 3.4))
+    columns = [[(layer, (i + 0.5) / n) for i in range(n)] for layer, n in enumerate(widths)]
+    pairs = list(itertools.pairwise(columns))
+    edges = [(a, b) for left, right in pairs for b in right for a in left]
+    for ax, title in zip(
+        axes, ("MLP: a number on every edge", "KAN: a function on every edge"), strict=True
+    ):
+        is_kan = title.startswith("KAN")
+        for i, (a, b) in enumerate(edges):
+            ax.plot(
+                *zip(a, b, strict=True),
+                color=PALETTE[0] if is_kan else INK,
+                linewidth=0.8,
+                zorder=1,
+            )
+            if is_kan:
+                at = 0.34 + 0.32 * (
+                    i % 2
+                )  # two places along the edges, so that the boxes keep clear
+                _thumbnail(ax, (a[0] + at, a[1] + at * (b[1] - a[1])), curves[i % len(curves)])
+        for layer, column in enumerate(columns):
+            for x, y in column:
+                ax.plot(x, y, "o", color=PALETTE[1], markersize=13, zorder=3)
+                inner = (
+                    "+"
+                    if is_kan and layer
+                    else (r"$\sigma$" if 0 < layer < len(widths) - 1 else "")
+                )
+                ax.annotate(inner, (x, y), color="white", ha="center", va="center", zorder=4)
+        ax.set(title=title, xlim=(-0.2, len(widths) - 0.8), ylim=(0, 1))
+        ax.axis("off")
+    return figure
+
+
+def _thumbnail(ax: Axes, centre: tuple[float, float], curve: Any) -> None:
+    inset = ax.inset_axes(
+        (centre[0] - 0.11, centre[1] - 0.055, 0.22, 0.11), transform=ax.transData, zorder=2
+    )
+    inset.plot(np.asarray(curve), color=PALETTE[2], linewidth=1.2)
+    inset.set(xticks=[], yticks=[], facecolor="white")
+    for spine in inset.spines.values():
+        spine.set(visible=True, linewidth=0.6)
+
+
+@_styled
+def vae_schematic(pixels: int, hidden: int, latent: int) -> Figure:
+    """The auto-encoder of the paper's Figure 1, with the widths of one architecture."""
+    figure, ax = plt.subplots(figsize=(7, 2.5))
+    boxes = {
+        "x": (0.0, 0.5, f"$x$\n{pixels} pixels", INK),
+        "h": (1.35, 0.5, f"hidden\n{hidden}", PALETTE[0]),
+        "m": (2.7, 0.8, f"mean $\\mu$\n{latent}", PALETTE[0]),
+        "v": (2.7, 0.2, f"log-variance $s$\n{latent}", PALETTE[0]),
+        "z": (4.2, 0.5, f"latent $z$\n{latent}", PALETTE[1]),
+        "e": (4.2, 0.05, r"noise $\epsilon$", INK),
+        "d": (5.55, 0.5, f"hidden\n{hidden}", PALETTE[2]),
+        "y": (6.9, 0.5, f"logits\n{pixels}", PALETTE[2]),
+    }
+    for a, b in ("xh", "hm", "hv", "mz", "vz", "ez", "zd", "dy"):
+        (x0, y0), (x1, y1) = boxes[a][:2], boxes[b][:2]
+        ax.annotate(
+            "",
+            (x1, y1),
+            (x0, y0),
+            arrowprops={"arrowstyle": "->", "color": INK, "shrinkA": 27, "shrinkB": 27},
+        )
+    for x, y, text, colour in boxes.values():
+        box = FancyBboxPatch(
+            (x - 0.42, y - 0.11),
+            0.84,
+            0.22,
+            boxstyle="round,pad=0.04",
+            facecolor="none",
+            edgecolor=colour,
+        )
+        ax.add_patch(box)
+        ax.text(x, y, text, ha="center", va="center", fontsize="small")
+    for x, text in ((1.35, "encoder $q(z|x)$"), (6.2, "decoder $p(x|z)$")):
+        ax.text(x, 1.05, text, ha="center", fontsize="medium")
+    ax.set(xlim=(-0.6, 7.5), ylim=(-0.15, 1.15))
+    ax.axis("off")
+    return figure
+
+
+@_styled
+def learning_curves(
+    histories: Mapping[str, Any],
+    ends: Mapping[str, tuple[float, float]] | None = None,
+    smooth: int = 50,
+) -> Figure:
+    """Reconstruction and KL at every weight update, a panel a model (the paper's Figure 6).
+
+    Args:
+        histories: title -> a run's history (`runs.Run.history`).
+        ends: title -> the paper's end values, drawn as dashed lines, if given.
+        smooth: updates in the running mean drawn over the raw values.
+    """
+    width = 7 if len(histories) > 1 else 6
+    figure, axes = plt.subplots(1, len(histories), figsize=(width, 2.8), sharey=True, squeeze=False)
+    for ax, (title, history) in zip(axes[0], histories.items(), strict=True):
+        for i, (field, label) in enumerate((("reconstruction", "reconstruction"), ("kl", "KL"))):
+            values = history[field]
+            window = min(smooth, len(values))
+            mean = np.convolve(values, np.ones(window) / window, "valid")
+            ax.plot(history["update"], values, color=PALETTE[i], alpha=0.3, linewidth=0.5)
+            ax.plot(history["update"][window - 1 :], mean, color=PALETTE[i], label=label)
+            if ends:
+                ax.axhline(ends[title][i], color=PALETTE[i], linestyle="--", linewidth=0.8)
+        tested = history[np.isfinite(history["test_kl"])]
+        for i, field in enumerate(("test_reconstruction", "test_kl")):
+            label = "the same, test set" if i == 0 else "_"
+            ax.plot(
+                tested["update"], tested[field], "o", color=PALETTE[i], markersize=4, label=label
+            )
+        ax.set(title=title, xlabel="weight updates", ylim=(0, 300))
+        ax.xaxis.set_major_locator(plt.MaxNLocator(4))
+    axes[0, 0].set_ylabel("nats per image")
+    axes[0, -1].legend(fontsize="small")
+    return figure
+
+
+@_styled
+def scatter_digits(panels: Mapping[str, Any], labels: Any) -> Figure:
+    """Points in the plane, coloured by digit, a panel a model (the paper's Figure 7).
+
+    Args:
+        panels: title -> (N, 2) points.
+        labels: (N,) digits.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(7, 2.9), squeeze=False)
+    for ax, (title, points) in zip(axes[0], panels.items(), strict=True):
+        drawn = ax.scatter(*np.asarray(points).T, c=labels, s=2, cmap="tab10", vmin=-0.5, vmax=9.5)
+        ax.set(title=title, xticks=[], yticks=[])
+        for spine in ax.spines.values():
+            spine.set_visible(True)
+    bar = figure.colorbar(drawn, ax=axes[0].tolist(), ticks=range(10), label="digit", pad=0.01)
+    bar.outline.set_visible(False)
+    return figure
+
+
+@_styled
+def image_rows(rows: Mapping[str, Any]) -> Figure:
+    """Rows of digits, each with a label (the paper's Figures 8 and 9).
+
+    Args:
+        rows: label -> (n, 784) images in [0, 1], the same number in every row.
+    """
+    columns = len(next(iter(rows.values())))
+    figure, axes = plt.subplots(
+        len(rows), 1, figsize=(7, 7 / (columns + 3) * len(rows) + 0.1), squeeze=False
+    )
+    for ax, (label, images) in zip(axes[:, 0], rows.items(), strict=True):
+        strip = np.asarray(images).reshape(columns, 28, 28).transpose(1, 0, 2).reshape(28, -1)
+        ax.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        ax.set_ylabel(label.split("#")[0], rotation=0, ha="right", va="center")
+        ax.set(xticks=[], yticks=[])
+    return figure
+
+
+@_styled
+def score_chart(
+    names: Sequence[str], parameters: Sequence[int], mean: Any, spread: Any, ylabel: str
+) -> Figure:
+    """A score against the number of parameters, a point a model, with error bars.
+
+    Args:
+        names: of the models; those that begin with "vae" are drawn in another colour.
+        mean, spread: (M,) of the score over seeds.
+    """
+    figure, ax = plt.subplots(figsize=(7, 3.4))
+    mean, spread = np.asarray(mean), np.asarray(spread)
+    for i, name in enumerate(names):
+        colour = PALETTE[1] if name.startswith("vae") else PALETTE[0]
+        ax.errorbar(
+            parameters[i], mean[i], spread[i], fmt="o", color=colour, capsize=3, markersize=5
+        )
+        ax.annotate(
+            name,
+            (parameters[i], mean[i]),
+            xytext=(6, 4),
+            textcoords="offset points",
+            fontsize="small",
+        )
+    ax.set(xscale="log", xlabel="parameters", ylabel=ylabel)
+    ax.margins(x=0.15)
+    return figure

@@ -1,0 +1,46 @@
+"""What the paper states, as data: Table I and the settings of its text.
+
+A. Nik, "KAN-VAE: Combining Kolmogorov-Arnold Networks with Variational Auto-Encoders", 2024.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kanvae.models import Architecture
+
+
+class Row(NamedTuple):
+    """A line of Table I."""
+
+    name: str
+    architecture: Architecture
+    fid: float  # Fréchet Inception distance, mean of 5 evaluations; its feature layer is not stated
+    parameters: int
+
+
+TABLE_I = tuple(
+    Row(name, Architecture.parse(key), fid, parameters)
+    for name, key, fid, parameters in (
+        ("VAE", "vae-400-20", 1.22, 652_824),
+        ("KAN-VAE*", "kan-400-20", 1.19, 6_512_000),
+        ("KAN-VAE", "kan-50-10", 1.50, 799_000),
+        ("KAN-VAE", "kan-40-20", 1.44, 651_200),
+        ("KAN-VAE", "kan-40-10", 1.45, 639_200),
+        ("KAN-VAE**", "kan-35-15", 1.40, 564_550),
+        ("KAN-VAE", "kan-30-20", 1.52, 488_400),
+        ("KAN-VAE", "kan-20-10", 1.61, 319_600),
+        ("KAN-VAE", "kan-10-5", 1.63, 158_300),
+    )
+)
+
+# The models that the paper's Figures 6 to 9 show, by the names it gives them.
+FEATURED = {row.name: row.architecture for row in TABLE_I if row.name != "KAN-VAE"}
+
+# Where the curves of Figure 6 end, read off the image: nats per image, to about one.
+FIGURE_6_ENDS = {"VAE": (58.0, 29.0), "KAN-VAE*": (42.0, 30.0), "KAN-VAE**": (95.0, 18.0)}
+FIGURE_6_UPDATES = (9_400, 15)  # where its horizontal axis ends, and how exactly that can be read
+
+FID_SAMPLES = 20_000
+FID_SEEDS = 5
+EPOCHS = 30

@@ -1,0 +1,204 @@
+"""The run folder: the one hand-over between training and everything after it.
+
+    config.json          what was asked for ("config") and where it ran ("provenance")
+    history.csv          one line a weight update; the columns of an epoch are filled in on its last
+    weights.safetensors  the trained parameters and buffers
+    metrics.json         scores, once there are any
+
+A training in progress lives in a sibling, `NAME.partial`, which is renamed when it is complete: a
+folder that exists under its own name is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+COLUMNS = (
+    "update",  # weight updates so far
+    "epoch",  # counted from 1
+    "reconstruction",  # of this update's batch, nats per image
+    "kl",
+    "learning_rate",  # from here on: once an epoch
+    "test_reconstruction",  # of the whole test set, nats per image
+    "test_kl",
+    "seconds",  # of training since the start, evaluation included
+)
+
+
+class RunError(RuntimeError):
+    """A run folder is missing, incomplete, in use, or holds another run."""
+
+
+class Run(NamedTuple):
+    """What a run folder holds."""
+
+    path: Path
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    history: np.ndarray  # structured, with the fields COLUMNS; nan where a column is empty
+    weights: dict[str, Tensor]
+
+    @property
+    def epochs(self) -> np.ndarray:
+        """The lines of the history at which an epoch ends."""
+        return self.history[np.isfinite(self.history["test_kl"])]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The scores recorded so far."""
+        path = self.path / "metrics.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+
+def root() -> Path:
+    """Where runs go by default: `$KANVAE_RUNS`, else `runs/` of the checkout, else `runs/` here."""
+    if named := os.environ.get("KANVAE_RUNS"):
+        return Path(named).expanduser()
+    checkout = Path(__file__).resolve().parents[1]
+    return (checkout if (checkout / "noxfile.py").exists() else Path.cwd()) / "runs"
+
+
+def read(path: Path | str) -> Run:
+    """The finished run at `path`.
+
+    Raises:
+        RunError: there is none, or a file of it is missing or damaged. The message says what to do.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if partial(path).is_dir():
+            raise RunError(
+                f"{path} is half trained: start the same training again, it goes on from its last "
+                f"complete epoch (or delete {partial(path)})."
+            )
+        raise RunError(f"there is no run at {path}: train one there, or name another folder.")
+    mend = f"Delete {path} and train it again."
+    for name in ("config.json", "history.csv", "weights.safetensors"):
+        if not (path / name).is_file():
+            raise RunError(f"{path} is not a whole run: {name} is missing. {mend}")
+    try:
+        settings = json.loads((path / "config.json").read_text())
+        history = np.genfromtxt(path / "history.csv", delimiter=",", names=True)
+        weights = load_file(path / "weights.safetensors")
+        run = Run(path, settings["config"], settings["provenance"], history, weights)
+    except (ValueError, KeyError, SafetensorError) as error:
+        raise RunError(f"{path} is damaged ({error}). {mend}") from error
+    if history.dtype.names != COLUMNS:
+        raise RunError(f"{path} is damaged: the columns of history.csv are not {COLUMNS}. {mend}")
+    return run
+
+
+def check_config(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise a RunError that names the differences, if the folder is of another configuration."""
+    differences = [
+        f"{name} is {found.get(name)!r} there, {wanted.get(name)!r} here"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
+    if differences:
+        raise RunError(
+            f"{path} holds a run of another configuration ({'; '.join(differences)}). Choose "
+            "another folder, or delete that one if it is no longer wanted."
+        )
+
+
+def partial(path: Path) -> Path:
+    """Where the run at `path` lives until it is complete."""
+    return path.with_name(path.name + ".partial")
+
+
+@contextlib.contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """The partial folder of a run, made if need be, and held against other processes meanwhile.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    folder = partial(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"another process is training {path}: wait for it, or stop it.") from None
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
+def finish(
+    path: Path,
+    config: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    history: Iterable[Iterable[float]],
+    weights: Mapping[str, Tensor],
+) -> None:
+    """Write the files of a run into its partial folder and give it its own name."""
+    folder = partial(path)
+    settings = {"config": dict(config), "provenance": dict(provenance)}
+    write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
+    with (folder / "history.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for line in history:
+            writer.writerow("" if np.isnan(value) else f"{value:.9g}" for value in line)
+    save_file(
+        {name: w.cpu().contiguous() for name, w in weights.items()}, folder / "weights.safetensors"
+    )
+    folder.rename(path)
+    for name in ("checkpoint.pt", "lock"):  # of use to nobody now
+        (path / name).unlink(missing_ok=True)
+
+
+def record(run: Run, metrics: Mapping[str, Any]) -> None:
+    """Add scores to the run's metrics.json."""
+    write_text(run.path / "metrics.json", json.dumps({**run.metrics, **metrics}, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is whole or as it was before."""
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        part.write_text(text)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Where and with what a result is computed: date, hardware and versions."""
+    device = torch.device(device)
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),  # a plain string: a checkpoint holds nothing else
+        "system": platform.system(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,331 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,mystnb,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: jupytext,kernelspec,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # B-splines
+#
+# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/01_bsplines.ipynb)
+#
+# **The question.** A KAN layer learns functions of one variable. How are they written down so that a
+# computer can learn them, and why does learning one part of such a function leave the rest alone?
+#
+# **You need** polynomials, and Python. **On this page** we build B-splines from their recursion, redraw
+# the paper's Figure 5 (one control point moves, one piece of the curve follows), compare Bézier curves,
+# and end with the closed form that our layers use. It runs in a few seconds on two cores; a GPU does not
+# matter here.
+
+# %% tags=["remove-cell"]
+import importlib.util
+
+from IPython import get_ipython
+
+if importlib.util.find_spec("kanvae") is None:  # in Colab: install the book's module
+    get_ipython().run_line_magic(
+        "pip", 'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"'
+    )
+
+# %% [markdown]
+# The imports, and the parameters that you may change.
+
+# %%
+import torch
+from torch import Tensor
+
+from kanvae import figures, splines
+
+torch.set_default_dtype(torch.float64)
+
+# %% tags=["parameters"]
+degree = 3
+points = 400
+
+# %% [markdown]
+# ## Knots and bases
+#
+# Take a non-decreasing list of numbers $t_0 \le t_1 \le \dots \le t_m$, the **knots**. They cut the line
+# into intervals. On them stand the **B-spline bases** $N_{i,k}$ of **degree** $k$, defined from the
+# degree below by the Cox–de Boor recursion {cite}`deboor1978`:
+#
+# $$
+# N_{i,0}(x) = \begin{cases} 1 & t_i \le x < t_{i+1} \\ 0 & \text{otherwise} \end{cases}
+# \qquad
+# N_{i,k}(x) = \frac{x - t_i}{t_{i+k} - t_i} N_{i,k-1}(x)
+#            + \frac{t_{i+k+1} - x}{t_{i+k+1} - t_{i+1}} N_{i+1,k-1}(x)
+# $$ (eq-cox-de-boor)
+#
+# A fraction whose denominator is zero (knots may repeat) counts as zero. Each step multiplies the two
+# neighbouring bases by a rising and a falling ramp, so a base of degree $k$ reaches over $k + 1$
+# intervals, and $m + 1$ knots carry $n = m - k$ bases. Read as code, equation {eq}`eq-cox-de-boor` is a few
+# lines. We write it for one point at a time, exactly as it stands.
+
+
+# %%
+def ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator != 0 else 0.0
+
+
+def base(x: float, knots: list[float], i: int, k: int) -> float:
+    if k == 0:
+        return float(knots[i] <= x < knots[i + 1])
+    rising = ratio(x - knots[i], knots[i + k] - knots[i])
+    falling = ratio(knots[i + k + 1] - x, knots[i + k + 1] - knots[i + 1])
+    return rising * base(x, knots, i, k - 1) + falling * base(x, knots, i + 1, k - 1)
+
+
+# %% [markdown]
+# The module's `cox_de_boor` computes all bases at all points together. The two must agree; the assertion
+# below fails if they do not. The knots repeat $k + 1$ times at both ends (they are *clamped*), the usual
+# choice for drawing curves, because the curve then begins and ends in its outermost control points.
+
+# %%
+inner = [1.0, 2.0, 3.0, 4.0]
+knots = [0.0] * (degree + 1) + inner + [5.0] * (degree + 1)
+x = torch.linspace(0, 4.999, points)
+bases = splines.cox_de_boor(x, torch.tensor(knots), degree)  # (points, n)
+
+by_hand = [[base(value, knots, i, degree) for i in range(bases.shape[1])] for value in x.tolist()]
+torch.testing.assert_close(bases, torch.tensor(by_hand), rtol=0, atol=1e-12)
+print(
+    f"{len(knots)} knots, degree {degree}: {bases.shape[1]} bases, equal to the recursion by hand"
+)
+
+# %% mystnb={"figure": {"name": "fig-bases", "caption": "The B-spline bases on clamped knots. Each is zero outside its own few intervals; the dotted lines are the knots."}, "image": {"alt": "Overlapping bell-shaped curves over five intervals, the outermost starting at one."}}
+figures.lines(x, {"": bases}, "$x$", f"$N_{{i,{degree}}}(x)$", marks=[0.0, *inner, 5.0])
+
+# %% [markdown]
+# {numref}`fig-bases` shows two properties that matter later. At every point only $k + 1$ bases differ from
+# zero. And they always add up to one: what one base loses, its neighbours gain. We check both.
+
+# %%
+sums = bases.sum(dim=1)
+alive = (bases > 0).sum(dim=1)
+torch.testing.assert_close(sums, torch.ones(points), rtol=0, atol=1e-12)
+assert int(alive.max()) <= degree + 1
+print(
+    f"sum of the bases: 1 within {float((sums - 1).abs().max()):.1e}; at most {int(alive.max())} are not zero"
+)
+
+# %% [markdown]
+# One convention remains: what holds at the right end, where no half-open interval begins any more? As in
+# `scipy.interpolate.BSpline`, the end belongs to the last interval, so the bases add up to one there too.
+
+# %%
+end = splines.cox_de_boor(torch.tensor([5.0]), torch.tensor(knots), degree)
+assert end[0, -1] == 1
+print(f"bases at the right end: {[round(value, 3) for value in end[0].tolist()]}")
+
+# %% [markdown]
+# ## Control points and local control
+#
+# A B-spline curve is a weighted sum of the bases. The weights $P_i$ are its **control points**; with points
+# of the plane it is a curve in the plane, with numbers it is a function:
+#
+# $$
+# C(x) = \sum_{i=0}^{n-1} N_{i,k}(x)\, P_i .
+# $$ (eq-curve)
+#
+# Because the bases are never negative and add up to one, $C(x)$ is an average of control points; because
+# only $k + 1$ bases live at $x$, it is an average of $k + 1$ neighbours. Move one control point, and only the
+# $k + 1$ intervals of its base can feel it. This is what the paper's Figure 5 shows. Before we draw it, a
+# prediction: moving the second of the control points changes the curve's beginning and leaves its end
+# exactly where it was.
+
+# %%
+along = torch.linspace(0, 1, bases.shape[1])
+before = torch.stack((7 * along, 1 - torch.cos(7 * along)), dim=1)  # (n, 2)
+after = before.clone()
+after[1] += torch.tensor([0.3, 1.2])
+polygons = {"before": before, "after": after}
+curves = {name: splines.evaluate(x, torch.tensor(knots), p, degree) for name, p in polygons.items()}
+
+# %% mystnb={"figure": {"name": "fig-local-control", "caption": "The paper's Figure 5, redrawn: a curve before and after its second control point has moved. Ticks mark where the pieces join."}, "image": {"alt": "Two plane curves with control polygons; they differ only near the moved second point."}}
+at_knots = torch.tensor(inner)
+joints = {
+    name: splines.evaluate(at_knots, torch.tensor(knots), p, degree) for name, p in polygons.items()
+}
+figures.control_curves({name: (p, curves[name]) for name, p in polygons.items()}, joints)
+
+# %% [markdown]
+# The number behind {numref}`fig-local-control`: how far the curve moves, before and after the knot at which
+# the second base ends.
+
+# %%
+moved = (curves["after"] - curves["before"]).norm(dim=1)
+support_end = knots[1 + degree + 1]
+print(f"largest move left of x = {support_end}: {float(moved[x < support_end].max()):.3f}")
+print(f"largest move right of it: {float(moved[x >= support_end].max()):.3f}")
+assert float(moved[x >= support_end].max()) == 0
+
+# %% [markdown]
+# The zero is exact, not small. For a network this means that a gradient from one input value touches only
+# $k + 1$ coefficients of a function and cannot disturb what the function does elsewhere. It also means
+# that coefficients where no input ever falls are never trained; we shall meet them again.
+#
+# ## Degree and smoothness
+#
+# Degree 0 gives steps, degree 1 a polygon, degree 2 a curve without corners, and every further degree one
+# more continuous derivative: at a simple knot a spline of degree $k$ has $k - 1$ of them.
+
+# %% mystnb={"figure": {"name": "fig-degrees", "caption": "One base of each degree from 0 to 3 on evenly spaced knots."}, "image": {"alt": "A step, a triangle, a quadratic bump and a cubic bump, each wider and smoother than the one before."}}
+even = torch.arange(0.0, 5.0)
+grid = torch.linspace(-0.2, 4.2, 881)
+bumps = {f"$k$ = {k}": splines.cox_de_boor(grid, even, k)[:, 0] for k in range(4)}
+figures.lines(grid, bumps, "$x$", "$N_{0,k}(x)$", marks=even.tolist())
+
+# %% [markdown]
+# {numref}`fig-degrees` shows the price: a smoother base is wider, so each coefficient has a longer reach. The
+# paper, like most KAN work, takes $k = 3$. The next cell measures the smoothness: the jump of the $j$-th
+# derivative at a knot, by one-sided differences inside the neighbouring intervals. Automatic
+# differentiation gives the derivatives exactly.
+
+
+# %%
+def derivatives(value: float, k: int, order: int) -> float:
+    x = torch.tensor([value], requires_grad=True)
+    y = splines.cox_de_boor(x, even, k)[0, 0]
+    for _ in range(order):
+        if not y.requires_grad:
+            return 0.0
+        (y,) = torch.autograd.grad(y, x, create_graph=True, allow_unused=True)
+        if y is None:
+            return 0.0
+        y = y.sum()
+    return float(y)
+
+
+# %%
+print("jump at x = 1 of the derivative of order   0      1      2      3")
+for k in range(1, 4):
+    jumps = [abs(derivatives(1 + 1e-9, k, j) - derivatives(1 - 1e-9, k, j)) for j in range(4)]
+    print(f"degree {k}:" + " " * 31 + "  ".join(f"{jump:5.2f}" for jump in jumps))
+
+# %% [markdown]
+# In each line the first $k$ entries (orders 0 to $k - 1$) are zero: that many derivatives, counting the
+# function itself, pass the knot without a jump, and the $k$-th is the first that jumps.
+#
+# ## Bézier curves
+#
+# A Bézier curve is the special case without inner knots: one interval, and all its bases live everywhere on
+# it. Move a control point, and the whole curve moves. We use the same recursion with the inner knots left
+# out, the same control points, and the same move.
+
+# %%
+n = len(before)
+bezier_knots = torch.tensor([0.0] * n + [1.0] * n)
+s = torch.linspace(0, 1, points)
+bezier = {name: splines.evaluate(s, bezier_knots, p, n - 1) for name, p in polygons.items()}
+follows = (bezier["after"] - bezier["before"]).norm(dim=1) > 1e-6
+follows_spline = moved > 1e-6
+print(
+    f"share of the curve that moves: Bézier {float(follows.double().mean()):.0%}, B-spline {float(follows_spline.double().mean()):.0%}"
+)
+
+# %% mystnb={"figure": {"name": "fig-bezier", "caption": "The B\u00e9zier curve of the same control points, before and after the same move."}, "image": {"alt": "Two smooth curves that stay further from their control polygons; the second differs along its whole length."}}
+figures.control_curves({name: (p, bezier[name]) for name, p in polygons.items()})
+
+# %% [markdown]
+# In {numref}`fig-bezier` one polynomial of degree $n - 1$ has to serve everywhere, so it stays far from its
+# control points and answers to each of them along its whole length.
+#
+# ## The closed form on even knots
+#
+# A KAN layer evaluates its bases at every input of every image, so the cost matters. On evenly spaced
+# knots the recursion can be solved once and for all. Let $h$ be the distance of the knots, and let $x$ lie in
+# the interval number $c$ at the fraction $f = (x - t_c) / h$ of its length. Of all bases only
+# $N_{c-k}, \dots, N_c$ differ from zero there, and each is a fixed polynomial in $f$. For $k = 3$ the four
+# polynomials are
+#
+# $$
+# \tfrac16 (1 - f)^3, \qquad \tfrac16 (3 f^3 - 6 f^2 + 4), \qquad \tfrac16 (-3 f^3 + 3 f^2 + 3 f + 1), \qquad \tfrac16 f^3 .
+# $$ (eq-pieces)
+#
+# `uniform_bases` finds the interval, evaluates the polynomials and puts the values in their places. We check
+# it against equation {eq}`eq-pieces` and against the recursion, outside the knots too, where all is zero.
+
+# %%
+G = 5  # intervals of the grid; a KAN layer adds k more on either side
+grid_knots = splines.uniform_knots(G, 3, (-1.0, 1.0), torch.float64)
+where = torch.linspace(-3, 3, 6001)
+closed = splines.uniform_bases(where, grid_knots[0], grid_knots[1] - grid_knots[0], G + 3, 3)
+torch.testing.assert_close(closed, splines.cox_de_boor(where, grid_knots, 3), rtol=0, atol=1e-12)
+assert not closed[(where < grid_knots[0]) | (where > grid_knots[-1])].any()
+
+
+def pieces(f: Tensor) -> Tensor:
+    return (
+        torch.stack(
+            [(1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3], -1
+        )
+        / 6
+    )
+
+
+f = torch.linspace(0, 0.999, 100)
+torch.testing.assert_close(splines.uniform_bases(f, -3.0, 1.0, 4, 3), pieces(f), rtol=0, atol=1e-12)
+print("closed form = recursion = the four cubics")
+
+# %% mystnb={"figure": {"name": "fig-grid", "caption": "The G + k = 8 bases that an edge of the paper's layers can use: the grid is [-1, 1], cut into G = 5 intervals, with three knots more on each side."}, "image": {"alt": "Eight identical bumps spread evenly from -2.2 to 2.2."}}
+figures.lines(where, {"": closed}, "$x$", "$N_{i,3}(x)$", marks=grid_knots.tolist())
+
+# %% [markdown]
+# {numref}`fig-grid` is the picture to keep for the next chapter. Inside $[-1, 1]$ the bases add up to one;
+# between the grid and the last knot at $\pm 2.2$ they fade; beyond it there is nothing.
+#
+# ## What we saw
+#
+# - A B-spline is a sum of local bumps. At each point $k + 1$ of them are alive, and they add up to one.
+# - Moving a coefficient changes the function on $k + 1$ intervals and *exactly* nothing elsewhere; a Bézier
+#   curve has no such property.
+# - Degree $k$ buys $k - 1$ continuous derivatives and costs locality.
+# - On even knots the bases are four fixed cubics: that is what a KAN layer computes.
+#
+# ## Exercises
+#
+# **1.** Repeat the knot 2 three times in `inner` and draw the bases again. What happens to the curve there?
+#
+# <details><summary>Solution</summary>
+#
+# Each repetition of a knot takes one continuous derivative away. A simple knot of a cubic leaves two; three
+# repetitions leave none, and the curve keeps only its continuity: it may have a corner, and it passes
+# through a control point. (With four repetitions it may jump.)
+#
+# </details>
+#
+# **2.** How many multiplications does the recursion by hand do for one base of degree 3 at one point, and
+# how many does the closed form need for all four?
+#
+# <details><summary>Solution</summary>
+#
+# `base` calls itself twice for each degree and multiplies twice: $2 (1 + 2 + 4) = 14$ multiplications and as
+# many divisions for a single base. Horner's rule takes 3 multiplications for each of the four cubics, 12 in
+# all, and no division but the one that yields $f$.
+#
+# </details>
+#
+# **3.** Show from equation {eq}`eq-cox-de-boor` that the bases add up to one inside the clamped knots.
+#
+# <details><summary>Solution</summary>
+#
+# Add the recursion over $i$ and collect the terms with $N_{i,k-1}$: one falling ramp from $N_{i-1,k}$ and one
+# rising ramp from $N_{i,k}$, with the same denominator $t_{i+k} - t_i$, and numerators that add up to
+# it. So the sum at degree $k$ equals the sum at degree $k - 1$, and at degree 0 it is one.
+#
+# </details>
+#
+# ## References
+#
+# The recursion is treated in {cite:t}`deboor1978`; the figure follows {cite:t}`nik2024`, section IV-B.

@@ -1,0 +1,326 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,mystnb,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: jupytext,kernelspec,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # KAN layers
+#
+# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/02_kan_layers.ipynb)
+#
+# **The question.** What does a Kolmogorov–Arnold layer compute, what does the theorem behind its name
+# promise, and why does the paper's layer spend ten parameters on every edge?
+#
+# **You need** the [B-splines](01_bsplines.ipynb) of the first chapter, and matrix products. **On this page**
+# we write a layer by hand, prove it equal to `KANLinear`, redraw the paper's Figures 2, 3 and 4, refine a
+# grid without changing the function, and count parameters. A few seconds on two cores; a GPU does not matter
+# here.
+
+# %% tags=["remove-cell"]
+import importlib.util
+
+from IPython import get_ipython
+
+if importlib.util.find_spec("kanvae") is None:  # in Colab: install the book's module
+    get_ipython().run_line_magic(
+        "pip", 'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"'
+    )
+
+# %% [markdown]
+# The imports, and the parameters that you may change.
+
+# %%
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from kanvae import KANLinear, figures, paper, splines
+from kanvae.models import VAE, count_parameters
+
+# %% tags=["parameters"]
+seed = 0
+grid_size = 5
+spline_order = 3
+steps = 300
+
+# %% [markdown]
+# ## The theorem, and what it does not promise
+#
+# Kolmogorov and Arnold showed in 1957 {cite}`kolmogorov1957` that every continuous function of $n$ variables on
+# a bounded box is a sum of continuous functions of *one* variable, applied to sums of such functions:
+#
+# $$
+# f(x_1, \dots, x_n) = \sum_{i=1}^{2n+1} \Phi_i\Big( \sum_{j=1}^{n} \psi_{ij}(x_j) \Big) .
+# $$ (eq-kolmogorov)
+#
+# Nothing but addition mixes the variables. It is tempting to read equation {eq}`eq-kolmogorov` as a network with
+# two layers that can represent anything with $2n + 1$ hidden nodes. But the theorem says only that the inner and
+# outer functions exist and are continuous. They may be nowhere differentiable, even for a smooth $f$
+# {cite}`girosi1989`; nothing says that a spline with few coefficients comes near them, nor that gradient descent
+# finds them. A **Kolmogorov–Arnold network** (KAN, {cite}`liu2024`) keeps the form, functions on edges and sums
+# at nodes, and drops the guarantee: smooth functions, any width, any depth. What such networks achieve is
+# for experiments to say.
+#
+# ## One edge
+#
+# The edge from input $i$ to output $o$ carries a learnable function. In the layer that the paper used it is a
+# fixed curve with a weight plus a spline with a scale:
+#
+# $$
+# \phi_{oi}(x) = w^b_{oi}\, b(x) + w^s_{oi} \sum_{j=0}^{G+k-1} c_{oij}\, N_j(x),
+# \qquad b(x) = \mathrm{SiLU}(x) = \frac{x}{1 + e^{-x}} .
+# $$ (eq-edge)
+#
+# The $N_j$ are the B-spline bases of order $k$ on a **grid** that cuts an interval, $[-1, 1]$ by default, into
+# $G$ equal pieces, with $k$ knots more on either side. (The order of a KAN's splines is what we called the
+# degree.) The **base weight** is $w^b$, the **spline scale** is $w^s$, and the $c$ are the coefficients.
+#
+# A **layer** with $I$ inputs and $O$ outputs has $I \cdot O$ such edges and sums them at each output, with no bias:
+#
+# $$
+# y_o = \sum_{i=1}^{I} \phi_{oi}(x_i) .
+# $$ (eq-layer)
+#
+# Equations {eq}`eq-edge` and {eq}`eq-layer`, written out for a batch of $B$ rows:
+
+
+# %%
+def layer_by_hand(x, grid, base_weight, spline_weight, spline_scaler, order):
+    bases = torch.stack(
+        [splines.cox_de_boor(x[:, i], grid[i], order) for i in range(x.shape[1])], dim=1
+    )  # (B, I, G + k)
+    spline = torch.einsum("bij,oij->boi", bases, spline_weight)  # the sum over coefficients
+    edges = base_weight * F.silu(x).unsqueeze(1) + spline_scaler * spline  # (B, O, I): every phi(x)
+    return edges.sum(dim=2)  # (B, O)
+
+
+# %% [markdown]
+# `KANLinear` is the module's layer. It never forms the table of all edges: two matrix products give the sums
+# directly. The assertion checks that it computes the same, on inputs that reach far outside the grid.
+
+# %%
+generator = torch.Generator().manual_seed(seed)
+layer = KANLinear(4, 3, grid_size, spline_order, generator=generator)
+x = 2 * torch.randn(100, 4, generator=generator)
+by_hand = layer_by_hand(
+    x, layer.grid, layer.base_weight, layer.spline_weight, layer.spline_scaler, spline_order
+)
+torch.testing.assert_close(layer(x), by_hand)
+print(f"largest difference: {float((layer(x) - by_hand).abs().max().detach()):.1e}, in {layer}")
+
+# %% [markdown]
+# To see an edge, we take a layer with one input and one output, give its spline some shape, and draw the two
+# parts and their sum.
+
+# %%
+edge = KANLinear(1, 1, grid_size, spline_order, generator=generator)
+with torch.no_grad():
+    edge.spline_weight.normal_(generator=generator)
+    edge.spline_scaler.fill_(1.0)
+    edge.base_weight.fill_(0.5)
+    at = torch.linspace(-3, 3, 601)[:, None]
+    whole = edge(at)
+    base = edge.base_weight * F.silu(at)
+
+# %% mystnb={"figure": {"name": "fig-edge", "caption": "One edge: its base, its spline, and their sum. Dotted lines are the knots; the grid itself is [-1, 1]."}, "image": {"alt": "A smooth base curve, a wavy spline that vanishes beyond 2.2, and their sum."}}
+parts = {"base": base, "spline": whole - base, "edge": whole}
+figures.lines(
+    at[:, 0],
+    {name: value[:, 0] for name, value in parts.items()},
+    "$x$",
+    r"$\phi(x)$",
+    marks=edge.grid[0].tolist(),
+    dashed=["base", "spline"],
+)
+
+# %% [markdown]
+# {numref}`fig-edge` shows where an edge can learn: inside the knots. Beyond the last knot the spline is exactly
+# zero and the edge is only its base, one number times SiLU.
+#
+# ## MLP and KAN
+#
+# A multi-layer perceptron (MLP) puts numbers on its edges and one fixed nonlinear function $\sigma$ at each hidden
+# node. A KAN puts functions on its edges, and its nodes only add. These are the paper's Figures 2 and 3.
+
+# %% mystnb={"figure": {"name": "fig-networks", "caption": "The same widths as an MLP and as a KAN. The curves on the KAN's edges are edges of randomly initialised layers, enlarged."}, "image": {"alt": "Two network diagrams with two inputs, three hidden nodes and one output; the right one has small curves on its edges."}}
+with torch.no_grad():
+    many = KANLinear(1, 9, grid_size, spline_order, generator=generator)
+    many.spline_weight.normal_(generator=generator)
+    drawn = many(torch.linspace(-1.5, 1.5, 60)[:, None]).T  # (9, 60)
+figures.networks([2, 3, 1], drawn)
+
+# %% [markdown]
+# Read {numref}`fig-networks` for what it costs: the picture has the same edges on both sides, but an edge on the
+# left is one number, and on the right it is a function with its own coefficients.
+#
+# ## Finer grids: the paper's Figure 4
+#
+# The coefficients decide how fine a function can be. The paper's Figure 4 shows one activation with $G = 3$ and with
+# $G = 10$. We fit a wavy function by least squares on both grids.
+#
+# ```{admonition} Departure from the paper
+# :class: warning
+# The paper calls $G$ the number of control points. In the layer it used, $G$ counts the *intervals* of the grid, and
+# the control points (coefficients) are $G + k$: 8, not 5, at its setting. We follow the layer.
+# ```
+
+# %%
+domain = torch.linspace(-1, 1, 801)
+target = torch.sin(4 * domain) * torch.exp(-domain) + 0.4 * torch.sin(11 * domain)
+fits = {}
+for intervals in (3, 10):
+    knots = splines.uniform_knots(intervals, spline_order, (-1.0, 1.0))
+    coefficients = splines.fit(domain, target[:, None], knots, spline_order)[:, 0]
+    fits[f"$G = {intervals}$"] = splines.evaluate(domain, knots, coefficients, spline_order)
+    error = (fits[f"$G = {intervals}$"] - target).square().mean().sqrt()
+    print(
+        f"G = {intervals:2d}: {len(coefficients)} coefficients, root-mean-square error {float(error):.3f}"
+    )
+
+# %% mystnb={"figure": {"name": "fig-grids", "caption": "The paper's Figure 4, redrawn: one function, fitted on a grid of 3 and on one of 10 intervals."}, "image": {"alt": "A wavy target, a smooth curve that misses its small waves, and a curve that follows them."}}
+figures.lines(domain, {"target": target, **fits}, "$x$", r"$\phi(x)$", dashed=["target"])
+
+# %% [markdown]
+# In {numref}`fig-grids` the coarse grid catches the trend and misses the ripple; the fine one follows both.
+#
+# **Grid extension** {cite}`liu2024` is the same step for a layer that has already learned something: find
+# coefficients on a finer grid that keep the function, and go on training. A MLP has nothing like it: a wider
+# layer would have to start again. `extend_grid` returns by how much any output moved on given data. Our
+# prediction: tripling the intervals moves nothing, since every old knot is a new one; going from 3 to 10 moves a
+# little.
+
+# %%
+inputs = torch.rand(1000, 4, generator=generator) * 2 - 1
+for new_size in (9, 10):
+    coarse = KANLinear(
+        4, 3, grid_size=3, spline_order=spline_order, scale_noise=5.0, generator=generator
+    )
+    scale = float(coarse(inputs).detach().std())
+    change = coarse.extend_grid(new_size, inputs)
+    print(
+        f"3 -> {new_size} intervals: an output moves by at most {change:.1e} (outputs spread over {scale:.2f})"
+    )
+
+# %% [markdown]
+# Does it help training? We let a single edge learn the target of {numref}`fig-grids` with Adam, first with $G = 3$,
+# then extended to $G = 10$ halfway, and compare it with an edge that stays at $G = 3$.
+
+
+# %%
+def learn(edge: KANLinear, steps: int) -> list[float]:
+    optimizer = torch.optim.Adam(edge.parameters(), lr=0.03)
+    losses = []
+    for _ in range(steps):
+        loss = F.mse_loss(edge(domain[:, None])[:, 0], target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+# %%
+curves = {}
+for label, size in (("stays at $G = 3$", 3), ("extended to $G = 10$ halfway", 10)):
+    edge = KANLinear(
+        1, 1, grid_size=3, spline_order=spline_order, generator=torch.Generator().manual_seed(seed)
+    )
+    first = learn(edge, steps)
+    edge.extend_grid(size, domain[:, None])
+    curves[label] = first + learn(edge, steps)
+    print(
+        f"{label}: mean squared error {curves[label][steps - 1]:.4f} halfway, {curves[label][-1]:.4f} at the end"
+    )
+
+# %% mystnb={"figure": {"name": "fig-extension", "caption": "Training one edge, with and without an extension of its grid halfway."}, "image": {"alt": "Two falling loss curves that coincide until halfway, where the extended one drops further."}}
+figures.lines(
+    torch.arange(1, 2 * steps + 1),
+    curves,
+    "weight updates",
+    "mean squared error",
+    marks=[steps],
+    log=True,
+)
+
+# %% [markdown]
+# {numref}`fig-extension` shows the first curve stuck at what three intervals can express, while the extended edge
+# continues from the same loss, without a jump, to a far lower one. (Adam starts anew at the extension: the
+# coefficients are new parameters.) The paper trains without grid extension, and so do the following chapters.
+#
+# ## Counting parameters
+#
+# An edge has $G + k$ coefficients, one base weight and one spline scale: $8 + 1 + 1 = 10$ at the paper's $G = 5$,
+# $k = 3$. A linear layer has one weight an edge, and a bias for each output. An auto-encoder with $D = 784$ pixels,
+# hidden width $H$ and latent width $L$ has $2DH + 3HL$ edges, so Table I's parameter column can be computed. It
+# must come out to the digit, and it does.
+
+# %%
+rows = []
+for row in paper.TABLE_I:
+    model = VAE(row.architecture)
+    assert count_parameters(model) == row.parameters
+    rows.append(
+        (str(row.architecture), row.architecture.edges(), count_parameters(model), row.parameters)
+    )
+table = pd.DataFrame(rows, columns=["model", "edges", "parameters", "paper"])
+table["parameters an edge"] = (table["parameters"] / table["edges"]).round(3)
+table
+
+# %% [markdown]
+# Every KAN row is exactly ten times its edges. The linear row exceeds its edges by its biases.
+#
+# ## What we saw
+#
+# - A KAN layer sums learnable functions of one variable. The theorem behind the name promises that such sums can
+#   represent any continuous function, but not that these functions are smooth, small or learnable.
+# - The spline acts inside the knots only. Outside, an edge is a number times SiLU.
+# - A grid can be refined without changing the function, exactly where the old knots are among the new.
+# - Ten parameters an edge: eight coefficients, a base weight, a scale. The counts of Table I follow to the digit.
+#
+# ## Exercises
+#
+# **1.** The scale $w^s$ multiplies the coefficients, so it adds no functions that they could not express. Why might
+# it still change training?
+#
+# <details><summary>Solution</summary>
+#
+# The same function can be written with a large scale and small coefficients or the reverse. Gradient steps differ:
+# the gradient of a coefficient is multiplied by $w^s$, and Adam normalises each parameter by itself. So the scale
+# changes the speed at which an edge learns, not what it can learn.
+#
+# </details>
+#
+# **2.** On inputs that are 0 or 1 only, how many of the ten parameters of an edge are needed?
+#
+# <details><summary>Solution</summary>
+#
+# Two numbers describe any function on two points: $\phi(0)$ and $\phi(1)$. Summed over the inputs, the $\phi(0)$ become
+# one bias an output. So one number an edge, $\phi(1) - \phi(0)$, and one bias an output express all that the layer can
+# do: it is an affine layer. The first layer of the paper's encoder sees binarised pixels, so this is its case.
+#
+# </details>
+#
+# **3.** Change `grid_range` to $[-2, 2]$ in the cell that draws {numref}`fig-edge`. Where does the spline vanish now?
+#
+# <details><summary>Solution</summary>
+#
+# The intervals are $4/5 = 0.8$ wide, and three more stand on each side: the last knots are at $\pm(2 + 2.4) = \pm 4.4$.
+#
+# </details>
+#
+# ## References
+#
+# The layer is that of {cite:t}`liu2024` in the form of the efficient-kan package, which {cite:t}`nik2024` used. On what
+# the theorem does not promise: {cite:t}`girosi1989`.

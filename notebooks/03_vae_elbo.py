@@ -1,0 +1,267 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,mystnb,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: jupytext,kernelspec,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The variational auto-encoder and its bound
+#
+# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/03_vae_elbo.ipynb)
+#
+# **The question.** What does a variational auto-encoder maximise, and why can it be trained by gradient descent
+# although it draws random numbers on the way?
+#
+# **You need** densities, expectations and the normal distribution, and [KAN layers](02_kan_layers.ipynb) by name.
+# **On this page** we derive the loss, write each of its parts in a line or two, prove them equal to the module's, check
+# the closed form of the KL divergence by Monte Carlo, and draw the paper's Figure 1. About half a minute on two cores;
+# not measured on a GPU.
+
+# %% tags=["remove-cell"]
+import importlib.util
+
+from IPython import get_ipython
+
+if importlib.util.find_spec("kanvae") is None:  # in Colab: install the book's module
+    get_ipython().run_line_magic(
+        "pip", 'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"'
+    )
+
+# %% [markdown]
+# The imports, and the parameters that you may change.
+
+# %%
+import torch
+import torch.nn.functional as F
+
+from kanvae import VAE, Architecture, data, figures, objective
+from kanvae.training import TrainingConfig, load_model, train
+
+# %% tags=["parameters"]
+architecture = "vae-400-20"
+epochs = 2
+images = 200
+seed = 0
+
+# %% [markdown]
+# ## A model with latents
+#
+# Let $x$ be an image with $D = 784$ pixels, each 0 or 1. A latent-variable model says how images come about: draw a
+# **latent** $z$ of $L$ numbers from the **prior** $p(z) = \mathcal N(0, 1)$, a standard normal in each of them, then draw each
+# pixel with a probability that a network, the **decoder**, computes from $z$. Call the decoder's outputs before the
+# sigmoid $\sigma$ **logits** $a_d(z)$; then
+#
+# $$
+# p(x|z) = \prod_{d=1}^{D} \sigma(a_d)^{x_d} \, (1 - \sigma(a_d))^{1 - x_d},
+# \qquad
+# p(x) = \int p(x|z)\, p(z)\, dz .
+# $$ (eq-model)
+#
+# We should like to make $\log p(x)$ large on the training images. The integral in {eq}`eq-model` has no closed form, and
+# sampling $z$ from the prior is hopeless: almost no $z$ explains a given image.
+#
+# ## The bound
+#
+# So a second network, the **encoder**, proposes where to look: a normal distribution $q(z|x)$ with mean
+# $\mu(x)$ and **log-variance** $s(x)$ in each of the $L$ latents. For any such $q$, Jensen's inequality gives
+#
+# $$
+# \log p(x) = \log \mathbb E_{q(z|x)} \frac{p(x|z)\, p(z)}{q(z|x)}
+# \;\ge\; \underbrace{\mathbb E_{q(z|x)} \log p(x|z)}_{-\,\text{reconstruction}}
+# \;-\; \underbrace{\mathrm{KL}\big(q(z|x) \,\|\, p(z)\big)}_{\text{KL}} ,
+# $$ (eq-elbo)
+#
+# the **evidence lower bound**, ELBO {cite}`kingma2013`, the paper's equation (1). Training maximises it over both networks;
+# the loss is its negative, reconstruction plus KL, in **nats per image** (natural logarithms, summed over the pixels,
+# averaged over the images). The gap between the two sides of {eq}`eq-elbo` is $\mathrm{KL}(q(z|x) \| p(z|x))$: the bound is tight where the
+# encoder finds the true posterior.
+#
+# {numref}`fig-vae` shows the parts and the widths of the baseline. Encoder and decoder each have one hidden layer; mean and
+# log-variance share the encoder's. In the `vae` models the layers are linear with a ReLU after the hidden ones; in the `kan`
+# models all five are KAN layers with nothing in between (paper, section V-A).
+
+# %% mystnb={"figure": {"name": "fig-vae", "caption": "The variational auto-encoder: the paper's Figure 1, with the widths of the chosen architecture."}, "image": {"alt": "Boxes from pixels over a hidden layer to mean and log-variance, to the latent with added noise, to a hidden layer and logits."}}
+key = Architecture.parse(architecture)
+figures.vae_schematic(key.input_features, key.hidden_features, key.latent_dim)
+
+# %% [markdown]
+# ## Gradients through a sample
+#
+# The reconstruction term is an expectation over $z$, estimated with one sample an image. A sample has no gradient, until it is
+# written as a function of the parameters and of noise that does not depend on them, the **reparameterisation**:
+#
+# $$
+# z = \mu + \epsilon \odot e^{s/2}, \qquad \epsilon \sim \mathcal N(0, 1) .
+# $$ (eq-reparameterisation)
+#
+# ```{admonition} A name in the paper
+# :class: note
+# The paper writes equation {eq}`eq-reparameterisation` with $\exp(0.5 \cdot \log\sigma)$ and calls $\log\sigma$ the log standard deviation. The factor 0.5
+# turns a log-*variance* into a standard deviation, so the network's output is the log-variance. We call it $s$, and `log_var`
+# in code.
+# ```
+
+
+# %%
+def reparameterize(mean, log_var, generator):
+    noise = torch.randn(mean.shape, generator=generator)
+    return mean + noise * torch.exp(log_var / 2)
+
+
+model = VAE(key, seed)
+x = data.binarize(data.load("MNIST", train=False).pixels[:images])  # (N, 784)
+mean, log_var = model.encode(x)  # two (N, L)
+z = reparameterize(mean, log_var, torch.Generator().manual_seed(seed))
+assert torch.equal(z, model.reparameterize(mean, log_var, torch.Generator().manual_seed(seed)))
+print(
+    f"{len(x)} images -> mean {tuple(mean.shape)}, log-variance {tuple(log_var.shape)} -> logits {tuple(model.decode(z).shape)}"
+)
+
+# %% [markdown]
+# ## The KL divergence in closed form
+#
+# Both distributions are normal, so the KL term of {eq}`eq-elbo` needs no sampling. A latent with mean $\mu$ and log-variance $s$
+# contributes
+#
+# $$
+# \mathrm{KL} = \tfrac12 \left( \mu^2 + e^s - s - 1 \right),
+# $$ (eq-kl)
+#
+# zero exactly when $\mu = 0$ and $s = 0$, that is when $q$ equals the prior. To check the formula without repeating it, we estimate
+# $\mathbb E_q [\log q(z) - \log p(z)]$ by Monte Carlo, with densities from `torch.distributions`. The two must agree within a few
+# standard errors of the estimate.
+
+# %%
+generator = torch.Generator().manual_seed(seed)
+mu, s = (
+    1.5 * torch.randn(1, 20, generator=generator).double(),
+    torch.randn(1, 20, generator=generator).double(),
+)
+q, p = torch.distributions.Normal(mu, (s / 2).exp()), torch.distributions.Normal(0.0, 1.0)
+samples = mu + torch.randn(100_000, 20, generator=generator).double() * (s / 2).exp()
+log_ratio = (q.log_prob(samples) - p.log_prob(samples)).sum(dim=1)  # (100000,)
+estimate, error = float(log_ratio.mean()), float(log_ratio.std()) / len(log_ratio) ** 0.5
+closed_form = float(0.5 * (mu.square() + s.exp() - s - 1).sum())
+
+assert abs(closed_form - float(objective.kl(mu, s))) < 1e-9
+assert abs(estimate - closed_form) < 5 * error
+print(f"closed form {closed_form:.3f}, Monte Carlo {estimate:.3f} ± {error:.3f} nats")
+
+# %% [markdown]
+# ## The reconstruction term
+#
+# The logarithm of $p(x|z)$ in {eq}`eq-model` is the negative binary cross-entropy between pixels and probabilities. Computed from
+# probabilities it fails where one of them rounds to 0 or 1; from logits it does not, since
+# $-\log \sigma(a) = \log(1 + e^{-a})$ stays exact. We sum over pixels: an average over pixels would shrink this term by a factor of 784
+# against the KL, and the model would be a different one.
+
+
+# %%
+def reconstruction(logits, x):
+    return (F.softplus(logits) - x * logits).sum(dim=1).mean()  # log(1 + e^a) - x a, for each pixel
+
+
+logits = model.decode(z)
+torch.testing.assert_close(reconstruction(logits, x), objective.reconstruction(logits, x))
+terms = objective.terms(model, x, torch.Generator().manual_seed(seed))
+torch.testing.assert_close(
+    terms.loss, objective.reconstruction(logits, x) + objective.kl(mean, log_var)
+)
+print(
+    f"untrained: reconstruction {float(terms.reconstruction):.1f}, KL {float(terms.kl):.2f} nats per image"
+)
+print(f"every pixel a fair coin: {784 * torch.tensor(2.0).log():.1f}")
+
+# %% [markdown]
+# The untrained model does about as well as fair coins, which is what weights that know nothing should do.
+#
+# ## A tighter bound, to compare models with
+#
+# The ELBO mixes two things: how well the model explains images, and how well its encoder approximates the posterior. To compare
+# models we use the importance-weighted bound {cite}`burda2015` with $S$ samples,
+#
+# $$
+# \log p(x) \;\ge\; \mathbb E \log \frac1S \sum_{s=1}^{S} \frac{p(x|z_s)\, p(z_s)}{q(z_s|x)}, \qquad z_s \sim q(z|x),
+# $$ (eq-importance)
+#
+# which is the ELBO at $S = 1$ and approaches $\log p(x)$ as $S$ grows. Its negative is the **NLL** of the later tables, an
+# upper estimate of the negative log-likelihood. We train briefly (a run folder of the same settings is read if it is there) and watch
+# the bound rise with $S$; the prediction is a steep start and a flat end.
+
+# %% tags=["remove-stderr"]
+run = train(TrainingConfig(architecture, epochs=epochs, seed=seed))
+model = load_model(run)
+
+# %%
+counts = [1, 2, 5, 10, 20, 50, 100, 200, 500]
+bounds = []
+for count in counts:
+    values = objective.importance_weighted_bound(
+        model, x, count, torch.Generator().manual_seed(seed)
+    )
+    bounds.append(float(values.mean()))
+print(
+    f"mean over {len(x)} test images after {run.config['epochs']} epochs on {data.REGIMES[run.config['regime']]:,} images:"
+)
+print(f"ELBO (S = 1) {bounds[0]:.1f}, S = 500 {bounds[-1]:.1f} nats")
+
+# %% mystnb={"figure": {"name": "fig-bound", "caption": "The importance-weighted bound on the log-likelihood of test images, against the number of samples."}, "image": {"alt": "A curve that rises steeply at first and flattens."}}
+figure = figures.lines(counts, {"": bounds}, "samples $S$", "bound, nats per image")
+figure.axes[0].set_xscale("log")
+figure
+
+# %% [markdown]
+# The rise in {numref}`fig-bound` is what the ELBO underestimates. From a hundred samples on little is gained, and that is the number our
+# quick tables use.
+#
+# ## What we saw
+#
+# - The loss is a bound: reconstruction (binary cross-entropy, summed over pixels) plus KL (closed form), in nats per image.
+# - Reparameterisation moves the randomness into an input, so that gradients pass.
+# - What the paper calls $\log\sigma$ is the log-variance.
+# - The importance-weighted bound is nearer to the likelihood and fairer to compare models by.
+#
+# ## Exercises
+#
+# **1.** Replace `.sum(dim=1).mean()` in the reconstruction by `.mean()` and train. What do the samples look like?
+#
+# <details><summary>Solution</summary>
+#
+# The KL term then weighs 784 times as much against the reconstruction. The cheapest solution is KL = 0: the encoder ignores the image, and
+# every sample is the average digit. This is the strongest form of posterior collapse.
+#
+# </details>
+#
+# **2.** Derive equation {eq}`eq-kl` from the densities.
+#
+# <details><summary>Solution</summary>
+#
+# $\log q(z) - \log p(z) = -\tfrac12 s - \tfrac12 (z - \mu)^2 e^{-s} + \tfrac12 z^2$. Under $q$, $\mathbb E (z - \mu)^2 = e^s$ and
+# $\mathbb E z^2 = \mu^2 + e^s$. So the expectation is $\tfrac12 (-s - 1 + \mu^2 + e^s)$.
+#
+# </details>
+#
+# **3.** Is the bound {eq}`eq-importance` larger for each single image and each draw when $S$ grows?
+#
+# <details><summary>Solution</summary>
+#
+# No: it grows in expectation {cite}`burda2015`. A single estimate with few samples may happen to lie above one with many; the mean over
+# images hides it.
+#
+# </details>
+#
+# ## References
+#
+# {cite:t}`kingma2013` for the model and equation {eq}`eq-kl` (their appendix B), {cite:t}`doersch2016` for a tutorial, {cite:t}`burda2015` for
+# the tighter bound.

@@ -1,0 +1,110 @@
+"""The book's commands: `nox -l` lists them, `nox -s NAME` runs one."""
+
+import hashlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["book", "tests"]
+nox.options.default_venv_backend = "none"  # the sessions share one environment, made by `python`
+
+ENVIRONMENT = Path(".nox", "kanvae").absolute()
+BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
+
+
+def python(session: nox.Session, *arguments: str) -> None:
+    """Run the shared environment's Python, after making it hold the locked requirements."""
+    executable = str(BIN / "python")
+    inputs = (Path("pyproject.toml"), Path("constraints.txt"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
+    digest += f" {Path.cwd()} {sys.version}"
+    stamp = ENVIRONMENT / "installed-requirements"
+    if not stamp.exists() or stamp.read_text() != digest:
+        session.log("Installing the locked requirements (torch is large: some minutes, once).")
+        stamp.unlink(missing_ok=True)
+        session.run(sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT))
+        install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        session.run(executable, *install, "-c", "constraints.txt", "--editable", ".[tests]")
+        stamp.write_text(digest)
+    path = os.pathsep.join((str(BIN), os.environ.get("PATH", "")))
+    session.run(executable, *arguments, env={"PATH": path})
+
+
+@nox.session
+def book(session: nox.Session) -> None:
+    """Build the book: execute the chapters that changed, render book/_build/html."""
+    python(session, "book/build.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; those of the rendered book need it built, and Chromium."""
+    python(session, "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types, and that every chapter's .py and .ipynb agree."""
+    python(session, "-m", "ruff", "check", ".")
+    python(session, "-m", "ruff", "format", "--check", ".")
+    python(session, "-m", "mypy")
+    python(session, "book/build.py", "--check-pairs")
+
+
+@nox.session
+def sync(session: nox.Session) -> None:
+    """Carry the newer of each chapter's .py and .ipynb to the other, and format them."""
+    pairs = sorted(str(path) for path in Path("notebooks").glob("[0-9]*.py"))
+    python(session, "-m", "jupytext", "--sync", *pairs)
+    python(session, "-m", "ruff", "format", ".")
+    python(session, "-m", "jupytext", "--sync", *pairs)
+
+
+@nox.session
+def environment(session: nox.Session) -> None:
+    """Make the shared environment in .nox/kanvae, and nothing else."""
+    python(session, "--version")
+
+
+@nox.session(venv_backend="venv")
+def newest(session: nox.Session) -> None:
+    """Run the tests against the newest of everything, in an environment of its own."""
+    session.install("--upgrade", "--upgrade-strategy", "eager", "--editable", ".[tests]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Renew constraints.txt: the newest versions that agree, for all systems and Pythons."""
+    python(session, "-m", "pip", "install", "--quiet", "uv")
+    python(
+        session, "-m", "uv", "pip", "compile", "pyproject.toml", "--extra", "tests", "--universal",
+        "--python-version", "3.11", "--no-header", "--upgrade", "--quiet", "-o", "constraints.txt",
+    )  # fmt: skip
+
+
+@nox.session
+def address(session: nox.Session) -> None:
+    """Carry a new address of the repository everywhere: nox -s address -- https://github.com/O/R."""
+    pattern = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+)")
+    new = pattern.fullmatch(session.posargs[0]) if len(session.posargs) == 1 else None
+    old = pattern.search(Path("pyproject.toml").read_text())
+    if new is None or old is None:
+        raise SystemExit("give the new address, in the form https://github.com/OWNER/REPOSITORY")
+    listing = session.run("git", "ls-files", silent=True, external=True)
+    for path in map(Path, str(listing).split()):
+        if path.suffix not in (".gz", ".safetensors"):
+            text = path.read_text()
+            if old[1] in text:
+                path.write_text(text.replace(old[1], new[1]))
+                session.log(f"{path}: now {new[1]}")
+
+
+@nox.session
+def colab(session: nox.Session) -> None:
+    """Run every chapter on the Python that runs nox, as Colab does: alone, without the checkout."""
+    session.run(sys.executable, "-m", "pip", "install", "--quiet", ".[sweep]")
+    session.run(sys.executable, "tests/run_alone.py", *session.posargs)
