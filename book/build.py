@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 EXECUTED = ROOT / "book" / "_executed"
 SOURCE = ROOT / "book" / "_build" / "source"
+JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "pytorch-fid", "jupyter-book")
 
 
@@ -59,10 +60,10 @@ def _content(cells: list[Any]) -> list[tuple[Any, ...]]:
 
 
 def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
-    """A digest of everything that a chapter's outputs depend on."""
+    """A digest of everything that a chapter's outputs depend on: its prose is not among it."""
     digest = hashlib.sha256(repr(sorted(parameters.items())).encode())
     cells = nbformat.read(notebook, as_version=4).cells
-    digest.update("\0".join(cell.source for cell in cells).encode())
+    digest.update("\0".join(c.source for c in cells if c.cell_type == "code").encode())
     inputs = [*(ROOT / "kanvae").glob("*.py"), *(ROOT / "kanvae").glob("*.safetensors")]
     inputs += [*(ROOT / "data").rglob("*.gz"), *(ROOT / "book" / "results").rglob("*.*")]
     for path in sorted([*inputs, ROOT / "constraints.txt"]):
@@ -104,13 +105,7 @@ def assemble(chapters: dict[str, dict[str, Any]]) -> None:
     pages[Path("book", "changelog.md")] = (ROOT / "CHANGELOG.md").read_bytes()
     pages[Path("book", "colophon.md")] = colophon(chapters).encode()
     for stem in chapters:
-        notebook = nbformat.read(EXECUTED / f"{stem}.ipynb", as_version=4)
-        for cell in notebook.cells:
-            for output in cell.get("outputs", []):
-                if output.output_type == "stream":  # of a progress bar, its last state
-                    lines = output.text.split("\n")
-                    output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
-        pages[Path("notebooks", f"{stem}.ipynb")] = nbformat.writes(notebook).encode()
+        pages[Path("notebooks", f"{stem}.ipynb")] = nbformat.writes(page(stem)).encode()
     for old in SOURCE.rglob("*"):
         if old.is_file() and old.relative_to(SOURCE) not in pages:
             old.unlink()
@@ -119,6 +114,28 @@ def assemble(chapters: dict[str, dict[str, Any]]) -> None:
         if not path.exists() or path.read_bytes() != content:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+
+
+def page(stem: str) -> nbformat.NotebookNode:
+    """A chapter as it is now, with the outputs of its execution."""
+    notebook = nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4)
+    executed = nbformat.read(EXECUTED / f"{stem}.ipynb", as_version=4)
+    code = [cell for cell in executed.cells if cell.cell_type == "code"]
+    for cell in code:
+        for output in cell.outputs:
+            if output.output_type == "stream":  # of a progress bar, its last state
+                lines = output.text.split("\n")
+                output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            done = code.pop(0)
+            cell.outputs, cell.execution_count = done.outputs, done.execution_count
+        cells.append(cell)
+        if code and "injected-parameters" in code[0].metadata.get("tags", []):
+            cells.append(code.pop(0))
+    notebook.cells = cells
+    return notebook
 
 
 def colophon(chapters: dict[str, dict[str, Any]]) -> str:
@@ -145,15 +162,7 @@ def colophon(chapters: dict[str, dict[str, Any]]) -> str:
 def render() -> None:
     """Render the pages; any warning is an error."""
     book = ROOT / "book"
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter_book",
-        "build",
-        str(SOURCE),
-        "--path-output",
-        str(book),
-    ]
+    command = [*JUPYTER_BOOK, "build", str(SOURCE), "--path-output", str(book)]
     if subprocess.run([*command, "-W", "-n", "--keep-going", "-q"]).returncode:
         # Sphinx would not repeat the warnings of pages that it has read, and pass the next time.
         shutil.rmtree(book / "_build" / ".doctrees", ignore_errors=True)

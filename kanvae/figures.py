@@ -110,7 +110,8 @@ def control_curves(panels: Mapping[str, tuple[Any, Any]], joints: Any = None) ->
             ax.plot(*np.asarray(joints[title]).T, "|", color=INK, markersize=12, label="joints")
         ax.set(title=title, xlabel="first coordinate", aspect="equal")
     axes[0, 0].set_ylabel("second coordinate")
-    axes[0, 0].legend(fontsize="small")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small")
     return figure
 
 
@@ -130,17 +131,13 @@ def networks(widths: Sequence[int], curves: Any) -> Figure:
         axes, ("MLP: a number on every edge", "KAN: a function on every edge"), strict=True
     ):
         is_kan = title.startswith("KAN")
+        ink = {"color": PALETTE[0] if is_kan else INK, "alpha": 0.5 if is_kan else 1.0}
         for i, (a, b) in enumerate(edges):
-            ax.plot(
-                *zip(a, b, strict=True),
-                color=PALETTE[0] if is_kan else INK,
-                linewidth=0.8,
-                zorder=1,
-            )
-            if is_kan:
-                at = 0.34 + 0.32 * (
-                    i % 2
-                )  # two places along the edges, so that the boxes keep clear
+            ax.plot(*zip(a, b, strict=True), linewidth=0.8, zorder=1, **ink)
+            if (
+                is_kan
+            ):  # each source has its own place along its edges, so that the boxes keep clear
+                at = 0.2 + 0.6 * a[1]
                 _thumbnail(ax, (a[0] + at, a[1] + at * (b[1] - a[1])), curves[i % len(curves)])
         for layer, column in enumerate(columns):
             for x, y in column:
@@ -157,11 +154,10 @@ def networks(widths: Sequence[int], curves: Any) -> Figure:
 
 
 def _thumbnail(ax: Axes, centre: tuple[float, float], curve: Any) -> None:
-    inset = ax.inset_axes(
-        (centre[0] - 0.11, centre[1] - 0.055, 0.22, 0.11), transform=ax.transData, zorder=2
-    )
-    inset.plot(np.asarray(curve), color=PALETTE[2], linewidth=1.2)
-    inset.set(xticks=[], yticks=[], facecolor="white")
+    box = (centre[0] - 0.1, centre[1] - 0.05, 0.2, 0.1)
+    inset = ax.inset_axes(box, transform=ax.transData, zorder=2)
+    inset.plot(np.asarray(curve), color=PALETTE[2], linewidth=1.6)
+    inset.set(xticks=[], yticks=[])
     for spine in inset.spines.values():
         spine.set(visible=True, linewidth=0.6)
 
@@ -186,22 +182,17 @@ def vae_schematic(pixels: int, hidden: int, latent: int) -> Figure:
             "",
             (x1, y1),
             (x0, y0),
-            arrowprops={"arrowstyle": "->", "color": INK, "shrinkA": 27, "shrinkB": 27},
+            arrowprops={"arrowstyle": "->", "color": INK, "shrinkA": 29, "shrinkB": 29},
         )
     for x, y, text, colour in boxes.values():
         box = FancyBboxPatch(
-            (x - 0.42, y - 0.11),
-            0.84,
-            0.22,
-            boxstyle="round,pad=0.04",
-            facecolor="none",
-            edgecolor=colour,
+            (x - 0.5, y - 0.11), 1.0, 0.22, boxstyle="round,pad=0.04", fc="none", ec=colour
         )
         ax.add_patch(box)
         ax.text(x, y, text, ha="center", va="center", fontsize="small")
     for x, text in ((1.35, "encoder $q(z|x)$"), (6.2, "decoder $p(x|z)$")):
         ax.text(x, 1.05, text, ha="center", fontsize="medium")
-    ax.set(xlim=(-0.6, 7.5), ylim=(-0.15, 1.15))
+    ax.set(xlim=(-0.7, 7.6), ylim=(-0.15, 1.15))
     ax.axis("off")
     return figure
 
@@ -298,13 +289,23 @@ def score_chart(
         ax.errorbar(
             parameters[i], mean[i], spread[i], fmt="o", color=colour, capsize=3, markersize=5
         )
-        ax.annotate(
-            name,
-            (parameters[i], mean[i]),
-            xytext=(6, 4),
-            textcoords="offset points",
-            fontsize="small",
-        )
     ax.set(xscale="log", xlabel="parameters", ylabel=ylabel)
-    ax.margins(x=0.15)
+    ax.margins(x=0.15, y=0.1)
+    figure.draw_without_rendering()  # settles the limits, on which the places of the labels depend
+    points = ax.transAxes.inverted().transform(
+        ax.transData.transform(np.column_stack([parameters, mean]))
+    )
+    taken = [(x - 0.01, x + 0.01, y - 0.02, y + 0.02) for x, y in points]
+    for name, (x, y) in zip(names, points, strict=True):
+        width, height = 0.013 * len(name), 0.06
+        places = [(0.015, 0.01), (-0.015 - width, 0.01), (0.015, -0.07), (-0.015 - width, -0.07)]
+        boxes = [(x + dx, x + dx + width, y + dy, y + dy + height) for dx, dy in places]
+        box = min(boxes, key=lambda box: sum(_overlap(box, other) for other in taken))
+        taken.append(box)
+        ax.text(box[0], box[2], name, transform=ax.transAxes, fontsize="small")
     return figure
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether two boxes (left, right, bottom, top) meet."""
+    return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]

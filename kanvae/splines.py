@@ -100,8 +100,13 @@ def uniform_bases(
     return bases.scatter(-1, places, local)[..., degree : degree + count]
 
 
-@functools.cache
+@torch.compiler.assume_constant_result  # a compiled layer takes the numbers as they are
 def _pieces(degree: int) -> list[list[float]]:
+    return _polynomials(degree)
+
+
+@functools.cache
+def _polynomials(degree: int) -> list[list[float]]:
     """The polynomials that make up a base on even knots: row p holds the coefficients of f^p.
 
     Column r belongs to the base that began degree - r intervals to the left. Each degree follows

@@ -33,9 +33,12 @@ import importlib.util
 
 from IPython import get_ipython
 
-if importlib.util.find_spec("kanvae") is None:  # in Colab: install the book's module
+if (
+    importlib.util.find_spec("kanvae") is None
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
-        "pip", 'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"'
+        "pip",
+        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -61,10 +64,11 @@ points = 400
 # degree below by the Cox–de Boor recursion {cite}`deboor1978`:
 #
 # $$
-# N_{i,0}(x) = \begin{cases} 1 & t_i \le x < t_{i+1} \\ 0 & \text{otherwise} \end{cases}
-# \qquad
-# N_{i,k}(x) = \frac{x - t_i}{t_{i+k} - t_i} N_{i,k-1}(x)
+# \begin{aligned}
+# N_{i,0}(x) &= \begin{cases} 1 & t_i \le x < t_{i+1} \\ 0 & \text{otherwise} \end{cases} \\
+# N_{i,k}(x) &= \frac{x - t_i}{t_{i+k} - t_i} N_{i,k-1}(x)
 #            + \frac{t_{i+k+1} - x}{t_{i+k+1} - t_{i+1}} N_{i+1,k-1}(x)
+# \end{aligned}
 # $$ (eq-cox-de-boor)
 #
 # A fraction whose denominator is zero (knots may repeat) counts as zero. Each step multiplies the two
@@ -83,7 +87,9 @@ def base(x: float, knots: list[float], i: int, k: int) -> float:
         return float(knots[i] <= x < knots[i + 1])
     rising = ratio(x - knots[i], knots[i + k] - knots[i])
     falling = ratio(knots[i + k + 1] - x, knots[i + k + 1] - knots[i + 1])
-    return rising * base(x, knots, i, k - 1) + falling * base(x, knots, i + 1, k - 1)
+    return rising * base(x, knots, i, k - 1) + falling * base(
+        x, knots, i + 1, k - 1
+    )
 
 
 # %% [markdown]
@@ -97,14 +103,19 @@ knots = [0.0] * (degree + 1) + inner + [5.0] * (degree + 1)
 x = torch.linspace(0, 4.999, points)
 bases = splines.cox_de_boor(x, torch.tensor(knots), degree)  # (points, n)
 
-by_hand = [[base(value, knots, i, degree) for i in range(bases.shape[1])] for value in x.tolist()]
+by_hand = [
+    [base(value, knots, i, degree) for i in range(bases.shape[1])]
+    for value in x.tolist()
+]
 torch.testing.assert_close(bases, torch.tensor(by_hand), rtol=0, atol=1e-12)
 print(
     f"{len(knots)} knots, degree {degree}: {bases.shape[1]} bases, equal to the recursion by hand"
 )
 
 # %% mystnb={"figure": {"name": "fig-bases", "caption": "The B-spline bases on clamped knots. Each is zero outside its own few intervals; the dotted lines are the knots."}, "image": {"alt": "Overlapping bell-shaped curves over five intervals, the outermost starting at one."}}
-figures.lines(x, {"": bases}, "$x$", f"$N_{{i,{degree}}}(x)$", marks=[0.0, *inner, 5.0])
+figures.lines(
+    x, {"": bases}, "$x$", f"$N_{{i,{degree}}}(x)$", marks=[0.0, *inner, 5.0]
+)
 
 # %% [markdown]
 # {numref}`fig-bases` shows two properties that matter later. At every point only $k + 1$ bases differ from
@@ -126,7 +137,9 @@ print(
 # %%
 end = splines.cox_de_boor(torch.tensor([5.0]), torch.tensor(knots), degree)
 assert end[0, -1] == 1
-print(f"bases at the right end: {[round(value, 3) for value in end[0].tolist()]}")
+print(
+    f"bases at the right end: {[round(value, 3) for value in end[0].tolist()]}"
+)
 
 # %% [markdown]
 # ## Control points and local control
@@ -150,14 +163,20 @@ before = torch.stack((7 * along, 1 - torch.cos(7 * along)), dim=1)  # (n, 2)
 after = before.clone()
 after[1] += torch.tensor([0.3, 1.2])
 polygons = {"before": before, "after": after}
-curves = {name: splines.evaluate(x, torch.tensor(knots), p, degree) for name, p in polygons.items()}
+curves = {
+    name: splines.evaluate(x, torch.tensor(knots), p, degree)
+    for name, p in polygons.items()
+}
 
 # %% mystnb={"figure": {"name": "fig-local-control", "caption": "The paper's Figure 5, redrawn: a curve before and after its second control point has moved. Ticks mark where the pieces join."}, "image": {"alt": "Two plane curves with control polygons; they differ only near the moved second point."}}
 at_knots = torch.tensor(inner)
 joints = {
-    name: splines.evaluate(at_knots, torch.tensor(knots), p, degree) for name, p in polygons.items()
+    name: splines.evaluate(at_knots, torch.tensor(knots), p, degree)
+    for name, p in polygons.items()
 }
-figures.control_curves({name: (p, curves[name]) for name, p in polygons.items()}, joints)
+figures.control_curves(
+    {name: (p, curves[name]) for name, p in polygons.items()}, joints
+)
 
 # %% [markdown]
 # The number behind {numref}`fig-local-control`: how far the curve moves, before and after the knot at which
@@ -166,7 +185,9 @@ figures.control_curves({name: (p, curves[name]) for name, p in polygons.items()}
 # %%
 moved = (curves["after"] - curves["before"]).norm(dim=1)
 support_end = knots[1 + degree + 1]
-print(f"largest move left of x = {support_end}: {float(moved[x < support_end].max()):.3f}")
+print(
+    f"largest move left of x = {support_end}: {float(moved[x < support_end].max()):.3f}"
+)
 print(f"largest move right of it: {float(moved[x >= support_end].max()):.3f}")
 assert float(moved[x >= support_end].max()) == 0
 
@@ -183,7 +204,9 @@ assert float(moved[x >= support_end].max()) == 0
 # %% mystnb={"figure": {"name": "fig-degrees", "caption": "One base of each degree from 0 to 3 on evenly spaced knots."}, "image": {"alt": "A step, a triangle, a quadratic bump and a cubic bump, each wider and smoother than the one before."}}
 even = torch.arange(0.0, 5.0)
 grid = torch.linspace(-0.2, 4.2, 881)
-bumps = {f"$k$ = {k}": splines.cox_de_boor(grid, even, k)[:, 0] for k in range(4)}
+bumps = {
+    f"$k$ = {k}": splines.cox_de_boor(grid, even, k)[:, 0] for k in range(4)
+}
 figures.lines(grid, bumps, "$x$", "$N_{0,k}(x)$", marks=even.tolist())
 
 # %% [markdown]
@@ -204,14 +227,19 @@ def derivatives(value: float, k: int, order: int) -> float:
         if y is None:
             return 0.0
         y = y.sum()
-    return float(y)
+    return float(y.detach())
 
 
 # %%
 print("jump at x = 1 of the derivative of order   0      1      2      3")
 for k in range(1, 4):
-    jumps = [abs(derivatives(1 + 1e-9, k, j) - derivatives(1 - 1e-9, k, j)) for j in range(4)]
-    print(f"degree {k}:" + " " * 31 + "  ".join(f"{jump:5.2f}" for jump in jumps))
+    jumps = [
+        abs(derivatives(1 + 1e-9, k, j) - derivatives(1 - 1e-9, k, j))
+        for j in range(4)
+    ]
+    print(
+        f"degree {k}:" + " " * 31 + "  ".join(f"{jump:5.2f}" for jump in jumps)
+    )
 
 # %% [markdown]
 # In each line the first $k$ entries (orders 0 to $k - 1$) are zero: that many derivatives, counting the
@@ -227,7 +255,10 @@ for k in range(1, 4):
 n = len(before)
 bezier_knots = torch.tensor([0.0] * n + [1.0] * n)
 s = torch.linspace(0, 1, points)
-bezier = {name: splines.evaluate(s, bezier_knots, p, n - 1) for name, p in polygons.items()}
+bezier = {
+    name: splines.evaluate(s, bezier_knots, p, n - 1)
+    for name, p in polygons.items()
+}
 follows = (bezier["after"] - bezier["before"]).norm(dim=1) > 1e-6
 follows_spline = moved > 1e-6
 print(
@@ -235,7 +266,9 @@ print(
 )
 
 # %% mystnb={"figure": {"name": "fig-bezier", "caption": "The B\u00e9zier curve of the same control points, before and after the same move."}, "image": {"alt": "Two smooth curves that stay further from their control polygons; the second differs along its whole length."}}
-figures.control_curves({name: (p, bezier[name]) for name, p in polygons.items()})
+figures.control_curves(
+    {name: (p, bezier[name]) for name, p in polygons.items()}
+)
 
 # %% [markdown]
 # In {numref}`fig-bezier` one polynomial of degree $n - 1$ has to serve everywhere, so it stays far from its
@@ -250,7 +283,7 @@ figures.control_curves({name: (p, bezier[name]) for name, p in polygons.items()}
 # polynomials are
 #
 # $$
-# \tfrac16 (1 - f)^3, \qquad \tfrac16 (3 f^3 - 6 f^2 + 4), \qquad \tfrac16 (-3 f^3 + 3 f^2 + 3 f + 1), \qquad \tfrac16 f^3 .
+# \tfrac16 (1 - f)^3, \quad \tfrac16 (3 f^3 - 6 f^2 + 4), \quad \tfrac16 (-3 f^3 + 3 f^2 + 3 f + 1), \quad \tfrac16 f^3 .
 # $$ (eq-pieces)
 #
 # `uniform_bases` finds the interval, evaluates the polynomials and puts the values in their places. We check
@@ -260,26 +293,40 @@ figures.control_curves({name: (p, bezier[name]) for name, p in polygons.items()}
 G = 5  # intervals of the grid; a KAN layer adds k more on either side
 grid_knots = splines.uniform_knots(G, 3, (-1.0, 1.0), torch.float64)
 where = torch.linspace(-3, 3, 6001)
-closed = splines.uniform_bases(where, grid_knots[0], grid_knots[1] - grid_knots[0], G + 3, 3)
-torch.testing.assert_close(closed, splines.cox_de_boor(where, grid_knots, 3), rtol=0, atol=1e-12)
+closed = splines.uniform_bases(
+    where, grid_knots[0], grid_knots[1] - grid_knots[0], G + 3, 3
+)
+torch.testing.assert_close(
+    closed, splines.cox_de_boor(where, grid_knots, 3), rtol=0, atol=1e-12
+)
 assert not closed[(where < grid_knots[0]) | (where > grid_knots[-1])].any()
 
 
 def pieces(f: Tensor) -> Tensor:
     return (
         torch.stack(
-            [(1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3], -1
+            [
+                (1 - f) ** 3,
+                3 * f**3 - 6 * f**2 + 4,
+                -3 * f**3 + 3 * f**2 + 3 * f + 1,
+                f**3,
+            ],
+            -1,
         )
         / 6
     )
 
 
 f = torch.linspace(0, 0.999, 100)
-torch.testing.assert_close(splines.uniform_bases(f, -3.0, 1.0, 4, 3), pieces(f), rtol=0, atol=1e-12)
+torch.testing.assert_close(
+    splines.uniform_bases(f, -3.0, 1.0, 4, 3), pieces(f), rtol=0, atol=1e-12
+)
 print("closed form = recursion = the four cubics")
 
 # %% mystnb={"figure": {"name": "fig-grid", "caption": "The G + k = 8 bases that an edge of the paper's layers can use: the grid is [-1, 1], cut into G = 5 intervals, with three knots more on each side."}, "image": {"alt": "Eight identical bumps spread evenly from -2.2 to 2.2."}}
-figures.lines(where, {"": closed}, "$x$", "$N_{i,3}(x)$", marks=grid_knots.tolist())
+figures.lines(
+    where, {"": closed}, "$x$", "$N_{i,3}(x)$", marks=grid_knots.tolist()
+)
 
 # %% [markdown]
 # {numref}`fig-grid` is the picture to keep for the next chapter. Inside $[-1, 1]$ the bases add up to one;

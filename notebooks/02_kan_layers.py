@@ -33,9 +33,12 @@ import importlib.util
 
 from IPython import get_ipython
 
-if importlib.util.find_spec("kanvae") is None:  # in Colab: install the book's module
+if (
+    importlib.util.find_spec("kanvae") is None
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
-        "pip", 'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"'
+        "pip",
+        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -79,8 +82,10 @@ steps = 300
 # fixed curve with a weight plus a spline with a scale:
 #
 # $$
-# \phi_{oi}(x) = w^b_{oi}\, b(x) + w^s_{oi} \sum_{j=0}^{G+k-1} c_{oij}\, N_j(x),
-# \qquad b(x) = \mathrm{SiLU}(x) = \frac{x}{1 + e^{-x}} .
+# \begin{aligned}
+# \phi_{oi}(x) &= w^b_{oi}\, b(x) + w^s_{oi} \sum_{j=0}^{G+k-1} c_{oij}\, N_j(x), \\
+# b(x) &= \mathrm{SiLU}(x) = \frac{x}{1 + e^{-x}} .
+# \end{aligned}
 # $$ (eq-edge)
 #
 # The $N_j$ are the B-spline bases of order $k$ on a **grid** that cuts an interval, $[-1, 1]$ by default, into
@@ -99,10 +104,18 @@ steps = 300
 # %%
 def layer_by_hand(x, grid, base_weight, spline_weight, spline_scaler, order):
     bases = torch.stack(
-        [splines.cox_de_boor(x[:, i], grid[i], order) for i in range(x.shape[1])], dim=1
+        [
+            splines.cox_de_boor(x[:, i], grid[i], order)
+            for i in range(x.shape[1])
+        ],
+        dim=1,
     )  # (B, I, G + k)
-    spline = torch.einsum("bij,oij->boi", bases, spline_weight)  # the sum over coefficients
-    edges = base_weight * F.silu(x).unsqueeze(1) + spline_scaler * spline  # (B, O, I): every phi(x)
+    spline = torch.einsum(
+        "bij,oij->boi", bases, spline_weight
+    )  # the sum over coefficients
+    edges = (
+        base_weight * F.silu(x).unsqueeze(1) + spline_scaler * spline
+    )  # (B, O, I): every phi(x)
     return edges.sum(dim=2)  # (B, O)
 
 
@@ -115,10 +128,17 @@ generator = torch.Generator().manual_seed(seed)
 layer = KANLinear(4, 3, grid_size, spline_order, generator=generator)
 x = 2 * torch.randn(100, 4, generator=generator)
 by_hand = layer_by_hand(
-    x, layer.grid, layer.base_weight, layer.spline_weight, layer.spline_scaler, spline_order
+    x,
+    layer.grid,
+    layer.base_weight,
+    layer.spline_weight,
+    layer.spline_scaler,
+    spline_order,
 )
 torch.testing.assert_close(layer(x), by_hand)
-print(f"largest difference: {float((layer(x) - by_hand).abs().max().detach()):.1e}, in {layer}")
+print(
+    f"largest difference: {float((layer(x) - by_hand).abs().max().detach()):.1e}, in {layer}"
+)
 
 # %% [markdown]
 # To see an edge, we take a layer with one input and one output, give its spline some shape, and draw the two
@@ -178,19 +198,27 @@ figures.networks([2, 3, 1], drawn)
 
 # %%
 domain = torch.linspace(-1, 1, 801)
-target = torch.sin(4 * domain) * torch.exp(-domain) + 0.4 * torch.sin(11 * domain)
+target = torch.sin(4 * domain) * torch.exp(-domain) + 0.4 * torch.sin(
+    11 * domain
+)
 fits = {}
 for intervals in (3, 10):
     knots = splines.uniform_knots(intervals, spline_order, (-1.0, 1.0))
-    coefficients = splines.fit(domain, target[:, None], knots, spline_order)[:, 0]
-    fits[f"$G = {intervals}$"] = splines.evaluate(domain, knots, coefficients, spline_order)
+    coefficients = splines.fit(domain, target[:, None], knots, spline_order)[
+        :, 0
+    ]
+    fits[f"$G = {intervals}$"] = splines.evaluate(
+        domain, knots, coefficients, spline_order
+    )
     error = (fits[f"$G = {intervals}$"] - target).square().mean().sqrt()
     print(
         f"G = {intervals:2d}: {len(coefficients)} coefficients, root-mean-square error {float(error):.3f}"
     )
 
 # %% mystnb={"figure": {"name": "fig-grids", "caption": "The paper's Figure 4, redrawn: one function, fitted on a grid of 3 and on one of 10 intervals."}, "image": {"alt": "A wavy target, a smooth curve that misses its small waves, and a curve that follows them."}}
-figures.lines(domain, {"target": target, **fits}, "$x$", r"$\phi(x)$", dashed=["target"])
+figures.lines(
+    domain, {"target": target, **fits}, "$x$", r"$\phi(x)$", dashed=["target"]
+)
 
 # %% [markdown]
 # In {numref}`fig-grids` the coarse grid catches the trend and misses the ripple; the fine one follows both.
@@ -205,7 +233,12 @@ figures.lines(domain, {"target": target, **fits}, "$x$", r"$\phi(x)$", dashed=["
 inputs = torch.rand(1000, 4, generator=generator) * 2 - 1
 for new_size in (9, 10):
     coarse = KANLinear(
-        4, 3, grid_size=3, spline_order=spline_order, scale_noise=5.0, generator=generator
+        4,
+        3,
+        grid_size=3,
+        spline_order=spline_order,
+        scale_noise=5.0,
+        generator=generator,
     )
     scale = float(coarse(inputs).detach().std())
     change = coarse.extend_grid(new_size, inputs)
@@ -233,9 +266,16 @@ def learn(edge: KANLinear, steps: int) -> list[float]:
 
 # %%
 curves = {}
-for label, size in (("stays at $G = 3$", 3), ("extended to $G = 10$ halfway", 10)):
+for label, size in (
+    ("stays at $G = 3$", 3),
+    ("extended to $G = 10$ halfway", 10),
+):
     edge = KANLinear(
-        1, 1, grid_size=3, spline_order=spline_order, generator=torch.Generator().manual_seed(seed)
+        1,
+        1,
+        grid_size=3,
+        spline_order=spline_order,
+        generator=torch.Generator().manual_seed(seed),
     )
     first = learn(edge, steps)
     edge.extend_grid(size, domain[:, None])
@@ -272,7 +312,12 @@ for row in paper.TABLE_I:
     model = VAE(row.architecture)
     assert count_parameters(model) == row.parameters
     rows.append(
-        (str(row.architecture), row.architecture.edges(), count_parameters(model), row.parameters)
+        (
+            str(row.architecture),
+            row.architecture.edges(),
+            count_parameters(model),
+            row.parameters,
+        )
     )
 table = pd.DataFrame(rows, columns=["model", "edges", "parameters", "paper"])
 table["parameters an edge"] = (table["parameters"] / table["edges"]).round(3)

@@ -33,9 +33,12 @@ import importlib.util
 
 from IPython import get_ipython
 
-if importlib.util.find_spec("kanvae") is None:  # in Colab: install the book's module
+if (
+    importlib.util.find_spec("kanvae") is None
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
-        "pip", 'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"'
+        "pip",
+        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -63,9 +66,10 @@ seed = 0
 # sigmoid $\sigma$ **logits** $a_d(z)$; then
 #
 # $$
-# p(x|z) = \prod_{d=1}^{D} \sigma(a_d)^{x_d} \, (1 - \sigma(a_d))^{1 - x_d},
-# \qquad
-# p(x) = \int p(x|z)\, p(z)\, dz .
+# \begin{aligned}
+# p(x|z) &= \prod_{d=1}^{D} \sigma(a_d)^{x_d} \, (1 - \sigma(a_d))^{1 - x_d}, \\
+# p(x) &= \int p(x|z)\, p(z)\, dz .
+# \end{aligned}
 # $$ (eq-model)
 #
 # We should like to make $\log p(x)$ large on the training images. The integral in {eq}`eq-model` has no closed form, and
@@ -77,9 +81,11 @@ seed = 0
 # $\mu(x)$ and **log-variance** $s(x)$ in each of the $L$ latents. For any such $q$, Jensen's inequality gives
 #
 # $$
-# \log p(x) = \log \mathbb E_{q(z|x)} \frac{p(x|z)\, p(z)}{q(z|x)}
-# \;\ge\; \underbrace{\mathbb E_{q(z|x)} \log p(x|z)}_{-\,\text{reconstruction}}
+# \begin{aligned}
+# \log p(x) &= \log \mathbb E_{q(z|x)} \frac{p(x|z)\, p(z)}{q(z|x)} \\
+# &\ge \underbrace{\mathbb E_{q(z|x)} \log p(x|z)}_{-\,\text{reconstruction}}
 # \;-\; \underbrace{\mathrm{KL}\big(q(z|x) \,\|\, p(z)\big)}_{\text{KL}} ,
+# \end{aligned}
 # $$ (eq-elbo)
 #
 # the **evidence lower bound**, ELBO {cite}`kingma2013`, the paper's equation (1). Training maximises it over both networks;
@@ -123,7 +129,9 @@ model = VAE(key, seed)
 x = data.binarize(data.load("MNIST", train=False).pixels[:images])  # (N, 784)
 mean, log_var = model.encode(x)  # two (N, L)
 z = reparameterize(mean, log_var, torch.Generator().manual_seed(seed))
-assert torch.equal(z, model.reparameterize(mean, log_var, torch.Generator().manual_seed(seed)))
+assert torch.equal(
+    z, model.reparameterize(mean, log_var, torch.Generator().manual_seed(seed))
+)
 print(
     f"{len(x)} images -> mean {tuple(mean.shape)}, log-variance {tuple(log_var.shape)} -> logits {tuple(model.decode(z).shape)}"
 )
@@ -148,15 +156,25 @@ mu, s = (
     1.5 * torch.randn(1, 20, generator=generator).double(),
     torch.randn(1, 20, generator=generator).double(),
 )
-q, p = torch.distributions.Normal(mu, (s / 2).exp()), torch.distributions.Normal(0.0, 1.0)
-samples = mu + torch.randn(100_000, 20, generator=generator).double() * (s / 2).exp()
+q, p = (
+    torch.distributions.Normal(mu, (s / 2).exp()),
+    torch.distributions.Normal(0.0, 1.0),
+)
+samples = (
+    mu + torch.randn(100_000, 20, generator=generator).double() * (s / 2).exp()
+)
 log_ratio = (q.log_prob(samples) - p.log_prob(samples)).sum(dim=1)  # (100000,)
-estimate, error = float(log_ratio.mean()), float(log_ratio.std()) / len(log_ratio) ** 0.5
+estimate, error = (
+    float(log_ratio.mean()),
+    float(log_ratio.std()) / len(log_ratio) ** 0.5,
+)
 closed_form = float(0.5 * (mu.square() + s.exp() - s - 1).sum())
 
 assert abs(closed_form - float(objective.kl(mu, s))) < 1e-9
 assert abs(estimate - closed_form) < 5 * error
-print(f"closed form {closed_form:.3f}, Monte Carlo {estimate:.3f} ± {error:.3f} nats")
+print(
+    f"closed form {closed_form:.3f}, Monte Carlo {estimate:.3f} ± {error:.3f} nats"
+)
 
 # %% [markdown]
 # ## The reconstruction term
@@ -169,14 +187,19 @@ print(f"closed form {closed_form:.3f}, Monte Carlo {estimate:.3f} ± {error:.3f}
 
 # %%
 def reconstruction(logits, x):
-    return (F.softplus(logits) - x * logits).sum(dim=1).mean()  # log(1 + e^a) - x a, for each pixel
+    return (
+        (F.softplus(logits) - x * logits).sum(dim=1).mean()
+    )  # log(1 + e^a) - x a, for each pixel
 
 
 logits = model.decode(z)
-torch.testing.assert_close(reconstruction(logits, x), objective.reconstruction(logits, x))
+torch.testing.assert_close(
+    reconstruction(logits, x), objective.reconstruction(logits, x)
+)
 terms = objective.terms(model, x, torch.Generator().manual_seed(seed))
 torch.testing.assert_close(
-    terms.loss, objective.reconstruction(logits, x) + objective.kl(mean, log_var)
+    terms.loss,
+    objective.reconstruction(logits, x) + objective.kl(mean, log_var),
 )
 print(
     f"untrained: reconstruction {float(terms.reconstruction):.1f}, KL {float(terms.kl):.2f} nats per image"
@@ -192,7 +215,7 @@ print(f"every pixel a fair coin: {784 * torch.tensor(2.0).log():.1f}")
 # models we use the importance-weighted bound {cite}`burda2015` with $S$ samples,
 #
 # $$
-# \log p(x) \;\ge\; \mathbb E \log \frac1S \sum_{s=1}^{S} \frac{p(x|z_s)\, p(z_s)}{q(z_s|x)}, \qquad z_s \sim q(z|x),
+# \log p(x) \ge \mathbb E \log \frac1S \sum_{s=1}^{S} \frac{p(x|z_s)\, p(z_s)}{q(z_s|x)}, \quad z_s \sim q(z|x),
 # $$ (eq-importance)
 #
 # which is the ELBO at $S = 1$ and approaches $\log p(x)$ as $S$ grows. Its negative is the **NLL** of the later tables, an
@@ -217,7 +240,9 @@ print(
 print(f"ELBO (S = 1) {bounds[0]:.1f}, S = 500 {bounds[-1]:.1f} nats")
 
 # %% mystnb={"figure": {"name": "fig-bound", "caption": "The importance-weighted bound on the log-likelihood of test images, against the number of samples."}, "image": {"alt": "A curve that rises steeply at first and flattens."}}
-figure = figures.lines(counts, {"": bounds}, "samples $S$", "bound, nats per image")
+figure = figures.lines(
+    counts, {"": bounds}, "samples $S$", "bound, nats per image"
+)
 figure.axes[0].set_xscale("log")
 figure
 

@@ -31,9 +31,12 @@ import importlib.util
 
 from IPython import get_ipython
 
-if importlib.util.find_spec("kanvae") is None:  # in Colab: install the book's module
+if (
+    importlib.util.find_spec("kanvae") is None
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
-        "pip", 'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"'
+        "pip",
+        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -52,6 +55,7 @@ from kanvae.training import TrainingConfig, train
 # %% tags=["parameters"]
 regime = "figure6"
 epochs = 3
+batch_size = 32
 seeds = 3
 features = "digits"
 frechet_samples = 20000
@@ -84,9 +88,13 @@ device = "auto"
 # Beside the distance we give the **NLL**, the [importance-weighted](03_vae_elbo.ipynb) estimate of the negative log-likelihood of test images in nats; lower is better. It needs
 # no feature network and can be compared between papers, if the binarisation agrees.
 
-# %%
+# %% tags=["hide-input"]
 settings = evaluation.Settings(
-    features, frechet_samples, frechet_seeds, importance_samples, likelihood_images
+    features,
+    frechet_samples,
+    frechet_seeds,
+    importance_samples,
+    likelihood_images,
 )
 total, count = paper.EPOCHS, data.REGIMES[regime]
 Markdown(
@@ -105,7 +113,12 @@ trained = {}
 jobs = [(row, seed) for row in paper.TABLE_I for seed in range(seeds)]
 for row, seed in tqdm(jobs, desc="training", unit="run"):
     config = TrainingConfig(
-        row.architecture, regime=regime, epochs=epochs, seed=seed, device=device
+        row.architecture,
+        regime=regime,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        device=device,
     )
     trained[str(row.architecture), seed] = train(config, progress=False)
 seconds = sum(run.provenance["seconds"] for run in trained.values())
@@ -119,7 +132,9 @@ for (key, seed), run in tqdm(trained.items(), desc="evaluating", unit="run"):
     records.append({"model": key, "seed": seed, **scores})
 scores = pd.DataFrame(records)
 parameters = scores.groupby("model")["parameters"].first()
-assert all(parameters[str(row.architecture)] == row.parameters for row in paper.TABLE_I)
+assert all(
+    parameters[str(row.architecture)] == row.parameters for row in paper.TABLE_I
+)
 print(
     f"features used: {', '.join(scores['features'].unique())}; all nine parameter counts equal the paper's"
 )
@@ -134,7 +149,11 @@ print(
 scores["frechet"] = scores["frechet_grayscale"].map(np.mean)
 scores["within"] = scores["frechet_grayscale"].map(np.std)
 by_model = scores.groupby("model", sort=False)
-columns = {"Fréchet": ("frechet", 0), "NLL": ("test_nll", 1), "test ELBO": ("test_elbo", 1)}
+columns = {
+    "Fréchet": ("frechet", 0),
+    "NLL": ("test_nll", 1),
+    "test ELBO": ("test_elbo", 1),
+}
 table = pd.DataFrame(
     {
         "name": [row.name for row in paper.TABLE_I],
@@ -144,7 +163,10 @@ table = pd.DataFrame(
 )
 for title, (field, digits) in columns.items():
     mean, spread = by_model[field].mean(), by_model[field].std(ddof=1)
-    table[title] = [f"{m:.{digits}f} ± {s:.{digits}f}" for m, s in zip(mean, spread, strict=True)]
+    table[title] = [
+        f"{m:.{digits}f} ± {s:.{digits}f}"
+        for m, s in zip(mean, spread, strict=True)
+    ]
 table
 
 # %%
@@ -162,7 +184,10 @@ print(
 used = evaluation.load_features(features, device)
 reference = evaluation.reference_statistics(used, data.load("MNIST").pixels)
 real = evaluation.frechet_distance(
-    evaluation.reference_statistics(used, data.load("MNIST", train=False).pixels), reference
+    evaluation.reference_statistics(
+        used, data.load("MNIST", train=False).pixels
+    ),
+    reference,
 )
 print(f"real test images: {real:.1f} ({used.name} features)")
 
@@ -189,10 +214,13 @@ figures.score_chart(
 # `vae-400-20` with `kan-40-20`: nearly the same number of parameters, spent on width in one and on curves in the other. The next cell puts this page's findings into sentences, computed
 # from the scores above.
 
-# %%
+# %% tags=["hide-input"]
 best = frechet.idxmin()
 column = np.array([row.fid for row in paper.TABLE_I])
-rho, rho_nll = spearmanr(column, frechet).statistic, spearmanr(column, nll).statistic
+rho, rho_nll = (
+    spearmanr(column, frechet).statistic,
+    spearmanr(column, nll).statistic,
+)
 vae, wide, equal = "vae-400-20", "kan-400-20", "kan-40-20"
 gap = scores.pivot(index="seed", columns="model", values="frechet")
 difference = gap[wide] - gap[vae]

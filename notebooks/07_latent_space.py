@@ -30,9 +30,12 @@ import importlib.util
 
 from IPython import get_ipython
 
-if importlib.util.find_spec("kanvae") is None:  # in Colab: install the book's module
+if (
+    importlib.util.find_spec("kanvae") is None
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
-        "pip", 'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"'
+        "pip",
+        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -51,6 +54,7 @@ from kanvae.training import TrainingConfig, load_model, train
 # %% tags=["parameters"]
 regime = "figure6"
 epochs = 3
+batch_size = 32
 seed = 0
 device = "auto"
 points = 3000
@@ -65,14 +69,23 @@ perplexity = 30
 trained = {}
 for name, architecture in paper.FEATURED.items():
     trained[name] = train(
-        TrainingConfig(architecture, regime=regime, epochs=epochs, seed=seed, device=device)
+        TrainingConfig(
+            architecture,
+            regime=regime,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+        )
     )
 
 test = data.load("MNIST", train=False)
 known = data.load("MNIST", train=True, regime=regime)
 x = data.binarize(test.pixels)
 models = {name: load_model(run) for name, run in trained.items()}
-means = {name: evaluation.latent_means(model, x) for name, model in models.items()}
+means = {
+    name: evaluation.latent_means(model, x) for name, model in models.items()
+}
 Markdown(
     f"**This page:** regime `{regime}`, {epochs} of the paper's {paper.EPOCHS} epochs, seed {seed}; t-SNE on the first {points:,} test images."
 )
@@ -85,9 +98,9 @@ Markdown(
 
 # %%
 embedded = {
-    name: TSNE(perplexity=perplexity, random_state=seed, init="pca").fit_transform(
-        mean[:points].numpy()
-    )
+    name: TSNE(
+        perplexity=perplexity, random_state=seed, init="pca"
+    ).fit_transform(mean[:points].numpy())
     for name, mean in means.items()
 }
 
@@ -128,7 +141,9 @@ table.round(3)
 
 # %%
 pixels = x.float()
-raw = evaluation.neighbour_accuracy(data.binarize(known.pixels), known.labels, pixels, test.labels)
+raw = evaluation.neighbour_accuracy(
+    data.binarize(known.pixels), known.labels, pixels, test.labels
+)
 print(
     f"pixels: neighbour accuracy {raw:.3f}, silhouette {evaluation.silhouette(pixels, test.labels):.3f}"
 )
@@ -137,8 +152,11 @@ for name, plane in embedded.items():
         f"{name} in the plane: silhouette {evaluation.silhouette(torch.from_numpy(plane), test.labels[:points]):.3f}"
     )
 
-# %%
-first, last = table["neighbour accuracy"].idxmax(), table["neighbour accuracy"].idxmin()
+# %% tags=["hide-input"]
+first, last = (
+    table["neighbour accuracy"].idxmax(),
+    table["neighbour accuracy"].idxmin(),
+)
 Markdown(f"""
 - Nearest neighbours are right most often in the latent space of {first} ({table.loc[first, "neighbour accuracy"]:.1%}), least often in that of {last} ({table.loc[last, "neighbour accuracy"]:.1%}). On
   pixels they are right in {raw:.1%} of cases.
@@ -154,15 +172,21 @@ with torch.no_grad():
     nats = {}
     for name, model in models.items():
         mean, log_var = model.encode(x)
-        each = 0.5 * (mean.square() + log_var.exp() - log_var - 1).mean(0)  # (L,)
-        assert abs(float(each.sum()) - float(objective.kl(mean, log_var))) < 1e-2
+        each = 0.5 * (mean.square() + log_var.exp() - log_var - 1).mean(
+            0
+        )  # (L,)
+        assert (
+            abs(float(each.sum()) - float(objective.kl(mean, log_var))) < 1e-2
+        )
         nats[name] = each.sort(descending=True).values
 width = max(map(len, nats.values()))
 padded = {
     name: np.pad(value, (0, width - len(value)), constant_values=np.nan)
     for name, value in nats.items()
 }
-figures.lines(range(1, width + 1), padded, "latent, by rank", "KL, nats per image")
+figures.lines(
+    range(1, width + 1), padded, "latent, by rank", "KL, nats per image"
+)
 
 # %% [markdown]
 # {numref}`fig-kl-units` shows no sharp step from used to unused latents where all are active; a step would be a sign of posterior collapse.

@@ -30,9 +30,12 @@ import importlib.util
 
 from IPython import get_ipython
 
-if importlib.util.find_spec("kanvae") is None:  # in Colab: install the book's module
+if (
+    importlib.util.find_spec("kanvae") is None
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
-        "pip", 'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"'
+        "pip",
+        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -49,6 +52,7 @@ from kanvae.training import TrainingConfig, load_model, train
 # %% tags=["parameters"]
 regime = "figure6"
 epochs = 3
+batch_size = 32
 seed = 0
 device = "auto"
 
@@ -62,13 +66,22 @@ device = "auto"
 trained = {}
 for name, architecture in paper.FEATURED.items():
     trained[name] = train(
-        TrainingConfig(architecture, regime=regime, epochs=epochs, seed=seed, device=device)
+        TrainingConfig(
+            architecture,
+            regime=regime,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+        )
     )
 
 test = data.load("MNIST", train=False)
 x = data.binarize(test.pixels)  # (10000, 784)
 samples = {
-    name: load_model(run).sample_posterior(x, torch.Generator().manual_seed(seed))
+    name: load_model(run).sample_posterior(
+        x, torch.Generator().manual_seed(seed)
+    )
     for name, run in trained.items()
 }
 Markdown(
@@ -99,16 +112,22 @@ with torch.no_grad():
     table = pd.DataFrame(
         {
             name: {
-                "cross-entropy": float(objective.reconstruction(torch.logit(p, eps=1e-6), x)),
-                "pixels that differ": float(((p > 0.5) != (x > 0.5)).sum(1).double().mean()),
-                "same digit": float((classifier(p).argmax(1) == seen).double().mean()),
+                "cross-entropy": float(
+                    objective.reconstruction(torch.logit(p, eps=1e-6), x)
+                ),
+                "pixels that differ": float(
+                    ((p > 0.5) != (x > 0.5)).sum(1).double().mean()
+                ),
+                "same digit": float(
+                    (classifier(p).argmax(1) == seen).double().mean()
+                ),
             }
             for name, p in samples.items()
         }
     ).T
 table.round(3)
 
-# %%
+# %% tags=["hide-input"]
 near, kept = table["cross-entropy"].idxmin(), table["same digit"].idxmax()
 Markdown(f"""
 - Nearest to their inputs are the samples of {near}: {table.loc[near, "cross-entropy"]:.1f} nats per image, {table.loc[near, "pixels that differ"]:.0f} of 784 pixels differ.

@@ -30,9 +30,12 @@ import importlib.util
 
 from IPython import get_ipython
 
-if importlib.util.find_spec("kanvae") is None:  # in Colab: install the book's module
+if (
+    importlib.util.find_spec("kanvae") is None
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
-        "pip", 'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"'
+        "pip",
+        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -49,6 +52,7 @@ from kanvae.training import TrainingConfig, load_model, train
 # %% tags=["parameters"]
 regime = "figure6"
 epochs = 3
+batch_size = 32
 seed = 0
 device = "auto"
 samples = 10000
@@ -63,7 +67,14 @@ samples = 10000
 trained = {}
 for name, architecture in paper.FEATURED.items():
     trained[name] = train(
-        TrainingConfig(architecture, regime=regime, epochs=epochs, seed=seed, device=device)
+        TrainingConfig(
+            architecture,
+            regime=regime,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+        )
     )
 
 noise = torch.randn(
@@ -76,7 +87,9 @@ with torch.no_grad():
     for name, run in trained.items():
         model = load_model(run)
         parts = noise[:, : model.architecture.latent_dim].split(1000)
-        drawn[name] = torch.cat([model.decode(part).sigmoid() for part in parts])  # (samples, 784)
+        drawn[name] = torch.cat(
+            [model.decode(part).sigmoid() for part in parts]
+        )  # (samples, 784)
 Markdown(
     f"**This page:** regime `{regime}`, {epochs} of the paper's {paper.EPOCHS} epochs, seed {seed}."
 )
@@ -104,7 +117,9 @@ classifier = digits.load()
 
 def judge(images: torch.Tensor) -> dict[str, float]:
     with torch.no_grad():
-        p = torch.cat([classifier(part).softmax(1) for part in images.split(1000)])
+        p = torch.cat(
+            [classifier(part).softmax(1) for part in images.split(1000)]
+        )
     share = torch.bincount(p.argmax(1), minlength=10) / len(p)
     best = p.max(1).values
     entropy = -torch.special.xlogy(share, share).sum() / torch.tensor(2.0).log()
@@ -117,11 +132,14 @@ def judge(images: torch.Tensor) -> dict[str, float]:
 
 real = data.load("MNIST", train=False).pixels[:samples] / 255
 table = pd.DataFrame(
-    {name: judge(images) for name, images in ({"real test digits": real} | drawn).items()}
+    {
+        name: judge(images)
+        for name, images in ({"real test digits": real} | drawn).items()
+    }
 ).T
 table.round(3)
 
-# %%
+# %% tags=["hide-input"]
 models = table.drop("real test digits")
 top, bottom = models["recognised"].idxmax(), models["recognised"].idxmin()
 Markdown(f"""

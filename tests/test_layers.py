@@ -1,0 +1,214 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from reference import ReferenceKAN
+from scipy.interpolate import BSpline
+from torch import nn
+
+from kanvae import KANLinear, splines
+
+
+def same_weights(grid_size=5, spline_order=3, grid_range=(-1.0, 1.0)):
+    reference = ReferenceKAN(6, 4, grid_size, spline_order, grid_range)
+    layer = KANLinear(6, 4, grid_size, spline_order, grid_range)
+    layer.load_state_dict(reference.state_dict())
+    return reference, layer
+
+
+@pytest.mark.parametrize(
+    ("grid_size", "spline_order", "grid_range"),
+    [(5, 3, (-1.0, 1.0)), (10, 3, (-2.0, 2.0)), (3, 2, (-1.0, 3.0)), (7, 1, (0.0, 1.0))],
+)
+def test_loaded_weights_give_the_same_outputs_and_gradients(grid_size, spline_order, grid_range):
+    reference, layer = same_weights(grid_size, spline_order, grid_range)
+    x = (2 * torch.randn(50, 6)).requires_grad_()
+    x_again = x.detach().clone().requires_grad_()
+    upstream = torch.randn(50, 4)
+    expected, found = reference(x), layer(x_again)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    expected.backward(upstream)
+    found.backward(upstream)
+    torch.testing.assert_close(x_again.grad, x.grad, rtol=1e-4, atol=1e-4)
+    for (name, p), q in zip(reference.named_parameters(), layer.parameters(), strict=True):
+        torch.testing.assert_close(q.grad, p.grad, rtol=1e-5, atol=1e-4, msg=name)
+
+
+def test_state_has_the_public_layers_names_and_shapes():
+    shapes = {name: tuple(value.shape) for name, value in KANLinear(7, 4).state_dict().items()}
+    assert shapes == {
+        "grid": (7, 12),
+        "base_weight": (4, 7),
+        "spline_weight": (4, 7, 8),
+        "spline_scaler": (4, 7),
+    }
+    assert sum(p.numel() for p in KANLinear(7, 4).parameters()) == 10 * 7 * 4
+
+
+def test_output_is_the_sum_of_scipys_splines_and_the_base():
+    layer = KANLinear(2, 3).double()
+    x = torch.linspace(-0.99, 0.99, 21, dtype=torch.float64)[:, None].repeat(1, 2)
+    knots = layer.grid[0].numpy()
+    silu = (x / (1 + (-x).exp())).numpy()
+    weight = (layer.spline_weight * layer.spline_scaler[..., None]).detach().numpy()
+    expected = silu @ layer.base_weight.detach().numpy().T
+    for i in range(2):
+        expected += BSpline(knots, weight[:, i].T, 3)(x[:, i].numpy())
+    np.testing.assert_allclose(layer(x).detach().numpy(), expected, rtol=0, atol=1e-6)
+
+
+def test_initial_weights_follow_the_public_rules():
+    layer = KANLinear(400, 300)
+    bound = (6 / (1 + 5) / 400) ** 0.5  # Kaiming-uniform with a = sqrt(5)
+    for weight in (layer.base_weight, layer.spline_scaler):
+        assert weight.abs().max() <= bound
+        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+    # at the six points of the grid, the spline passes through noise of +-0.1 / 2 / 5
+    knots = layer.grid[0, 3:9]
+    curve = layer.bases(knots[:, None].repeat(1, 400))[:, 0] @ layer.spline_weight[:, 0].T
+    assert curve.abs().max() <= 0.01 + 1e-6
+    assert curve.std().item() == pytest.approx(0.02 / 12**0.5, rel=0.05)
+
+
+def test_same_generator_same_weights_and_no_global_state_changed():
+    before = torch.get_rng_state()
+    layers = [KANLinear(3, 2, generator=torch.Generator().manual_seed(5)) for _ in range(2)]
+    assert torch.equal(torch.get_rng_state(), before)
+    for a, b in zip(*(layer.parameters() for layer in layers), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("shape", [(6,), (5, 6), (2, 3, 6), (0, 6), (2, 0, 6)])
+def test_leading_shapes_as_in_a_linear_layer(shape):
+    x = torch.randn(shape)
+    layer = KANLinear(6, 4)
+    assert layer(x).shape == nn.Linear(6, 4)(x).shape
+    if x.numel():
+        rows = torch.stack([layer(row) for row in x.reshape(-1, 6)])
+        torch.testing.assert_close(layer(x).reshape(-1, 4), rows)
+
+
+def test_gradients_in_float64():
+    layer = KANLinear(3, 2).double()
+    x = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
+    inputs = (x, *layer.parameters())
+
+    def run(x, *parameters):
+        names = [name for name, _ in layer.named_parameters()]
+        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), x)
+
+    assert torch.autograd.gradcheck(run, inputs)
+
+
+def test_bfloat16_keeps_the_grid_and_the_result():
+    layer = KANLinear(6, 4)
+    x = torch.randn(20, 6)
+    expected = layer(x)
+    narrow = copy.deepcopy(layer).to(torch.bfloat16)
+    assert narrow.grid.dtype == torch.float32
+    assert torch.equal(narrow.grid, layer.grid)
+    found = narrow(x.to(torch.bfloat16))
+    assert found.dtype == torch.bfloat16
+    # 8 bits of mantissa: a relative error of 2^-8 in each of the factors
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.02)
+
+
+def test_outside_the_knots_only_the_base_is_left():
+    layer = KANLinear(1, 1)
+    x = torch.tensor([[-5.0], [2.3], [40.0]])
+    base = nn.functional.silu(x) * layer.base_weight
+    torch.testing.assert_close(layer(x), base)
+
+
+@pytest.mark.parametrize("grid_size", [5, 10, 15])
+def test_grid_extension_by_a_multiple_keeps_the_function(grid_size):
+    layer = KANLinear(4, 3, scale_noise=5.0)
+    x = torch.rand(200, 4) * 2 - 1
+    before = layer(x)
+    change = layer.extend_grid(grid_size, x)
+    torch.testing.assert_close(layer(x), before, rtol=0, atol=1e-5)
+    assert change == pytest.approx(float((layer(x) - before).detach().abs().max()))
+    assert layer.grid.shape == (4, grid_size + 7)
+    assert layer.spline_weight.shape == (3, 4, grid_size + 3)
+    assert layer.grid_is_uniform
+
+
+def test_grid_update_follows_the_data_and_keeps_the_function():
+    layer = KANLinear(4, 3, grid_size=12)
+    points = torch.linspace(-1, 1, 50)
+    waves = torch.sin(points[:, None] * torch.tensor([1.0, 2.0, 3.0]))  # (50, 3)
+    smooth = splines.fit(points, waves, layer.grid[0], 3).T  # (3, 15)
+    with torch.no_grad():
+        layer.spline_weight.copy_(smooth[:, None].expand(-1, 4, -1))
+    x = torch.randn(500, 4).clamp(-0.9, 0.9) * torch.tensor([1.0, 0.5, 0.8, 0.3])
+    before = layer(x)
+    change = layer.update_grid(x)
+    inner = layer.grid[:, 3:-3]
+    torch.testing.assert_close(inner[:, 0], x.min(0).values, rtol=0, atol=0.02)
+    torch.testing.assert_close(inner[:, -1], x.max(0).values, rtol=0, atol=0.02)
+    assert not layer.grid_is_uniform
+    assert change == pytest.approx(float((layer(x) - before).detach().abs().max()))
+    assert change < 0.01 * float(before.detach().std())
+
+
+def test_a_grid_that_is_not_even_survives_saving_and_loading():
+    layer = KANLinear(4, 3)
+    layer.update_grid(torch.randn(100, 4))
+    again = KANLinear(4, 3)
+    again.load_state_dict(layer.state_dict())
+    x = torch.randn(30, 4)
+    assert torch.equal(again(x), layer(x))
+
+
+def test_compiled_layer_gives_the_same():
+    layer = KANLinear(6, 4)
+    x = torch.randn(9, 6)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), layer(x))
+
+
+def test_exported_layer_gives_the_same_at_another_batch_size():
+    layer = KANLinear(6, 4)
+    batch = torch.export.Dim("batch", min=2)
+    exported = torch.export.export(layer, (torch.randn(9, 6),), dynamic_shapes=({0: batch},))
+    x = torch.randn(17, 6)
+    torch.testing.assert_close(exported.module()(x), layer(x))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+def test_gpu_gives_the_same():
+    layer = KANLinear(6, 4)
+    x = torch.randn(9, 6)
+    torch.testing.assert_close(
+        copy.deepcopy(layer).cuda()(x.cuda()).cpu(), layer(x), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"in_features": 0}, "in_features is 0: .* 1 or more"),
+        ({"out_features": -3}, "out_features is -3"),
+        ({"grid_size": 0}, "grid_size is 0"),
+        ({"grid_size": 2.5}, "grid_size is 2.5"),
+        ({"spline_order": -1}, "spline_order is -1"),
+        ({"grid_range": (1.0, -1.0)}, r"grid_range is \(1.0, -1.0\): it must begin below its end"),
+        ({"grid_range": (0.0, 0.0)}, "must begin below its end"),
+    ],
+)
+def test_impossible_settings_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        KANLinear(**{"in_features": 3, "out_features": 2, **arguments})
+
+
+def test_wrong_inputs_are_refused():
+    layer = KANLinear(6, 4)
+    with pytest.raises(ValueError, match="last dimension must be in_features = 6"):
+        layer(torch.randn(3, 5))
+    with pytest.raises(ValueError, match="grid_size 3 is below the present 5"):
+        layer.extend_grid(3, torch.randn(3, 6))
+    with pytest.raises(ValueError, match="N at least 2"):
+        layer.update_grid(torch.randn(1, 6))
+    with pytest.raises(ValueError, match="not finite"):
+        layer.update_grid(torch.full((3, 6), torch.nan))

@@ -1,0 +1,120 @@
+"""What holds the repository together: requirements in step, one address, the pairs of chapters."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def tracked() -> list[str]:
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listing.returncode:
+        pytest.skip("this is not a git checkout")
+    return listing.stdout.split()
+
+
+def texts() -> dict[str, str]:
+    binary = (".gz", ".safetensors")
+    return {name: (ROOT / name).read_text() for name in tracked() if not name.endswith(binary)}
+
+
+def bounds(requirements: list[str]) -> dict[str, str]:
+    pairs = (re.fullmatch(r"([\w-]+)(.*)", line).groups() for line in requirements)
+    return {name: bound for name, bound in pairs if name != "kanvae"}
+
+
+def test_conda_environment_is_in_step_with_the_project():
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    wanted = bounds([line for group in groups for line in group if not line.startswith("kanvae[")])
+    wanted["python"] = PROJECT["requires-python"]
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(entry["pip"] for entry in entries if isinstance(entry, dict))
+    listed = [entry for entry in entries if isinstance(entry, str) and entry != "pip"]
+    assert "--editable ." in pip
+    found = bounds(listed + [line for line in pip if not line.startswith("--")])
+    found["torch"] = found.pop("pytorch")
+    assert found == wanted
+
+
+def test_every_requirement_is_locked_within_its_bounds():
+    from packaging.requirements import Requirement
+
+    locked: dict[str, list[str]] = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if match := re.match(r"([\w.-]+)==([^ ;]+)", line):
+            locked.setdefault(match[1].lower(), []).append(match[2])
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    for line in {line for group in groups for line in group if not line.startswith("kanvae[")}:
+        requirement = Requirement(line)
+        assert locked[requirement.name], line
+        assert all(version in requirement.specifier for version in locked[requirement.name])
+
+
+def test_one_address_everywhere():
+    slug = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
+    pattern = re.compile(r"(?:github\.com/|colab\.research\.google\.com/github/)([\w-]+/[\w-]+)")
+    named = {
+        name: set(pattern.findall(text))
+        for name, text in texts().items()
+        if not name.startswith((".github/", "tests/", "noxfile.py"))
+    }
+    for name in ("README.md", "CITATION.cff", "book/_config.yml", "pyproject.toml"):
+        assert named[name] == {slug}, name
+    for name, slugs in named.items():
+        assert slugs <= {slug}, name
+        if name.startswith("notebooks/"):
+            assert slugs == {slug}, name
+
+
+def test_chapters_badges_lead_to_themselves():
+    slug = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.py")):
+        link = (
+            f"https://colab.research.google.com/github/{slug}/blob/main/notebooks/{path.stem}.ipynb"
+        )
+        assert link in path.read_text()
+
+
+def test_pairs_agree():
+    result = subprocess.run(
+        [sys.executable, "book/build.py", "--check-pairs"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_book_with_an_unknown_parameter_is_refused_before_anything_runs():
+    result = subprocess.run(
+        [sys.executable, "book/build.py", "-p", "epcohs", "1"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr == "book: no chapter has a parameter 'epcohs'.\n"
+
+
+def test_every_chapter_is_in_the_table_of_contents():
+    contents = (ROOT / "book" / "_toc.yml").read_text()
+    for path in (ROOT / "notebooks").glob("[0-9]*.py"):
+        assert f"file: notebooks/{path.stem}\n" in contents
+
+
+def test_the_checkout_stays_small():
+    sizes = {name: (ROOT / name).stat().st_size for name in tracked()}
+    assert sum(sizes.values()) < 60e6
+    assert {name for name, size in sizes.items() if size > 3e6} == {
+        "data/MNIST/raw/train-images-idx3-ubyte.gz"
+    }
+
+
+def test_requirements_are_lower_bounds_only():
+    for line in PROJECT["dependencies"]:
+        assert re.fullmatch(r"[\w-]+>=[\d.]+", line), line

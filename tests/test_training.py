@@ -1,0 +1,238 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from kanvae import Architecture, data, objective, runs, training
+from kanvae.training import TrainingConfig, train
+
+
+def weights_equal(a: runs.Run, b: runs.Run) -> bool:
+    return all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights)
+
+
+@pytest.mark.usefixtures("quick")
+class TestOnAFewImages:
+    def test_the_loss_falls_and_the_test_set_is_measured(self, tmp_path):
+        run = train(TrainingConfig("vae-32-4", epochs=8), tmp_path / "run", progress=False)
+        loss = run.history["reconstruction"] + run.history["kl"]
+        assert loss[-10:].mean() < 0.5 * loss[0]
+        assert run.epochs["epoch"].tolist() == list(range(1, 9))
+        assert (np.diff(run.epochs["seconds"]) > 0).all()
+        assert run.epochs["learning_rate"] == pytest.approx(np.full(8, 0.002))
+
+    def test_recorded_test_terms_are_those_of_the_final_weights(self, tmp_path, small_mnist):
+        run = train(TrainingConfig("kan-8-3", epochs=2, seed=4), tmp_path / "run", progress=False)
+        x = data.binarize(small_mnist.pixels)
+        reconstruction, kl = training.mean_terms(training.load_model(run), x, seed=4)
+        assert run.epochs[-1]["test_reconstruction"] == pytest.approx(reconstruction, rel=1e-5)
+        assert run.epochs[-1]["test_kl"] == pytest.approx(kl, rel=1e-5)
+
+    def test_first_update_starts_from_the_seeds_weights(self, tmp_path, small_mnist):
+        config = TrainingConfig("kan-8-3", epochs=1, seed=2, batch_size=320)
+        run = train(config, tmp_path / "run", progress=False)
+        model = training.VAE(config.architecture, seed=2)
+        x = data.binarize(small_mnist.pixels)
+        kl = objective.kl(*model.encode(x))  # needs no noise, nor the order of the images
+        assert run.history["kl"] == pytest.approx(float(kl.detach()), rel=1e-4)
+
+    def test_same_config_same_weights_and_another_seed_others(self, tmp_path):
+        config = TrainingConfig("kan-8-3", epochs=1)
+        first = train(config, tmp_path / "a", progress=False)
+        again = train(config, tmp_path / "b", progress=False)
+        other = train(dataclasses.replace(config, seed=1), tmp_path / "c", progress=False)
+        assert weights_equal(first, again)
+        assert not weights_equal(first, other)
+
+    @pytest.mark.parametrize("architecture", ["vae-16-3", "kan-8-3"])
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_interrupted_and_resumed_is_the_same_bit_for_bit(
+        self, tmp_path, monkeypatch, architecture, moment
+    ):
+        config = TrainingConfig(architecture, epochs=4, scheduler_patience=0)
+        whole = train(config, tmp_path / "whole", progress=False)
+        save, calls = training._save, []
+
+        def interrupted(path, values):
+            calls.append(values["epoch"])
+            if moment == "after":
+                save(path, values)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            if moment == "before":
+                save(path, values)
+
+        monkeypatch.setattr(training, "_save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "resumed", progress=False)
+        assert not (tmp_path / "resumed").exists()
+        monkeypatch.setattr(training, "_save", save)
+        resumed = train(config, tmp_path / "resumed", progress=False)
+        assert weights_equal(whole, resumed)
+        for name in ("update", "reconstruction", "kl", "learning_rate", "test_kl"):
+            np.testing.assert_array_equal(whole.history[name], resumed.history[name])
+        assert len(resumed.provenance["sessions"]) == 2
+
+    def test_a_kill_while_finishing_loses_nothing(self, tmp_path, monkeypatch):
+        config = TrainingConfig("kan-8-3", epochs=1)
+        whole = train(config, tmp_path / "whole", progress=False)
+
+        def killed(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(runs, "save_file", killed)
+            with pytest.raises(KeyboardInterrupt):
+                train(config, tmp_path / "run", progress=False)
+        with pytest.raises(runs.RunError, match="half trained"):
+            runs.read(tmp_path / "run")
+        assert weights_equal(whole, train(config, tmp_path / "run", progress=False))
+
+    def test_a_finished_run_is_read_and_not_trained_again(self, tmp_path, monkeypatch):
+        config = TrainingConfig("kan-8-3", epochs=1)
+        train(config, tmp_path / "run", progress=False)
+        monkeypatch.setattr(training, "_train", None)
+        assert train(config, tmp_path / "run").config == config.to_dict()
+
+    def test_a_folder_of_another_config_is_left_as_it_is(self, tmp_path, trained_run):
+        before = {path: path.read_bytes() for path in trained_run.path.iterdir()}
+        with pytest.raises(runs.RunError, match=r"another configuration \(epochs is 1 there, 2"):
+            train(TrainingConfig("kan-8-3", epochs=2), trained_run.path, progress=False)
+        assert {path: path.read_bytes() for path in trained_run.path.iterdir()} == before
+
+    def test_a_half_written_folder_of_another_config_is_refused(self, tmp_path, monkeypatch):
+        save = training._save
+
+        def interrupted(path, values):
+            save(path, values)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(training, "_save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(TrainingConfig("kan-8-3", epochs=2), tmp_path / "run", progress=False)
+        with pytest.raises(runs.RunError, match=r"seed is 0 there, 1 here"):
+            train(TrainingConfig("kan-8-3", epochs=2, seed=1), tmp_path / "run", progress=False)
+
+    def test_the_scheduler_halves_the_rate_on_a_plateau(self, tmp_path):
+        config = TrainingConfig("vae-8-2", epochs=3, learning_rate=1e-9, scheduler_patience=0)
+        run = train(config, tmp_path / "run", progress=False)
+        assert run.epochs["learning_rate"][-1] < 1e-9
+        config = dataclasses.replace(config, scheduler="none")
+        run = train(config, tmp_path / "constant", progress=False)
+        assert run.epochs["learning_rate"] == pytest.approx(np.full(3, 1e-9))
+
+    def test_stochastic_binarisation_trains_on_other_pixels(self, tmp_path):
+        config = TrainingConfig("vae-8-2", epochs=1)
+        fixed = train(config, tmp_path / "a", progress=False)
+        config = dataclasses.replace(config, binarization="stochastic")
+        drawn = train(config, tmp_path / "b", progress=False)
+        assert not weights_equal(fixed, drawn)
+
+
+def test_killed_with_sigkill_and_resumed_on_real_mnist(tmp_path):
+    command = [sys.executable, "-m", "kanvae.training", str(tmp_path / "killed")]
+    command += ["--architecture", "vae-64-4", "--epochs", "3", "--batch_size", "200"]
+    checkpoint = runs.partial(tmp_path / "killed") / "checkpoint.pt"
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists() != (tmp_path / "killed").exists()
+    config = TrainingConfig("vae-64-4", epochs=3, batch_size=200)
+    whole = train(config, tmp_path / "whole", progress=False)
+    assert weights_equal(whole, train(config, tmp_path / "killed", progress=False))
+
+
+def test_streams_of_random_numbers_differ():
+    draws = [
+        torch.rand(3, generator=training.random_stream(seed, stream)).tolist()
+        for seed, stream in ((0, 0), (0, 1), (1, 0))
+    ]
+    assert len({tuple(draw) for draw in draws}) == 3
+
+
+def test_the_name_of_a_run_follows_its_settings():
+    config = TrainingConfig("kan-8-3")
+    assert training.run_name(config).startswith("kan-8-3-MNIST-figure6-30epochs-seed0-")
+    other = dataclasses.replace(config, learning_rate=0.001)
+    assert training.run_name(config) != training.run_name(other)
+
+
+def test_a_config_takes_an_architecture_or_its_key():
+    key = Architecture.parse("kan-35-15")
+    assert TrainingConfig(key) == TrainingConfig("kan-35-15")
+    assert TrainingConfig("kan-35-15").to_dict()["architecture"] == "kan-35-15"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"architecture": "kan-x-15"}, "unknown architecture 'kan-x-15'"),
+        ({"architecture": "kan-5-5+input_features=100"}, "have 784 pixels"),
+        ({"dataset": "SVHN"}, "unknown data set 'SVHN'"),
+        ({"regime": "half"}, "unknown regime 'half'"),
+        ({"epochs": 0}, "epochs is 0: it must be a whole number, 1 or more"),
+        ({"epochs": 2.5}, "epochs is 2.5"),
+        ({"epochs": True}, "epochs is True"),
+        ({"batch_size": -1}, "batch_size is -1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: it must lie between 0 and inf"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
+        ({"scheduler": "cosine"}, r"scheduler is 'cosine': choose one of \['plateau', 'none'\]"),
+        ({"scheduler_factor": 1.5}, "scheduler_factor is 1.5"),
+        ({"binarization": "none"}, "binarization is 'none'"),
+        ({"threshold": 1.0}, "threshold is 1.0"),
+        ({"device": "tpu"}, "device 'tpu' is not on this machine"),
+        ({"device": "cuda:99"}, "device 'cuda:99' is not on this machine: choose one of"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(**{"architecture": "kan-5-5", **settings})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--architecture", "kan-0-5"], "hidden_features is 0"),
+        (["--architecture", "kan-5-5+grid_range=1..-1"], "must begin below its end"),
+        (["--architecture", "kan-5-5", "--device", "cuda:99"], "is not on this machine"),
+        (["--architecture", "kan-5-5", "--dataset", "SVHN"], "unknown data set"),
+        (["--architecture", "kan-5-5", "--regime", "half"], "unknown regime"),
+    ],
+)
+def test_command_line_refuses_in_one_line_and_writes_nothing(tmp_path, options, message):
+    target = tmp_path / "run"
+    with pytest.raises(SystemExit, match=message) as stop:
+        training.main([str(target), *options])
+    assert "\n" not in str(stop.value.code)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_command_line_trains(tmp_path, capsys):
+    options = ["--architecture", "kan-8-3", "--epochs", "1", "--learning_rate", "0.01"]
+    training.main([str(tmp_path / "run"), *options])
+    assert "test ELBO -" in capsys.readouterr().out
+    assert runs.read(tmp_path / "run").config["learning_rate"] == 0.01
+
+
+def test_importing_the_package_is_light():
+    code = (
+        "import sys, kanvae, kanvae.training\n"
+        "heavy = {'matplotlib', 'sklearn', 'pandas', 'torchvision', 'scipy', 'papermill'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert result.stdout.strip() == "[]"
