@@ -157,13 +157,18 @@ def test_evaluation_gives_every_score_and_the_command_line_records_them(trained_
     scores = json.loads((trained_run.path / "metrics.json").read_text())
     assert scores["features"] == "digits"
     assert scores["frechet_samples"] == 200
-    assert len(scores["frechet_grayscale"]) == len(scores["frechet_binarized"]) == 2
+    assert len(scores["frechet"]) == 2
     assert scores["parameters"] == 10 * Architecture.parse("kan-8-3").edges()
     assert scores["test_elbo"] == -(scores["test_reconstruction"] + scores["test_kl"])
     assert 0 <= scores["active_units"] <= 3
     assert 0 < scores["neighbour_accuracy"] < 1
     assert -1 < scores["silhouette"] < 1
     assert scores["test_nll"] < 784
+
+
+def test_unknown_images_are_refused(trained_run):
+    with pytest.raises(ValueError, match="frechet_images is 'colour': choose grayscale"):
+        evaluation.evaluate(trained_run, evaluation.Settings(frechet_images="colour"))
 
 
 def test_command_line_refuses_a_folder_that_is_no_run(tmp_path):
