@@ -122,10 +122,7 @@ def page(stem: str) -> nbformat.NotebookNode:
     executed = nbformat.read(EXECUTED / f"{stem}.ipynb", as_version=4)
     code = [cell for cell in executed.cells if cell.cell_type == "code"]
     for cell in code:
-        for output in cell.outputs:
-            if output.output_type == "stream":  # of a progress bar, its last state
-                lines = output.text.split("\n")
-                output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+        cell.outputs = _last_states(cell.outputs)
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -136,6 +133,22 @@ def page(stem: str) -> nbformat.NotebookNode:
             cells.append(code.pop(0))
     notebook.cells = cells
     return notebook
+
+
+def _last_states(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The outputs of a cell with, of each progress bar, its last state."""
+    merged: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        name = output.get("name")
+        if name and merged and merged[-1].get("name") == name:
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    for output in merged:
+        if output.output_type == "stream":
+            lines = output.text.split("\n")
+            output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+    return merged
 
 
 def colophon(chapters: dict[str, dict[str, Any]]) -> str:

@@ -303,18 +303,10 @@ assert not closed[(where < grid_knots[0]) | (where > grid_knots[-1])].any()
 
 
 def pieces(f: Tensor) -> Tensor:
-    return (
-        torch.stack(
-            [
-                (1 - f) ** 3,
-                3 * f**3 - 6 * f**2 + 4,
-                -3 * f**3 + 3 * f**2 + 3 * f + 1,
-                f**3,
-            ],
-            -1,
-        )
-        / 6
-    )
+    first, last = (1 - f) ** 3, f**3
+    second = 3 * f**3 - 6 * f**2 + 4
+    third = -3 * f**3 + 3 * f**2 + 3 * f + 1
+    return torch.stack([first, second, third, last], dim=-1) / 6
 
 
 f = torch.linspace(0, 0.999, 100)

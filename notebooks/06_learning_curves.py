@@ -96,6 +96,7 @@ for name, architecture in paper.FEATURED.items():
         )
     )
 
+# %% tags=["hide-input"]
 last = next(iter(trained.values()))
 Markdown(
     f"**This page:** regime `{regime}`, {epochs} of the paper's {paper.EPOCHS} epochs ({len(last.history):,} updates), seed {seed}, {last.provenance['device']}."
@@ -113,36 +114,31 @@ figures.learning_curves(
 # ## Training set and test set
 
 # %%
-rows = []
+rows = {}
 for name, run in trained.items():
-    of_epoch = run.history[run.history["epoch"] == run.history["epoch"].max()]
-    tested = run.epochs[-1]
-    rows.append(
-        {
-            "model": name,
-            "reconstruction, train": of_epoch["reconstruction"].mean(),
-            "test": tested["test_reconstruction"],
-            "KL, train": of_epoch["kl"].mean(),
-            "test ": tested["test_kl"],
-            "ELBO, train": -(
-                of_epoch["reconstruction"] + of_epoch["kl"]
-            ).mean(),
-            "test  ": -(tested["test_reconstruction"] + tested["test_kl"]),
-        }
-    )
-table = pd.DataFrame(rows).set_index("model")
+    last_epoch = run.history["epoch"] == run.history["epoch"].max()
+    seen, tested = run.history[last_epoch], run.epochs[-1]
+    rows[name] = {
+        ("reconstruction", "train"): seen["reconstruction"].mean(),
+        ("reconstruction", "test"): tested["test_reconstruction"],
+        ("KL", "train"): seen["kl"].mean(),
+        ("KL", "test"): tested["test_kl"],
+    }
+table = pd.DataFrame(rows).T
+for part in ("train", "test"):
+    table["ELBO", part] = -(table["reconstruction", part] + table["KL", part])
 table.round(1)
 
 # %% tags=["hide-input"]
-gap = table["ELBO, train"] - table["test  "]
-order = table["reconstruction, train"].sort_values().index
+gap = table["ELBO", "train"] - table["ELBO", "test"]
+order = table["reconstruction", "train"].sort_values().index
 paper_order = sorted(
     paper.FIGURE_6_ENDS, key=lambda name: paper.FIGURE_6_ENDS[name][0]
 )
-best = table["test  "].idxmax()
+best = table["ELBO", "test"].idxmax()
 Markdown(f"""
 - By training reconstruction the models rank {", ".join(order)}; in the paper's figure they rank {", ".join(paper_order)}.
-- The best test ELBO has {best} ({table.loc[best, "test  "]:.1f} nats per image).
+- The best test ELBO has {best} ({table.loc[best, ("ELBO", "test")]:.1f} nats per image).
 - From the last epoch's training mean to the test set the ELBO changes by {", ".join(f"{-gap[name]:+.1f} ({name})" for name in gap.index)} nats.
 """)
 

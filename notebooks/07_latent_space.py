@@ -86,6 +86,8 @@ models = {name: load_model(run) for name, run in trained.items()}
 means = {
     name: evaluation.latent_means(model, x) for name, model in models.items()
 }
+
+# %% tags=["hide-input"]
 Markdown(
     f"**This page:** regime `{regime}`, {epochs} of the paper's {paper.EPOCHS} epochs, seed {seed}; t-SNE on the first {points:,} test images."
 )
@@ -189,8 +191,18 @@ figures.lines(
 )
 
 # %% [markdown]
-# {numref}`fig-kl-units` shows no sharp step from used to unused latents where all are active; a step would be a sign of posterior collapse.
-#
+# {numref}`fig-kl-units` tells more than the count of active units: a latent can be active, in that its mean varies, and still carry next to nothing. Where a curve falls, the
+# model has stopped using latents.
+
+# %% tags=["hide-input"]
+used = {name: int((value > 0.5).sum()) for name, value in nats.items()}
+Markdown(
+    "Latents that carry more than half a nat: "
+    + ", ".join(f"{used[name]} of {len(nats[name])} ({name})" for name in used)
+    + "."
+)
+
+# %% [markdown]
 # ## What we saw
 #
 # - Every model groups the digits without having seen a label.

@@ -84,6 +84,8 @@ samples = {
     )
     for name, run in trained.items()
 }
+
+# %% tags=["hide-input"]
 Markdown(
     f"**This page:** regime `{regime}`, {epochs} of the paper's {paper.EPOCHS} epochs, seed {seed}."
 )

@@ -90,6 +90,8 @@ with torch.no_grad():
         drawn[name] = torch.cat(
             [model.decode(part).sigmoid() for part in parts]
         )  # (samples, 784)
+
+# %% tags=["hide-input"]
 Markdown(
     f"**This page:** regime `{regime}`, {epochs} of the paper's {paper.EPOCHS} epochs, seed {seed}."
 )
