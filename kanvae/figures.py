@@ -269,6 +269,7 @@ def image_rows(rows: Mapping[str, Any]) -> Figure:
         ax.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         ax.set_ylabel(label.split("#")[0], rotation=0, ha="right", va="center")
         ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
     return figure
 
 

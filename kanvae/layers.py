@@ -37,6 +37,7 @@ class KANLinear(nn.Module):
         scale_base, scale_spline, scale_noise: widths of the initial distributions of the base
             weights, the spline scales, and the initial splines, as efficient-kan defines them.
         generator: source of the initial values; torch's global one by default.
+        device, dtype: of the parameters, as in `nn.Linear`.
 
     Shapes:
         input (..., I), output (..., O), for any leading dimensions, none and empty ones included.
@@ -65,6 +66,8 @@ class KANLinear(nn.Module):
         scale_spline: float = 1.0,
         scale_noise: float = 0.1,
         generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         check_layer(in_features, out_features, grid_size, spline_order, grid_range)
@@ -76,14 +79,15 @@ class KANLinear(nn.Module):
         self.scale_spline = scale_spline
         self.scale_noise = scale_noise
         self.base_activation = base_activation()
-        knots = splines.uniform_knots(grid_size, spline_order, grid_range)
-        self.register_buffer("grid", knots.repeat(in_features, 1))  # (I, G + 2k + 1)
+        dtype = dtype or torch.get_default_dtype()
+        wide = dtype if torch.finfo(dtype).bits >= 32 else torch.float32
+        knots = splines.uniform_knots(grid_size, spline_order, grid_range, wide)
+        self.register_buffer("grid", knots.repeat(in_features, 1).to(device))  # (I, G + 2k + 1)
         self.grid_is_uniform = True
-        self.base_weight = nn.Parameter(torch.empty(out_features, in_features))
-        self.spline_weight = nn.Parameter(
-            torch.empty(out_features, in_features, grid_size + spline_order)
-        )
-        self.spline_scaler = nn.Parameter(torch.empty(out_features, in_features))
+        edges, count = (out_features, in_features), grid_size + spline_order
+        self.base_weight = nn.Parameter(torch.empty(edges, device=device, dtype=dtype))
+        self.spline_weight = nn.Parameter(torch.empty(*edges, count, device=device, dtype=dtype))
+        self.spline_scaler = nn.Parameter(torch.empty(edges, device=device, dtype=dtype))
         self.register_load_state_dict_post_hook(lambda layer, _: layer._inspect_grid())
         self.reset_parameters(generator)
 
@@ -93,7 +97,9 @@ class KANLinear(nn.Module):
         a_base, a_spline = math.sqrt(5) * self.scale_base, math.sqrt(5) * self.scale_spline
         nn.init.kaiming_uniform_(self.base_weight, a=a_base, generator=generator)
         shape = (self.grid_size + 1, self.in_features, self.out_features)
-        noise = torch.rand(shape, generator=generator, device=self.grid.device) - 0.5
+        noise = (
+            torch.rand(shape, generator=generator, device=self.grid.device) - 0.5
+        )  # (G + 1, I, O)
         noise *= self.scale_noise / self.grid_size
         points = self.grid[0, self.spline_order : self.spline_order + self.grid_size + 1]
         coefficients = splines.fit(points, noise.transpose(0, 1), self.grid[0], self.spline_order)

@@ -138,7 +138,9 @@ class VAE(nn.Module):
             return nn.Linear(in_features, out_features)
         return KANLinear(in_features, out_features, a.grid_size, a.spline_order, a.grid_range)
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None):
+    def forward(
+        self, x: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """One pass with one latent sample: (..., D) -> logits (..., D), mean, log_var (..., L)."""
         mean, log_var = self.encode(x)
         return self.decode(self.reparameterize(mean, log_var, generator)), mean, log_var

@@ -271,7 +271,7 @@ def _train(config: TrainingConfig, run_dir: Path, progress: bool) -> None:
                     "provenance": provenance,
                 },
             )
-    found = {**provenance[-1], "seconds": seconds, "sessions": provenance}
+    found = {**provenance[-1], "seconds": seconds, "starts": provenance}
     runs.finish(run_dir, config.to_dict(), found, history.tolist(), model.state_dict())
 
 

@@ -103,19 +103,12 @@ steps = 300
 
 # %%
 def layer_by_hand(x, grid, base_weight, spline_weight, spline_scaler, order):
-    bases = torch.stack(
-        [
-            splines.cox_de_boor(x[:, i], grid[i], order)
-            for i in range(x.shape[1])
-        ],
-        dim=1,
-    )  # (B, I, G + k)
-    spline = torch.einsum(
-        "bij,oij->boi", bases, spline_weight
-    )  # the sum over coefficients
-    edges = (
-        base_weight * F.silu(x).unsqueeze(1) + spline_scaler * spline
-    )  # (B, O, I): every phi(x)
+    inputs = range(x.shape[1])
+    bases = [splines.cox_de_boor(x[:, i], grid[i], order) for i in inputs]
+    bases = torch.stack(bases, dim=1)  # (B, I, G + k)
+    spline = torch.einsum("bij,oij->boi", bases, spline_weight)
+    base = base_weight * F.silu(x).unsqueeze(1)
+    edges = base + spline_scaler * spline  # (B, O, I): every phi(x)
     return edges.sum(dim=2)  # (B, O)
 
 

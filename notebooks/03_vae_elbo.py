@@ -151,23 +151,14 @@ print(
 # standard errors of the estimate.
 
 # %%
-generator = torch.Generator().manual_seed(seed)
-mu, s = (
-    1.5 * torch.randn(1, 20, generator=generator).double(),
-    torch.randn(1, 20, generator=generator).double(),
-)
-q, p = (
-    torch.distributions.Normal(mu, (s / 2).exp()),
-    torch.distributions.Normal(0.0, 1.0),
-)
-samples = (
-    mu + torch.randn(100_000, 20, generator=generator).double() * (s / 2).exp()
-)
-log_ratio = (q.log_prob(samples) - p.log_prob(samples)).sum(dim=1)  # (100000,)
-estimate, error = (
-    float(log_ratio.mean()),
-    float(log_ratio.std()) / len(log_ratio) ** 0.5,
-)
+torch.manual_seed(seed)
+mu, s = torch.randn(2, 1, 20, dtype=torch.float64)  # of 20 latents
+q = torch.distributions.Normal(mu, (s / 2).exp())
+p = torch.distributions.Normal(0.0, 1.0)
+samples = q.sample((100_000,)).squeeze(1)  # (100000, 20)
+log_ratio = (q.log_prob(samples) - p.log_prob(samples)).sum(dim=1)
+estimate = float(log_ratio.mean())
+error = float(log_ratio.std()) / len(log_ratio) ** 0.5
 closed_form = float(0.5 * (mu.square() + s.exp() - s - 1).sum())
 
 assert abs(closed_form - float(objective.kl(mu, s))) < 1e-9
@@ -187,9 +178,8 @@ print(
 
 # %%
 def reconstruction(logits, x):
-    return (
-        (F.softplus(logits) - x * logits).sum(dim=1).mean()
-    )  # log(1 + e^a) - x a, for each pixel
+    pixels = F.softplus(logits) - x * logits  # log(1 + e^a) - x a
+    return pixels.sum(dim=1).mean()
 
 
 logits = model.decode(z)

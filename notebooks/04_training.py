@@ -175,7 +175,7 @@ same = all(
     for name in run.weights
 )
 print(
-    f"sessions: {len(resumed.provenance['sessions'])}; the same weights, bit for bit: {same}"
+    f"starts: {len(resumed.provenance['starts'])}; the same weights, bit for bit: {same}"
 )
 assert same or config.device != "cpu"
 

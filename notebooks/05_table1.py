@@ -174,9 +174,10 @@ table
 # %%
 frechet, nll = by_model["frechet"].mean(), by_model["test_nll"].mean()
 between = by_model["frechet"].std(ddof=1).mean()
-print(
-    f"spread of the distance: {by_model['within'].mean().mean():.1f} between evaluation seeds, {between:.1f} between training seeds"
-)
+within = by_model["within"].mean().mean()
+print("spread of the distance (standard deviation), mean over the models:")
+print(f"{within:.1f} between evaluation seeds of one training")
+print(f"{between:.1f} between training seeds")
 
 # %% [markdown]
 # To give the distances a scale: the test images, real digits the models never saw, are this far from the training images under the same

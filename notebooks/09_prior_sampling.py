@@ -77,19 +77,15 @@ for name, architecture in paper.FEATURED.items():
         )
     )
 
-noise = torch.randn(
-    samples,
-    max(a.latent_dim for a in paper.FEATURED.values()),
-    generator=torch.Generator().manual_seed(seed),
-)
-with torch.no_grad():
-    drawn = {}
-    for name, run in trained.items():
-        model = load_model(run)
-        parts = noise[:, : model.architecture.latent_dim].split(1000)
-        drawn[name] = torch.cat(
-            [model.decode(part).sigmoid() for part in parts]
-        )  # (samples, 784)
+width = max(a.latent_dim for a in paper.FEATURED.values())
+generator = torch.Generator().manual_seed(seed)
+noise = torch.randn(samples, width, generator=generator)
+drawn = {}
+for name, run in trained.items():
+    model = load_model(run).requires_grad_(False)
+    parts = noise[:, : model.architecture.latent_dim].split(1000)
+    images = [model.decode(part).sigmoid() for part in parts]
+    drawn[name] = torch.cat(images)  # (samples, 784)
 
 # %% tags=["hide-input"]
 Markdown(
@@ -166,7 +162,7 @@ print(
 #
 # ## What we saw
 #
-# - All models invent something like digits, most of them recognisable to a classifier at the rates above, with nearly the variety of real ones.
+# - All models invent something like digits, which a classifier recognises at the rates above, with nearly the variety of real ones.
 # - The first decoder layer's grid does not cover the prior that it is fed.
 #
 # ## Exercises

@@ -79,6 +79,16 @@ def test_same_generator_same_weights_and_no_global_state_changed():
         assert torch.equal(a, b)
 
 
+def test_device_and_dtype_are_taken_as_in_a_linear_layer():
+    for dtype, wide in ((torch.float64, torch.float64), (torch.bfloat16, torch.float32)):
+        layer = KANLinear(6, 4, device="cpu", dtype=dtype)
+        assert {p.dtype for p in layer.parameters()} == {dtype}
+        assert layer.grid.dtype == wide
+        assert layer(torch.randn(3, 6, dtype=dtype)).dtype == dtype
+    exact = torch.arange(-3, 9, dtype=torch.float64) * 0.4 - 1
+    assert torch.equal(KANLinear(1, 1, dtype=torch.float64).grid[0], exact)
+
+
 @pytest.mark.parametrize("shape", [(6,), (5, 6), (2, 3, 6), (0, 6), (2, 0, 6)])
 def test_leading_shapes_as_in_a_linear_layer(shape):
     x = torch.randn(shape)

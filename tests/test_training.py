@@ -77,7 +77,7 @@ class TestOnAFewImages:
         assert weights_equal(whole, resumed)
         for name in ("update", "reconstruction", "kl", "learning_rate", "test_kl"):
             np.testing.assert_array_equal(whole.history[name], resumed.history[name])
-        assert len(resumed.provenance["sessions"]) == 2
+        assert len(resumed.provenance["starts"]) == 2
 
     def test_a_kill_while_finishing_loses_nothing(self, tmp_path, monkeypatch):
         config = TrainingConfig("kan-8-3", epochs=1)
