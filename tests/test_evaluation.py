@@ -112,6 +112,17 @@ def test_inceptions_weights_are_read_from_the_named_file(name, inception_file, m
     assert values.isfinite().all()
 
 
+def test_inceptions_weights_are_read_from_torchs_hub_cache(inception_file, monkeypatch, tmp_path):
+    from pytorch_fid import inception
+
+    monkeypatch.delenv("KANVAE_INCEPTION", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / inception.FID_WEIGHTS_URL.rpartition("/")[2]
+    cached.parent.mkdir(parents=True)
+    cached.symlink_to(inception_file)
+    assert evaluation.load_features("inception-64").name == "inception-64"
+
+
 def test_a_wrong_inception_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("KANVAE_INCEPTION", str(tmp_path / "none"))
     with pytest.raises(ValueError, match="there is no such file"):
