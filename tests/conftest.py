@@ -1,5 +1,6 @@
 """What several test modules share."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,10 @@ def trained_run(tmp_path_factory, small_mnist) -> runs.Run:
         patch.setattr(data, "load", lambda *args, **kwargs: small_mnist)
         config = TrainingConfig("kan-8-3", epochs=1)
         return train(config, tmp_path_factory.mktemp("runs") / "run", progress=False)
+
+
+@pytest.fixture
+def run(trained_run, tmp_path) -> runs.Run:
+    """A copy of a finished run that a test may damage."""
+    shutil.copytree(trained_run.path, tmp_path / "run")
+    return runs.read(tmp_path / "run")

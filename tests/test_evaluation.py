@@ -161,11 +161,11 @@ def test_latent_scores_tell_separated_digits_from_mixed_ones():
     assert evaluation.neighbour_accuracy(means[:400], mixed[:400], means[400:], mixed[400:]) < 0.4
 
 
-def test_evaluation_gives_every_score_and_the_command_line_records_them(trained_run):
+def test_evaluation_gives_every_score_and_the_command_line_records_them(run):
     options = ["--frechet_samples", "200", "--frechet_seeds", "2"]
     options += ["--importance_samples", "5", "--likelihood_images", "50", "--device", "cpu"]
-    evaluation.main([str(trained_run.path), *options])
-    scores = json.loads((trained_run.path / "metrics.json").read_text())
+    evaluation.main([str(run.path), *options])
+    scores = json.loads((run.path / "metrics.json").read_text())
     assert scores["features"] == "digits"
     assert scores["frechet_samples"] == 200
     assert len(scores["frechet"]) == 2

@@ -1,18 +1,10 @@
 import json
-import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from kanvae import runs
-
-
-@pytest.fixture
-def run(trained_run, tmp_path) -> runs.Run:
-    """A copy of a finished run that a test may damage."""
-    shutil.copytree(trained_run.path, tmp_path / "run")
-    return runs.read(tmp_path / "run")
 
 
 def test_a_run_folder_holds_what_it_says(run):
