@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written_is_named(copy, monkeypatch):
         raise OSError("no space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(data.DataError, match="cannot be unpacked beside itself .no space left"):
+    with pytest.raises(data.DataError, match=r"cannot be unpacked beside itself \(no space left"):
         data.load("MNIST")
     assert all(path.suffix == ".gz" for path in copy.iterdir())
 
