@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,9 @@ def assemble(chapters: dict[str, dict[str, Any]]) -> None:
             pages[inside] = path.read_bytes()
     for name in ("_config.yml", "_toc.yml"):
         pages[Path(name)] = pages.pop(Path("book", name))
+    index = Path("book", "index.md")
+    filled = re.sub(r"<!-- found (\w+) -->", lambda match: found(match[1]), pages[index].decode())
+    pages[index] = filled.encode()
     pages[Path("book", "changelog.md")] = (ROOT / "CHANGELOG.md").read_bytes()
     pages[Path("book", "colophon.md")] = colophon(chapters).encode()
     for stem in chapters:
@@ -133,6 +137,12 @@ def page(stem: str) -> nbformat.NotebookNode:
             cells.append(code.pop(0))
     notebook.cells = cells
     return notebook
+
+
+def found(stem: str) -> str:
+    """What a chapter found: the sentences that its cell tagged `found` computed."""
+    cells = [cell for cell in page(stem).cells if "found" in cell.metadata.get("tags", [])]
+    return "\n".join(cell.outputs[0].data["text/markdown"].strip() for cell in cells)
 
 
 def _last_states(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

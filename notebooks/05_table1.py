@@ -219,7 +219,7 @@ figures.score_chart(
 # `vae-400-20` with `kan-40-20`: nearly the same number of parameters, spent on width in one and on curves in the other. The next cell puts this page's findings into sentences, computed
 # from the scores above.
 
-# %% tags=["hide-input"]
+# %% tags=["found", "hide-input"]
 best = frechet.idxmin()
 column = np.array([row.fid for row in paper.TABLE_I])
 rho, rho_nll = (

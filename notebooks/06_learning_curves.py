@@ -129,7 +129,7 @@ for part in ("train", "test"):
     table["ELBO", part] = -(table["reconstruction", part] + table["KL", part])
 table.round(1)
 
-# %% tags=["hide-input"]
+# %% tags=["found", "hide-input"]
 gap = table["ELBO", "train"] - table["ELBO", "test"]
 order = table["reconstruction", "train"].sort_values().index
 paper_order = sorted(

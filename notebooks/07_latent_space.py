@@ -154,7 +154,7 @@ for name, plane in embedded.items():
         f"{name} in the plane: silhouette {evaluation.silhouette(torch.from_numpy(plane), test.labels[:points]):.3f}"
     )
 
-# %% tags=["hide-input"]
+# %% tags=["found", "hide-input"]
 first, last = (
     table["neighbour accuracy"].idxmax(),
     table["neighbour accuracy"].idxmin(),

@@ -129,7 +129,7 @@ with torch.no_grad():
     ).T
 table.round(3)
 
-# %% tags=["hide-input"]
+# %% tags=["found", "hide-input"]
 near, kept = table["cross-entropy"].idxmin(), table["same digit"].idxmax()
 Markdown(f"""
 - Nearest to their inputs are the samples of {near}: {table.loc[near, "cross-entropy"]:.1f} nats per image, {table.loc[near, "pixels that differ"]:.0f} of 784 pixels differ.

@@ -137,7 +137,7 @@ table = pd.DataFrame(
 ).T
 table.round(3)
 
-# %% tags=["hide-input"]
+# %% tags=["found", "hide-input"]
 models = table.drop("real test digits")
 top, bottom = models["recognised"].idxmax(), models["recognised"].idxmin()
 Markdown(f"""

@@ -114,6 +114,14 @@ def test_all_nine_rows_appear():
         assert f"<td>{row.parameters}</td>" in text
 
 
+def test_front_page_says_what_the_chapters_found():
+    text = (HTML / "book" / "index.html").read_text()
+    assert "<!-- found" not in text
+    for sentence in ("Rank correlation with the paper", "The best test ELBO has", "Active units:",
+                     "The digit survives most often with", "Recognised most often:"):  # fmt: skip
+        assert sentence in text
+
+
 @pytest.fixture(scope="module")
 def address():
     """The book served from this machine: search works only over http."""
