@@ -131,7 +131,8 @@ def unfinished(path: Path) -> Iterator[Path]:
     """
     folder = partial(path)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
+    # Beside the folder: some systems do not rename a folder that holds an open file.
+    lock = FileLock(f"{folder}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -140,6 +141,8 @@ def unfinished(path: Path) -> Iterator[Path]:
         yield folder
     finally:
         lock.release()
+        if path.exists():  # only then: whoever waited for this very lock will see that it is done
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def finish(
@@ -162,8 +165,7 @@ def finish(
         {name: w.cpu().contiguous() for name, w in weights.items()}, folder / "weights.safetensors"
     )
     folder.rename(path)
-    for name in ("checkpoint.pt", "lock"):  # of use to nobody now
-        (path / name).unlink(missing_ok=True)
+    (path / "checkpoint.pt").unlink(missing_ok=True)  # of use to nobody now
 
 
 def record(run: Run, metrics: Mapping[str, Any]) -> None:

@@ -172,7 +172,9 @@ def train(
     run_dir = Path(run_dir) if run_dir is not None else runs.root() / run_name(config)
     if not run_dir.exists():
         with runs.unfinished(run_dir):
-            if not run_dir.exists():  # nobody finished it while we waited for the lock
+            if run_dir.exists():  # another process finished it just before we took the lock
+                runs.partial(run_dir).rmdir()
+            else:
                 _train(config, run_dir, progress)
     run = runs.read(run_dir)
     runs.check_config(run_dir, run.config, config.to_dict())

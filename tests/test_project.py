@@ -61,7 +61,8 @@ def test_every_requirement_is_locked_within_its_bounds():
 
 def test_one_address_everywhere():
     slug = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
-    pattern = re.compile(r"(?:github\.com/|colab\.research\.google\.com/github/)([\w-]+/[\w-]+)")
+    hosts = r"(?:github\.com/|colab\.research\.google\.com/github/)"
+    pattern = re.compile(hosts + r"([\w-]+/[\w.-]*[\w-])")
     named = {
         name: set(pattern.findall(text))
         for name, text in texts().items()
