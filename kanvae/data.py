@@ -94,16 +94,17 @@ def check(name: str, regime: str) -> None:
 def binarize(
     pixels: Tensor, threshold: float = 0.5, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Pixels that are 0 or 1: uint8 (..., D) -> float32 (..., D).
+    """Pixels that are on or off: uint8 (..., D) -> bool (..., D).
 
-    Without a generator a pixel is 1 if its brightness (0 to 1) is above the threshold. With one, it
-    is 1 with its brightness as probability, drawn anew at each call (stochastic binarisation), and
-    the threshold plays no part.
+    Without a generator a pixel is on if its brightness (0 to 1) is above the threshold. With one,
+    it is on with its brightness as probability, drawn anew at each call (stochastic binarisation),
+    and the threshold plays no part. A bool says by its type that there are two values, which lets a
+    KAN layer take a shorter way (`KANLinear`).
     """
     if generator is None:
-        return (pixels > threshold * 255).float()
+        return pixels > threshold * 255
     noise = torch.rand(pixels.shape, generator=generator, device=pixels.device)
-    return (noise * 255 < pixels).float()
+    return noise * 255 < pixels
 
 
 def _provide(folder: Path, name: str, file: str, checksum: str) -> None:

@@ -24,7 +24,7 @@ FEATURES = 64
 
 
 class DigitClassifier(nn.Module):
-    """Two convolutions and two linear layers: images (B, 784) in [0, 1] -> logits (B, 10)."""
+    """Two convolutions and two linear layers: images (B, 784) in [0, 1] or bool -> logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class DigitClassifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The last hidden values before their ReLU: (B, 784) -> (B, 64)."""
-        x = x.view(-1, 1, 28, 28)
+        x = x.float().view(-1, 1, 28, 28)
         x = F.relu(self.convolution1(x))  # (B, 16, 14, 14)
         x = F.relu(self.convolution2(x))  # (B, 32, 7, 7)
         return self.linear1(x.flatten(1))

@@ -174,7 +174,7 @@ def frechet_distances(
 
 
 def _real(pixels: Tensor, binarized: bool) -> Tensor:
-    return data.binarize(pixels) if binarized else pixels / 255.0
+    return data.binarize(pixels).float() if binarized else pixels / 255.0
 
 
 def negative_log_likelihood(model: VAE, x: Tensor, samples: int, seed: int = 0) -> float:

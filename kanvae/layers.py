@@ -10,6 +10,7 @@ the implementation that the KAN-VAE paper used (section V-C), so that its weight
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kanvae import splines
+from kanvae import kernels, splines
 
 
 class KANLinear(nn.Module):
@@ -41,6 +42,11 @@ class KANLinear(nn.Module):
 
     Shapes:
         input (..., I), output (..., O), for any leading dimensions, none and empty ones included.
+        An input of dtype bool stands for 0 and 1. There every edge is a line, and the layer costs
+        about as much as `nn.Linear`; the values are those of a float input.
+
+    On a CPU, in float32, with evenly spaced knots and SiLU, the work is done by compiled kernels
+    (`kanvae.kernels`); everywhere else by torch's operations, to the same numbers but for rounding.
 
     State:
         base_weight (O, I), spline_weight (O, I, G + k), spline_scaler (O, I), and the buffer
@@ -83,7 +89,10 @@ class KANLinear(nn.Module):
         wide = dtype if torch.finfo(dtype).bits >= 32 else torch.float32
         knots = splines.uniform_knots(grid_size, spline_order, grid_range, wide)
         self.register_buffer("grid", knots.repeat(in_features, 1).to(device))  # (I, G + 2k + 1)
-        self.grid_is_uniform = True
+        self.uniform: tuple[float, float] | None = (
+            float(knots[0]),
+            float(knots[-1] - knots[0]) / (len(knots) - 1),
+        )
         edges, count = (out_features, in_features), grid_size + spline_order
         self.base_weight = nn.Parameter(torch.empty(edges, device=device, dtype=dtype))
         self.spline_weight = nn.Parameter(torch.empty(*edges, count, device=device, dtype=dtype))
@@ -112,18 +121,69 @@ class KANLinear(nn.Module):
                 f"the input has shape {tuple(x.shape)}; its last dimension must be "
                 f"in_features = {self.in_features}."
             )
-        base = F.linear(self.base_activation(x), self.base_weight)  # (..., O)
-        weight = self.spline_weight * self.spline_scaler.unsqueeze(-1)  # (O, I, G + k)
+        weights = (self.base_weight, self.spline_weight, self.spline_scaler)
+        if x.dtype == torch.bool:
+            value, rise = self._ends(*weights)
+            return F.linear(x.to(rise.dtype), rise, value)
+        library = self._library(x)
+        if library is None or self.uniform is None:
+            return self._formula(x, *weights)
+        rows = x.reshape(-1, self.in_features)
+        y = kernels.Product.apply(rows, *weights, self.uniform, self._formula, library)
+        return y.view(*x.shape[:-1], self.out_features)
+
+    def _formula(
+        self, x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
+    ) -> Tensor:
+        """The layer as it reads on paper, for every device and type: (..., I) -> (..., O)."""
+        base = F.linear(self.base_activation(x), base_weight)  # (..., O)
+        weight = spline_weight * spline_scaler.unsqueeze(-1)  # (O, I, G + k)
         return base + F.linear(self.bases(x).flatten(-2), weight.flatten(-2))
+
+    def _ends(
+        self, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What the edges do to inputs that are 0 or 1: a line through two points is exact there.
+
+        Returns:
+            (O,) the outputs at inputs that are all 0, and (O, I) each edge's rise from 0 to 1.
+        """
+        points = spline_weight.new_tensor([0.0, 1.0])
+        base = self.base_activation(points)  # (2,)
+        bases = self.bases(points.unsqueeze(1).expand(2, self.in_features))  # (2, I, G + k)
+
+        def formula(
+            base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            curves = torch.einsum("oij,eij->eoi", spline_weight, bases)  # (2, O, I)
+            edges = base_weight * base.view(2, 1, 1) + spline_scaler * curves
+            return edges[0].sum(1), edges[1] - edges[0]
+
+        weights = (base_weight, spline_weight, spline_scaler)
+        library = self._library(spline_weight)
+        if library is None:
+            return formula(*weights)
+        return kernels.Ends.apply(*weights, bases[:, 0], base, formula, library)
+
+    def _library(self, x: Tensor) -> ctypes.CDLL | None:
+        """The compiled kernels where they compute what the formula says, None elsewhere."""
+        tensors = (x, self.base_weight, self.spline_weight, self.spline_scaler)
+        if (
+            self.uniform is None
+            or type(self.base_activation) is not nn.SiLU
+            or torch.compiler.is_compiling()
+            or torch._C._are_functorch_transforms_active()
+            or not all(kernels.fits(tensor) for tensor in tensors)
+        ):
+            return None
+        return kernels.load(self.spline_order, self.grid_size + self.spline_order)
 
     def bases(self, x: Tensor) -> Tensor:
         """The spline bases of every input: (..., I) -> (..., I, G + k), in the dtype of `x`."""
         points = x.to(torch.promote_types(x.dtype, self.grid.dtype))
-        if self.grid_is_uniform:
-            first = self.grid[:, 0]
-            step = (self.grid[:, -1] - first) / (self.grid_size + 2 * self.spline_order)
+        if self.uniform is not None:
             count = self.grid_size + self.spline_order
-            bases = splines.uniform_bases(points, first, step, count, self.spline_order)
+            bases = splines.uniform_bases(points, *self.uniform, count, self.spline_order)
         else:
             bases = splines.recursion(points, self.grid, self.spline_order)
         return bases.to(x.dtype)
@@ -203,11 +263,14 @@ class KANLinear(nn.Module):
         return float((self(x) - before).abs().max())
 
     def _inspect_grid(self) -> None:
-        """Note whether the knots are evenly spaced to rounding: then the closed form holds."""
-        steps = self.grid.diff(dim=1)
-        even = (self.grid[:, -1:] - self.grid[:, :1]) / steps.shape[1]
+        """Note the first knot and the step where all inputs share evenly spaced knots."""
+        first, last = float(self.grid[0, 0]), float(self.grid[0, -1])
+        even = torch.linspace(first, last, self.grid.shape[1], dtype=self.grid.dtype)
         rounding = 4 * torch.finfo(self.grid.dtype).eps * self.grid.abs().max()
-        self.grid_is_uniform = bool(((steps - even).abs() <= rounding).all())
+        if bool(((self.grid - even.to(self.grid.device)).abs() <= rounding).all()):
+            self.uniform = (first, (last - first) / (self.grid.shape[1] - 1))
+        else:
+            self.uniform = None
 
     def _apply(self, fn, recurse=True):
         # A grid rounded to bfloat16 is not even evenly spaced: let the grid move, but not narrow.

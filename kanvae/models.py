@@ -146,7 +146,12 @@ class VAE(nn.Module):
         return self.decode(self.reparameterize(mean, log_var, generator)), mean, log_var
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x): pixels (..., D) in [0, 1] -> two tensors (..., L)."""
+        """Mean and log-variance of q(z|x): pixels (..., D) in [0, 1] -> two tensors (..., L).
+
+        Pixels of dtype bool take the short way through a KAN layer; the values are the same.
+        """
+        if self.architecture.layer == "linear":
+            x = x.to(next(self.parameters()).dtype)
         hidden = self.activation(self.encoder_hidden(x))  # (..., H)
         return self.encoder_mean(hidden), self.encoder_log_var(hidden)
 

@@ -32,11 +32,12 @@ def reconstruction(logits: Tensor, x: Tensor) -> Tensor:
 
     Args:
         logits: (B, D) of the probability that a pixel is 1.
-        x: (B, D) pixels in [0, 1].
+        x: (B, D) pixels in [0, 1], or bool.
 
     Returns:
         A scalar.
     """
+    x = x.to(logits.dtype)
     return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
 
 
@@ -73,7 +74,7 @@ def importance_weighted_bound(
     log (1/S) sum_s p(x, z_s) / q(z_s|x), with z_s ~ q(z|x). With one sample its mean is the ELBO.
 
     Args:
-        x: (B, D) pixels in {0, 1}.
+        x: (B, D) pixels in {0, 1}, or bool.
         samples: S, 1 or more.
         rows: how many latents are decoded at a time. Bounds the memory, changes the estimate only
             through the noise that is drawn.
@@ -92,6 +93,7 @@ def importance_weighted_bound(
 
 def _bound(model: VAE, x: Tensor, samples: int, generator, rows: int) -> Tensor:
     mean, log_var = model.encode(x)  # (B, L)
+    x = x.to(mean.dtype)
     total = x.new_full((len(x),), -torch.inf)  # log of the sum of weights so far
     at_once = max(1, rows // max(1, len(x)))
     for start in range(0, samples, at_once):

@@ -3,8 +3,7 @@
 A B-spline of degree `k` on the knots t_0 <= ... <= t_m is a sum of n = m - k bases, each a
 piecewise polynomial that is zero outside k + 1 neighbouring intervals (de Boor, *A Practical Guide
 to Splines*, 1978). Two evaluations of the bases stand here: `cox_de_boor`, the textbook recursion
-for any knots, and `uniform_bases`, a closed form for evenly spaced knots that computes only the k +
-1 bases that can differ from zero. KAN layers use the second.
+for any knots, and `uniform_bases`, a closed form for evenly spaced knots, which KAN layers use.
 
 Letters: B batch, I inputs, N points, G intervals of the grid, n bases, k degree (`spline_order`).
 """
@@ -12,8 +11,8 @@ Letters: B batch, I inputs, N points, G intervals of the grid, n bases, k degree
 from __future__ import annotations
 
 import functools
+import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,56 +70,39 @@ def uniform_bases(
 ) -> Tensor:
     """The `count` B-spline bases on the evenly spaced knots first, first + step, ...
 
-    In the interval that holds `x`, at the fraction f of its length, only degree + 1 bases differ
-    from zero. Their values are polynomials in f, the same in every interval: they are evaluated and
-    put in their places. Agrees with `cox_de_boor` on the same knots to rounding, at a fraction of
-    its operations.
+    All of them are one bump, moved by whole steps. With h half its width and d the distance of x
+    from its middle, in steps, the bump is a sum of truncated powers (Schoenberg 1946),
+
+        N = 1/k! sum_m (-1)^m C(k + 1, m) max(0, h - m - d)^k,    m = 0, 1, ... below h,
+
+    which takes a few operations on whole tensors, no recursion and no table. Agrees with
+    `cox_de_boor` on the same knots to rounding.
 
     Args:
         x: (...) points. Outside the knots every base is exactly zero.
         first: the first knot, a number or a tensor that broadcasts against `x`.
         step: the distance between knots, positive, likewise.
         count: how many bases, 1 or more (there are count + degree + 1 knots).
-        degree: 0 or more.
+        degree: 0 or more. Below 2 a base jumps or bends at its knots, where only the recursion says
+            which side counts: it is used.
 
     Returns:
         (..., count) bases, in the dtype of `x`.
     """
-    intervals = count + degree
-    u = (x - first) / step  # in units of intervals, 0 at the first knot
-    outside = (u < 0) | (u > intervals)
-    cell = u.detach().floor().clamp(0, intervals - 1).masked_fill(outside | u.isnan(), 0)
-    f = (u - cell).masked_fill(outside, 0)
-    local = torch.zeros_like(f).unsqueeze(-1)
-    for coefficients in reversed(_pieces(degree)):  # Horner's rule, for all the pieces at once
-        local = local * f.unsqueeze(-1) + f.new_tensor(coefficients)  # (..., k + 1)
-    local = local.masked_fill(outside.unsqueeze(-1), 0)
-    places = cell.long().unsqueeze(-1) + torch.arange(degree + 1, device=x.device)
-    bases = local.new_zeros(*x.shape, count + 2 * degree)  # with room for the bases cut off below
-    return bases.scatter(-1, places, local)[..., degree : degree + count]
-
-
-@torch.compiler.assume_constant_result  # a compiled layer takes the numbers as they are
-def _pieces(degree: int) -> list[list[float]]:
-    return _polynomials(degree)
-
-
-@functools.cache
-def _polynomials(degree: int) -> list[list[float]]:
-    """The polynomials that make up a base on even knots: row p holds the coefficients of f^p.
-
-    Column r belongs to the base that began degree - r intervals to the left. Each degree follows
-    from the one below by the Cox-de Boor recursion, carried out on the coefficients.
-    """
-    f = np.polynomial.Polynomial([0.0, 1.0])
-    pieces = [np.polynomial.Polynomial([1.0])]
-    for k in range(1, degree + 1):
-        padded = [0 * f, *pieces, 0 * f]
-        pieces = [
-            ((f + (k - r)) * padded[r] + (r + 1 - f) * padded[r + 1]) / k for r in range(k + 1)
-        ]
-    columns = [np.pad(p.coef, (0, degree + 1 - len(p.coef))) for p in (q.trim() for q in pieces)]
-    return np.stack(columns, axis=1).tolist()
+    u = ((x - first) / step).unsqueeze(-1)  # (..., 1) in steps, 0 at the first knot
+    places = torch.arange(count + degree + 1, dtype=x.dtype, device=x.device)
+    if degree < 2:
+        return recursion(u.squeeze(-1), places, degree)
+    half = (degree + 1) / 2
+    distance = (u - (places[:count] + half)).abs()  # (..., count)
+    terms = [
+        (-1) ** m
+        * math.comb(degree + 1, m)
+        / math.factorial(degree)
+        * (half - m - distance).clamp(min=0) ** degree
+        for m in range(math.ceil(half))
+    ]
+    return functools.reduce(torch.add, terms)
 
 
 def uniform_knots(

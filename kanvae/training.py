@@ -43,11 +43,9 @@ class TrainingConfig:
         scheduler_patience: epochs without improvement that it waits.
         seed: of the initial weights, the order of the images and the latent noise.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest there is. It is not part
-        of
-            what a run folder is compared by, and so may differ when a run is resumed.
+            of what a run folder is compared by, and so may differ when a run is resumed.
         binarization: "threshold" or "stochastic" (pixels drawn anew for every batch; the test set
-        is
-            always thresholded).
+            is always thresholded).
         threshold: brightness in [0, 1) above which a pixel is 1.
 
     Raises:
@@ -146,8 +144,9 @@ def run_name(config: TrainingConfig) -> str:
     When the code that trains changes, so does the name: old weights are not taken for new ones.
     """
     folder = Path(__file__).parent
-    modules = ("splines", "layers", "models", "objective", "data", "training")
-    code = b"".join((folder / f"{module}.py").read_bytes() for module in modules)
+    names = ("splines", "kernels", "layers", "models", "objective", "data", "training")
+    files = [*(f"{name}.py" for name in names), "kernels.c"]
+    code = b"".join((folder / file).read_bytes() for file in files)
     digest = hashlib.sha256(repr(config.to_dict()).encode() + code).hexdigest()[:8]
     c = config
     return f"{c.architecture}-{c.dataset}-{c.regime}-{c.epochs}epochs-seed{c.seed}-{digest}"

@@ -144,7 +144,7 @@ table.round(3)
 # %%
 pixels = x.float()
 raw = evaluation.neighbour_accuracy(
-    data.binarize(known.pixels), known.labels, pixels, test.labels
+    data.binarize(known.pixels).float(), known.labels, pixels, test.labels
 )
 print(
     f"pixels: neighbour accuracy {raw:.3f}, silhouette {evaluation.silhouette(pixels, test.labels):.3f}"

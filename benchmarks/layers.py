@@ -1,0 +1,256 @@
+"""KAN layers against their peers: time and memory of forward plus backward, and of training steps.
+
+    python benchmarks/layers.py [--peers FOLDER] [--checkout PATH ...] [--device cpu]
+
+Every row of a table runs all its candidates in turn, many times over, so that a slow moment of the
+machine meets them all; times are medians over the rounds, ratios are medians of the rounds' ratios.
+Peers that are not installed are left out, and the output says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from kanvae import VAE, Architecture, KANLinear, data, objective, runs
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from reference import ReferenceKAN
+
+SHAPES = [  # inputs, outputs, batch
+    (784, 400, 32),
+    (784, 400, 512),
+    (400, 784, 32),
+    (784, 35, 32),
+    (784, 35, 512),
+]
+FLOOR, RECURSION, OURS, BINARY = "dense floor", "recursion", "KANLinear", "KANLinear, binary input"
+ROUNDS, SECONDS = 15, 0.02  # how often each candidate has its turn, and how long a turn lasts
+
+
+class Floor(nn.Module):
+    """The floor of any method that multiplies a dense basis: a product with 9 columns an input."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, 9 * in_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight)
+
+
+def recursion(in_features: int, out_features: int) -> nn.Module:
+    return ReferenceKAN(in_features, out_features, 5, 3, (-1.0, 1.0))
+
+
+def candidates(checkouts: list[Path]) -> dict[str, Callable[[int, int], nn.Module]]:
+    """The layers that are on this machine, by name."""
+    found: dict[str, Callable[[int, int], nn.Module]] = {
+        FLOOR: Floor,
+        "nn.Linear": nn.Linear,
+        RECURSION: recursion,
+        OURS: KANLinear,
+    }
+    for name in ("flashkan", "inkan"):
+        if importlib.util.find_spec(name):
+            found[name] = importlib.import_module(name).KANLayer
+    if importlib.util.find_spec("kan"):  # pykan; its layer returns intermediate values beside y
+        pykan = importlib.import_module("kan.KANLayer").KANLayer
+        found["pykan"] = lambda i, o: _First(pykan(i, o, num=5, k=3))
+    for checkout in checkouts:
+        for name, file, layer in (
+            ("efficient-kan", "src/efficient_kan/kan.py", "KANLinear"),
+            ("fast-kan", "fastkan/fastkan.py", "FastKANLayer"),
+        ):
+            if (checkout / file).exists():
+                spec = importlib.util.spec_from_file_location(
+                    name.replace("-", "_"), checkout / file
+                )
+                assert spec is not None
+                assert spec.loader is not None
+                module = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+                found[name] = getattr(module, layer)
+    return found
+
+
+class _First(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)[0]
+
+
+def layer_passes(shape, layers, device) -> dict[str, Callable[[], None]]:
+    """One forward and backward of each candidate at a shape, ready to be called."""
+    in_features, out_features, batch = shape
+    passes = {}
+    x = (2 * torch.rand(batch, in_features) - 1).to(device)
+    for name, make in layers.items():
+        inputs = x.repeat(1, 9) if name == FLOOR else x.clone()
+        passes[name] = _pass(make(in_features, out_features).to(device), inputs.requires_grad_())
+    passes[BINARY] = _pass(KANLinear(in_features, out_features).to(device), x > 0)
+    return passes
+
+
+def _pass(layer: nn.Module, x: Tensor) -> Callable[[], None]:
+    with torch.no_grad():
+        upstream = torch.randn_like(layer(x))
+
+    def run() -> None:
+        x.grad = None
+        layer.zero_grad()
+        layer(x).backward(upstream)
+
+    return run
+
+
+def step_passes(key: str, layers, device) -> dict[str, Callable[[], None]]:
+    """One training step (forward, loss, backward, optimiser) of each kind of layer, batch 32."""
+    pixels = data.load("MNIST").pixels[: 32 * 64].to(device)
+    x = data.binarize(pixels)
+    passes = {}
+    for name in (RECURSION, "efficient-kan", OURS):
+        if name not in layers:
+            continue
+        model = VAE(Architecture.parse(key))
+        if name != OURS:
+            for child, layer in list(model.named_children()):
+                if isinstance(layer, KANLinear):
+                    setattr(model, child, layers[name](layer.in_features, layer.out_features))
+        passes[name] = _step(model.to(device), x if name == OURS else x.float(), fused=name == OURS)
+        if name != OURS:
+            passes[f"{name}, fused Adam"] = _step(model, x.float(), fused=True)
+    return passes
+
+
+def _step(model: nn.Module, x: Tensor, fused: bool) -> Callable[[], None]:
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused or None)
+    batches = x.split(32)
+
+    def run() -> None:
+        terms = objective.terms(model, random.choice(batches))
+        optimizer.zero_grad()
+        terms.loss.backward()
+        optimizer.step()
+
+    return run
+
+
+def measure(passes: dict[str, Callable[[], None]], device: torch.device) -> pd.DataFrame:
+    """Milliseconds and ratios of all candidates, in turns; peak memory of one pass each."""
+
+    def timed(run: Callable[[], None], times: int) -> float:
+        start = time.perf_counter()
+        for _ in range(times):
+            run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return (time.perf_counter() - start) / times * 1e3
+
+    times = {}
+    for name, run in passes.items():
+        timed(run, 3)  # whatever is compiled is compiled now
+        times[name] = max(1, int(SECONDS * 1e3 / timed(run, 3)))
+    rounds: dict[str, list[float]] = {name: [] for name in passes}
+    for _ in range(ROUNDS):
+        for name in random.sample(list(passes), len(passes)):
+            rounds[name].append(timed(passes[name], times[name]))
+    table = {}
+    for name, values in rounds.items():
+        low, median, high = statistics.quantiles(values, n=4)
+        table[name] = {
+            "milliseconds": median,
+            "quartile_1": low,
+            "quartile_3": high,
+            "peak_megabytes": peak_memory(passes[name], device) / 1e6,
+        }
+        for against in (FLOOR, RECURSION):
+            if against in rounds:
+                ratios = [a / b for a, b in zip(values, rounds[against], strict=True)]
+                table[name][f"ratio_to_{against.replace(' ', '_')}"] = statistics.median(ratios)
+    return pd.DataFrame(table).T.rename_axis("candidate").reset_index()
+
+
+def peak_memory(run: Callable[[], None], device: torch.device) -> int:
+    """The most bytes that one pass holds at a time, beyond what was held before it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(profile_memory=True) as profile:
+        run()
+    events = profile.profiler.kineto_results.events()
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """A bar for each candidate and row: time over that of the dense floor."""
+    part = table[table.part == "layer"]
+    ratios = part.pivot(index="row", columns="candidate", values="ratio_to_dense_floor")
+    figure, ax = plt.subplots(figsize=(9, 4.5), layout="constrained")
+    ratios.loc[part.row.unique()].plot.bar(ax=ax, logy=True, rot=0, width=0.85)
+    ax.axhline(1, color="black", linewidth=1)
+    ax.set(xlabel="inputs → outputs, batch", ylabel="time over that of the dense product")
+    ax.legend(title=None, fontsize="small", ncols=3)
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time KAN layers against their peers.")
+    parser.add_argument("--checkout", type=Path, action="append", default=[], metavar="PATH",
+                        help="of efficient-kan or fast-kan, to take part")  # fmt: skip
+    parser.add_argument("--peers", type=Path, help="a folder that packages are installed in")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    if options.peers:
+        sys.path.append(str(options.peers))
+    device = torch.device(options.device)
+    random.seed(0)
+    torch.manual_seed(0)
+    layers = candidates(options.checkout)
+    print("candidates:", ", ".join(layers))
+    tables = []
+    for shape in tqdm(SHAPES, desc="layers", unit="row"):
+        table = measure(layer_passes(shape, layers, device), device)
+        tables.append(table.assign(part="layer", row="{}→{}, {}".format(*shape)))
+    for key in tqdm(("kan-400-20", "kan-35-15"), desc="steps", unit="model"):
+        table = measure(step_passes(key, layers, device), device)
+        tables.append(table.assign(part="step", row=key))
+    table = pd.concat(tables)
+    table = table[["part", "row", *table.columns.drop(["part", "row"])]].round(4)
+    options.output.mkdir(parents=True, exist_ok=True)
+    name = f"layers-{device.type}"
+    table.to_csv(options.output / f"{name}.csv", index=False)
+    found = runs.provenance(device) | {"rounds": ROUNDS, "threads": torch.get_num_threads()}
+    (options.output / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    draw(table, options.output / f"{name}.svg")
+    print(table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

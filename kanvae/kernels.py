@@ -1,0 +1,221 @@
+"""The inner loops of a KAN layer on the CPU: builds kernels.c and calls it.
+
+The first layer of a kind compiles them, in about a second, and keeps the result in
+`~/.cache/kanvae`. Without a C compiler, or with `KANVAE_KERNELS=0`, layers use torch's own
+operations, which give the same numbers to rounding in several times the time.
+
+Letters: B batch, I inputs, O outputs, n bases an input, R = I (n + 1) features.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SOURCE = Path(__file__).with_suffix(".c")
+FLAGS: tuple[str, ...] = ("-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
+FLAGS += ("-fno-signed-zeros", "-fassociative-math")  # sums in any order; NaN and infinity stay
+IN_CACHE = 2**19  # how many numbers of a merged weight stay in a processor's cache (2 MB)
+OPTIONAL = (("-march=native", "-fopenmp"), ("-march=native",), ())  # the first that compiles
+
+
+@functools.cache
+def load(degree: int, count: int) -> ctypes.CDLL | None:
+    """The library for splines of a degree with `count` bases; None where it cannot be had.
+
+    Warns, once, if no compiler is there or it fails.
+    """
+    if os.environ.get("KANVAE_KERNELS") == "0":
+        return None
+    sizes = (f"-DDEGREE={degree}", f"-DCOUNT={count}")
+    name = hashlib.sha256(repr((SOURCE.read_text(), FLAGS, sizes, _processor())).encode())
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kanvae"
+    target = folder / f"kernels-{name.hexdigest()[:16]}.so"
+    try:
+        if not target.exists():
+            _compile(sizes, target)
+        return _declare(ctypes.CDLL(str(target)))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        warnings.warn(
+            f"the kernels of KAN layers cannot be compiled ({error}), so that layers take several "
+            "times longer. Install a C compiler (gcc or clang) or name one in CC; "
+            "KANVAE_KERNELS=0 accepts this and says nothing.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+def _compile(sizes: tuple[str, ...], target: Path) -> None:
+    compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
+    compiler = next((path for name in compilers if name and (path := shutil.which(name))), None)
+    if compiler is None:
+        raise RuntimeError("there is no C compiler")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        part = Path(folder) / target.name  # other processes see the whole file or none
+        for optional in OPTIONAL:
+            command = [compiler, *FLAGS, *optional, *sizes, str(SOURCE), "-o", str(part)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            if done.returncode == 0:
+                part.replace(target)
+                return
+    raise RuntimeError(f"{compiler} failed: {done.stderr.strip()[-300:]}")
+
+
+def _processor() -> tuple[str, ...]:
+    """What the compiled code may use: a home folder can be shared by unlike machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return platform.system(), platform.machine(), platform.processor(), flags
+
+
+def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
+    pointer, whole, real = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
+    signatures: dict[str, tuple[Any, ...]] = {
+        "features": (pointer, whole, whole, real, real, pointer),
+        "features_backward": (pointer, pointer, whole, whole, real, real, pointer),
+        "merge": (pointer,) * 3 + (whole,) * 2 + (pointer,),
+        "merge_backward": (pointer,) * 3 + (whole,) * 2 + (pointer,) * 3,
+        "ends": (pointer,) * 5 + (whole,) * 2 + (pointer,) * 2,
+        "ends_backward": (pointer,) * 6 + (whole,) * 2 + (pointer,) * 3,
+    }
+    for name, arguments in signatures.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    return library
+
+
+def fits(tensor: Tensor) -> bool:
+    """Whether a kernel can read the tensor: float32, in the CPU's memory, row after row."""
+    return (
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and tensor.dtype == torch.float32
+        and tensor.device.type == "cpu"
+        and tensor.is_contiguous()
+    )
+
+
+class Product(torch.autograd.Function):
+    """The layer's formula: x (B, I) and its three weights -> (B, O).
+
+    The three weights of an output are merged into one row, in the order of the features. A merged
+    weight is never in memory as a whole: some outputs at a time are merged, multiplied and, on the
+    way back, taken apart again while they are in the processor's cache.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, uniform, formula, library):
+        (rows, columns), outputs = x.shape, len(base_weight)
+        features = torch.empty(rows, columns * (spline_weight.shape[2] + 1))  # (B, R)
+        library.features(x.data_ptr(), rows, columns, *_places(uniform), features.data_ptr())
+        width = features.shape[1]
+        size = max(1, min(outputs, max(IN_CACHE, features.numel()) // width))
+        merged, transposed = torch.empty(size, width), features.t()
+        y = torch.empty(outputs, rows)
+        weights = (spline_weight, spline_scaler, base_weight)
+        pointers, at = [w.data_ptr() for w in weights], merged.data_ptr()
+        for start in range(0, outputs, size):
+            part = merged[: outputs - start]
+            library.merge(*pointers, len(part), columns, at)
+            torch.mm(part, transposed, out=y[start : start + size])
+            pointers = _next(pointers, weights, size)
+        ctx.uniform, ctx.formula, ctx.library, ctx.size = uniform, formula, library, size
+        ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler, features)
+        return y.t().contiguous()
+
+    @staticmethod
+    def backward(ctx, grad):
+        *inputs, features = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_differentiable(ctx.formula, inputs, grad), None, None, None
+        x, base_weight, spline_weight, spline_scaler = inputs
+        library, size, x_needed = ctx.library, ctx.size, ctx.needs_input_grad[0]
+        (rows, columns), outputs = x.shape, len(base_weight)
+        weights = (spline_weight, spline_scaler, base_weight)
+        grads = [torch.empty_like(w) for w in weights]
+        pointers = [w.data_ptr() for w in (*weights, *grads)]
+        merged = torch.empty(size, features.shape[1])
+        at, transposed = merged.data_ptr(), grad.t().contiguous()  # (O, B)
+        feature_grad = torch.empty_like(features) if x_needed else features  # else not touched
+        for start in range(0, outputs, size):
+            part = merged[: outputs - start]
+            if x_needed:
+                library.merge(*pointers[:3], len(part), columns, at)
+                if start == 0:
+                    torch.mm(grad[:, :size], part, out=feature_grad)
+                else:
+                    feature_grad.addmm_(grad[:, start : start + size], part)
+            torch.mm(transposed[start : start + size], features, out=part)  # now its gradient
+            library.merge_backward(at, *pointers[:2], len(part), columns, *pointers[3:])
+            pointers = _next(pointers, weights * 2, size)
+        x_grad = None
+        if x_needed:
+            x_grad = torch.empty_like(x)
+            library.features_backward(
+                *(x.data_ptr(), feature_grad.data_ptr(), rows, columns),
+                *(*_places(ctx.uniform), x_grad.data_ptr()),
+            )
+        return x_grad, grads[2], grads[0], grads[1], None, None, None
+
+
+class Ends(torch.autograd.Function):
+    """`KANLinear._ends`, in one pass over the weights, and one over their gradients."""
+
+    @staticmethod
+    def forward(ctx, base_weight, spline_weight, spline_scaler, bases, base, formula, library):
+        value, rise = torch.empty(len(base_weight)), torch.empty_like(base_weight)  # (O,), (O, I)
+        tensors = (spline_weight, spline_scaler, base_weight, bases.contiguous(), base)
+        pointers = [t.data_ptr() for t in tensors]
+        library.ends(*pointers, *base_weight.shape, value.data_ptr(), rise.data_ptr())
+        ctx.formula, ctx.library, ctx.at = formula, library, tensors[3:]
+        ctx.save_for_backward(base_weight, spline_weight, spline_scaler)
+        return value, rise
+
+    @staticmethod
+    def backward(ctx, value_grad, rise_grad):
+        base_weight, spline_weight, spline_scaler = weights = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            found = _differentiable(ctx.formula, weights, (value_grad, rise_grad))
+            return *found, None, None, None, None
+        grads = [torch.empty_like(w) for w in (spline_weight, spline_scaler, base_weight)]
+        tensors = (value_grad.contiguous(), rise_grad.contiguous(), spline_weight, spline_scaler)
+        ctx.library.ends_backward(
+            *(t.data_ptr() for t in (*tensors, *ctx.at)),
+            *base_weight.shape,
+            *(g.data_ptr() for g in grads),
+        )
+        return grads[2], grads[0], grads[1], None, None, None, None
+
+
+def _places(uniform: tuple[float, float]) -> tuple[float, float]:
+    first, step = uniform
+    return first, 1 / step
+
+
+def _next(pointers: list[int], tensors: tuple[Tensor, ...], rows: int) -> list[int]:
+    """Pointers to where the next `rows` rows of the tensors begin."""
+    return [p + rows * t.stride(0) * 4 for p, t in zip(pointers, tensors, strict=True)]
+
+
+def _differentiable(formula: Callable, inputs: Any, grads: Any) -> tuple[Tensor | None, ...]:
+    """Gradients that can be differentiated again, by way of the formula in torch's operations."""
+    needed = [t for t in inputs if t.requires_grad]
+    found = iter(torch.autograd.grad(formula(*inputs), needed, grads, create_graph=True))
+    return tuple(next(found) if t.requires_grad else None for t in inputs)
