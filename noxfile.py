@@ -104,6 +104,15 @@ def address(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Time KAN layers against their peers: nox -s bench [-- --checkout PATH --device cuda]."""
+    peers = Path(".nox", "peers").absolute()
+    install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps")
+    python(session, *install, "--upgrade", "--target", str(peers), "flashkan", "inkan", "pykan")
+    python(session, "benchmarks/layers.py", "--peers", str(peers), *session.posargs)
+
+
+@nox.session
 def colab(session: nox.Session) -> None:
     """Run every chapter on the Python that runs nox, as Colab does: alone, without the checkout."""
     session.run(sys.executable, "-m", "pip", "install", "--quiet", ".[sweep]")

@@ -2,9 +2,9 @@
 
     python benchmarks/layers.py [--peers FOLDER] [--checkout PATH ...] [--device cpu]
 
-Every row of a table runs all its candidates in turn, many times over, so that a slow moment of the
-machine meets them all; times are medians over the rounds, ratios are medians of the rounds' ratios.
-Peers that are not installed are left out, and the output says so.
+Every row of a table runs all its candidates in turns; times are medians over the rounds, ratios are
+medians of the rounds' ratios. It writes a table (CSV), where it was measured (JSON) and a figure.
+Peers that are not there are left out: the first line printed names those that take part.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ import json
 import random
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kanvae import VAE, Architecture, KANLinear, data, objective, runs
+from kanvae import VAE, Architecture, KANLinear, data, figures, objective, runs
+from kanvae.timing import interleaved
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from reference import ReferenceKAN
@@ -40,7 +39,7 @@ SHAPES = [  # inputs, outputs, batch
     (784, 35, 512),
 ]
 FLOOR, RECURSION, OURS, BINARY = "dense floor", "recursion", "KANLinear", "KANLinear, binary input"
-ROUNDS, SECONDS = 15, 0.02  # how often each candidate has its turn, and how long a turn lasts
+ROUNDS = 15  # how often each candidate has its turn
 
 
 class Floor(nn.Module):
@@ -115,9 +114,9 @@ def _pass(layer: nn.Module, x: Tensor) -> Callable[[], None]:
         upstream = torch.randn_like(layer(x))
 
     def run() -> None:
+        layer(x).backward(upstream)
         x.grad = None
         layer.zero_grad()
-        layer(x).backward(upstream)
 
     return run
 
@@ -147,41 +146,22 @@ def _step(model: nn.Module, x: Tensor, fused: bool) -> Callable[[], None]:
 
     def run() -> None:
         terms = objective.terms(model, random.choice(batches))
-        optimizer.zero_grad()
         terms.loss.backward()
         optimizer.step()
+        optimizer.zero_grad()
 
     return run
 
 
 def measure(passes: dict[str, Callable[[], None]], device: torch.device) -> pd.DataFrame:
     """Milliseconds and ratios of all candidates, in turns; peak memory of one pass each."""
-
-    def timed(run: Callable[[], None], times: int) -> float:
-        start = time.perf_counter()
-        for _ in range(times):
-            run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return (time.perf_counter() - start) / times * 1e3
-
-    times = {}
-    for name, run in passes.items():
-        timed(run, 3)  # whatever is compiled is compiled now
-        times[name] = max(1, int(SECONDS * 1e3 / timed(run, 3)))
-    rounds: dict[str, list[float]] = {name: [] for name in passes}
-    for _ in range(ROUNDS):
-        for name in random.sample(list(passes), len(passes)):
-            rounds[name].append(timed(passes[name], times[name]))
+    finish = torch.cuda.synchronize if device.type == "cuda" else None
+    rounds = interleaved(passes, ROUNDS, finish=finish)
     table = {}
     for name, values in rounds.items():
         low, median, high = statistics.quantiles(values, n=4)
-        table[name] = {
-            "milliseconds": median,
-            "quartile_1": low,
-            "quartile_3": high,
-            "peak_megabytes": peak_memory(passes[name], device) / 1e6,
-        }
+        table[name] = {"milliseconds": median, "quartile_1": low, "quartile_3": high}
+        table[name]["peak_megabytes"] = peak_memory(passes[name], device) / 1e6
         for against in (FLOOR, RECURSION):
             if against in rounds:
                 ratios = [a / b for a, b in zip(values, rounds[against], strict=True)]
@@ -205,18 +185,6 @@ def peak_memory(run: Callable[[], None], device: torch.device) -> int:
             held += event.nbytes()
             peak = max(peak, held)
     return peak
-
-
-def draw(table: pd.DataFrame, path: Path) -> None:
-    """A bar for each candidate and row: time over that of the dense floor."""
-    part = table[table.part == "layer"]
-    ratios = part.pivot(index="row", columns="candidate", values="ratio_to_dense_floor")
-    figure, ax = plt.subplots(figsize=(9, 4.5), layout="constrained")
-    ratios.loc[part.row.unique()].plot.bar(ax=ax, logy=True, rot=0, width=0.85)
-    ax.axhline(1, color="black", linewidth=1)
-    ax.set(xlabel="inputs → outputs, batch", ylabel="time over that of the dense product")
-    ax.legend(title=None, fontsize="small", ncols=3)
-    figure.savefig(path)
 
 
 def main() -> None:
@@ -248,7 +216,11 @@ def main() -> None:
     table.to_csv(options.output / f"{name}.csv", index=False)
     found = runs.provenance(device) | {"rounds": ROUNDS, "threads": torch.get_num_threads()}
     (options.output / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
-    draw(table, options.output / f"{name}.svg")
+    layers_only = table[table.part == "layer"]
+    ratios = layers_only.pivot(index="row", columns="candidate", values="ratio_to_dense_floor")
+    ratios = ratios.loc[layers_only.row.unique(), layers_only.candidate.unique()]
+    figure = figures.ratio_bars(ratios.to_dict(), "time over the dense product's")
+    figure.savefig(options.output / f"{name}.svg")
     print(table.to_string(index=False))
 
 

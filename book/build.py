@@ -65,7 +65,7 @@ def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
     digest = hashlib.sha256(repr(sorted(parameters.items())).encode())
     cells = nbformat.read(notebook, as_version=4).cells
     digest.update("\0".join(c.source for c in cells if c.cell_type == "code").encode())
-    inputs = [*(ROOT / "kanvae").glob("*.py"), *(ROOT / "kanvae").glob("*.safetensors")]
+    inputs = [path for path in (ROOT / "kanvae").iterdir() if path.is_file()]
     inputs += [*(ROOT / "data").rglob("*.gz"), *(ROOT / "book" / "results").rglob("*.*")]
     for path in sorted([*inputs, ROOT / "constraints.txt"]):
         digest.update(path.name.encode() + path.read_bytes())

@@ -307,6 +307,28 @@ def score_chart(
     return figure
 
 
+@_styled
+def ratio_bars(ratios: Mapping[str, Mapping[str, float]], ylabel: str) -> Figure:
+    """Groups of bars on a logarithmic axis, with a line at 1.
+
+    Args:
+        ratios: candidate -> group -> ratio, with the same groups for each candidate.
+    """
+    groups = list(next(iter(ratios.values())))
+    figure, ax = plt.subplots(figsize=(7, 3.6))
+    width = 0.85 / len(ratios)
+    for i, (name, values) in enumerate(ratios.items()):
+        places = np.arange(len(groups)) + (i - (len(ratios) - 1) / 2) * width
+        colour = PALETTE[i] if i < len(PALETTE) else str(0.25 + 0.5 * (i % 2))
+        ax.bar(places, [values[group] for group in groups], width, label=name, color=colour)
+    ax.axhline(1, color=INK, linewidth=1)
+    ax.set(yscale="log", ylabel=ylabel)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.yaxis.set_major_formatter("{x:g}")
+    figure.legend(loc="outside upper center", ncols=4, fontsize="small")
+    return figure
+
+
 def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
     """Whether two boxes (left, right, bottom, top) meet."""
     return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]

@@ -127,12 +127,12 @@ class KANLinear(nn.Module):
             return F.linear(x.to(rise.dtype), rise, value)
         library = self._library(x)
         if library is None or self.uniform is None:
-            return self._formula(x, *weights)
+            return self.formula(x, *weights)
         rows = x.reshape(-1, self.in_features)
-        y = kernels.Product.apply(rows, *weights, self.uniform, self._formula, library)
+        y = kernels.Product.apply(rows, *weights, self.uniform, self.formula, library)
         return y.view(*x.shape[:-1], self.out_features)
 
-    def _formula(
+    def formula(
         self, x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
     ) -> Tensor:
         """The layer as it reads on paper, for every device and type: (..., I) -> (..., O)."""

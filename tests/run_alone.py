@@ -26,6 +26,7 @@ SMALL = {
     "07_latent_space": {"epochs": 1, "points": 300, "batch_size": 500},
     "08_posterior_sampling": {"epochs": 1, "batch_size": 500},
     "09_prior_sampling": {"epochs": 1, "samples": 1000, "batch_size": 500},
+    "10_layer_cost": {"rounds": 1, "turn_seconds": 0.001},
 }  # fmt: skip
 
 

@@ -1,0 +1,422 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,mystnb,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: jupytext,kernelspec,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What a KAN layer costs
+#
+# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/10_layer_cost.ipynb)
+#
+# **The question.** A KAN layer has ten parameters where a linear layer has one. Must it also take ten times as
+# long, and why do straightforward implementations take thirty times as long?
+#
+# **You need** the [KAN layer](02_kan_layers.ipynb) of the second chapter. **On this page** we count operations and
+# bytes, find a floor, follow the three steps by which `KANLinear` comes near it, prove each exact, find a case in which it goes far
+# below, and measure all of it on the machine that built this page. About a minute on two cores; the kernels of this chapter are for the CPU.
+
+# %% tags=["remove-cell"]
+import importlib.util
+
+from IPython import get_ipython
+
+if (
+    importlib.util.find_spec("kanvae") is None
+):  # in Colab: install the book's module
+    get_ipython().run_line_magic(
+        "pip",
+        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+    )
+
+# %% [markdown]
+# The imports, and the parameters that you may change: how many rounds are measured, and how long a candidate's turn lasts.
+
+# %%
+import functools
+import statistics
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kanvae import VAE, Architecture, KANLinear, data, figures, kernels
+from kanvae import objective, splines
+from kanvae.timing import interleaved
+
+# %% tags=["parameters"]
+seed = 0
+rounds = 7
+turn_seconds = 0.02
+
+# %% [markdown]
+# ## The obvious layer
+#
+# The edge of {eq}`eq-edge` tells us what to do: compute all bases by the Cox–de Boor recursion, scale the coefficients, and take two matrix
+# products. This is also what the efficient-kan package does, whose layer the paper used {cite}`nik2024`.
+
+
+# %%
+class Obvious(KANLinear):
+    def forward(self, x):
+        t, x_ = self.grid, x.unsqueeze(-1)  # (I, G + 2k + 1), (B, I, 1)
+        bases = ((t[:, :-1] <= x_) & (x_ < t[:, 1:])).to(x.dtype)
+        for k in range(1, self.spline_order + 1):
+            rising = (x_ - t[:, : -k - 1]) / (t[:, k:-1] - t[:, : -k - 1])
+            falling = (t[:, k + 1 :] - x_) / (t[:, k + 1 :] - t[:, 1:-k])
+            bases = rising * bases[..., :-1] + falling * bases[..., 1:]
+        weight = self.spline_weight * self.spline_scaler.unsqueeze(-1)
+        base = F.linear(F.silu(x), self.base_weight)
+        return base + F.linear(bases.flatten(1), weight.flatten(1))
+
+
+def outputs_and_gradients(layer, x):
+    x = x.clone().requires_grad_()
+    y = layer(x)
+    y.backward(torch.linspace(-1, 1, y.numel()).reshape(y.shape))
+    return [y.detach(), x.grad, *(p.grad for p in layer.parameters())]
+
+
+torch.manual_seed(seed)
+obvious, layer = Obvious(60, 40), KANLinear(60, 40)
+layer.load_state_dict(obvious.state_dict())
+x = 2 * torch.rand(32, 60) - 1
+for a, b in zip(
+    outputs_and_gradients(obvious, x),
+    outputs_and_gradients(layer, x),
+    strict=True,
+):
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+print("KANLinear gives the same outputs and gradients, to rounding")
+
+# %% [markdown]
+# ## Operations and bytes
+#
+# Let the layer have $I$ inputs, $O$ outputs, and a batch of $B$ rows. With $n = G + k$ bases an input there are $n + 1$ **features** an
+# input, the base activation being the last. The layer is a product of the features with a weight that has $n + 1$ columns for every input:
+#
+# $$
+# y = \big[\, N_0(x), \dots, N_{n-1}(x),\; b(x) \,\big]\; \big[\, w^s c_0, \dots, w^s c_{n-1},\; w^b \,\big]^\top .
+# $$ (eq-merged)
+#
+# A product costs one multiplication and one addition for each edge, feature and row, forward; backward it costs twice that, once for the gradient
+# of the weight and once for that of the features. So a cubic layer on five intervals, with $n + 1 = 9$, cannot take less than **nine times** `nn.Linear`, as long as it
+# multiplies all features. That product, forward and backward, is the **dense floor**, against which we measure.
+#
+# On top of the floor come two kinds of work. The bases are computed *per input and row*: their cost does not depend on $O$, so it weighs heavily where
+# a layer is narrow. The weights are scaled *per edge*: the cost does not depend on $B$, so it weighs heavily where the batch is small. At batch 32 an edge takes
+# part in few multiplications, and moving its numbers to and from memory costs as much as computing with them. We count the numbers that each way
+# reads or writes for an edge in one forward and backward pass, a cache being too small to hold the weights:
+
+# %%
+n = layer.grid_size + layer.spline_order
+counts = {
+    "nn.Linear": {
+        "multiply–adds an edge and row": 3,
+        "forward": 1,  # the weight is read
+        "backward": 1
+        + 1,  # it is read for the input's gradient; its own is written
+    },
+    "dense floor": {
+        "multiply–adds an edge and row": 3 * (n + 1),
+        "forward": n + 1,
+        "backward": 2 * (n + 1),
+    },
+    "obvious": {
+        "multiply–adds an edge and row": 3 * (n + 1),
+        "forward": (n + 1 + n) + n + 1,  # scale: read, write; product: read
+        # the product as above, on scaled weights; then the gradients of the
+        # coefficients (two read, one written) and of the scale (product, then sum)
+        "backward": 2 * (n + 1) + (n + 1 + n) + (2 * n + n) + (n + 1),
+    },
+    "KANLinear": {
+        "multiply–adds an edge and row": 3 * (n + 1),
+        "forward": n + 2,  # each parameter is read
+        "backward": (n + 2) + (n + 1) + (n + 2),  # merge; take apart; write
+    },
+}
+table = pd.DataFrame(counts).T
+table["bytes an edge"] = 4 * (table["forward"] + table["backward"])
+table
+
+# %% [markdown]
+# The multiply–adds are the same in the last three rows; what an implementation can save is everything else. `KANLinear` does so in three steps.
+#
+# ## Step one: bases without a recursion
+#
+# Where the knots are evenly spaced, all bases are one bump, moved by whole steps. With $d$ the distance of $x$ from the middle of the bump, in steps,
+# and $h = (k+1)/2$ half its width {cite}`schoenberg1946`,
+#
+# $$
+# N(d) = \frac{1}{k!} \sum_{0 \le m < h} (-1)^m \binom{k+1}{m} \max(0,\, h - m - d)^k .
+# $$ (eq-bump)
+#
+# For cubics that is two cubes. In place of three rounds of divisions on arrays of $B \cdot I \cdot 11$ numbers there are a few operations:
+
+
+# %%
+def cubic_bases(x, first, step, count):
+    middles = torch.arange(count) + 2
+    d = ((x.unsqueeze(-1) - first) / step - middles).abs()
+    outer, inner = (2 - d).clamp(min=0), (1 - d).clamp(min=0)
+    return (outer**3 - 4 * inner**3) / 6
+
+
+first, step = layer.uniform  # the first knot, and the distance between knots
+by_hand = cubic_bases(x, first, step, n)
+torch.testing.assert_close(by_hand, layer.bases(x))
+torch.testing.assert_close(
+    by_hand, splines.cox_de_boor(x, layer.grid, 3), atol=1e-6, rtol=0
+)
+inside = by_hand.count_nonzero(dim=-1).float()
+print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
+
+# %% [markdown]
+# Only $k + 1 = 4$ of the bases differ from zero at a point. The compiled kernel computes those four alone, from the fraction of the interval that $x$ has
+# passed, and writes them to their places in the row of features. It is exact: the others are zero, not small.
+#
+# ## Step two: one pass over the weights
+#
+# {eq}`eq-merged` wants one weight made of three parameters, and its gradient wants to be taken apart again:
+#
+# $$
+# \frac{\partial \mathcal L}{\partial c_j} = w^s R_j, \qquad
+# \frac{\partial \mathcal L}{\partial w^s} = \sum_j c_j R_j, \qquad
+# \frac{\partial \mathcal L}{\partial w^b} = R_n ,
+# $$ (eq-split)
+#
+# where $\mathcal L$ is the loss and $R$ the gradient of the merged weight. Each line of {eq}`eq-split` in torch is a pass over memory, some with an array of the weight's size
+# that is thrown away at once. A kernel does all three in one pass. It takes some outputs at a time, so that their part of the merged weight and of $R$ is still in the processor's
+# cache when it is needed; the whole of neither is ever in memory. The products themselves stay with the library that torch uses.
+
+# %%
+features = torch.cat((layer.bases(x).flatten(1), F.silu(x)), dim=1)  # (B, R)
+scaled = layer.spline_weight * layer.spline_scaler.unsqueeze(-1)
+merged = torch.cat((scaled.flatten(1), layer.base_weight), dim=1)  # (O, R)
+torch.testing.assert_close(features @ merged.T, layer(x), rtol=1e-4, atol=1e-5)
+print(f"features {tuple(features.shape)}, merged weight {tuple(merged.shape)}")
+
+# %% [markdown]
+# ## Step three: inputs of two values
+#
+# The encoder's first layer sees binarised pixels. A function on two points is a line:
+#
+# $$
+# \phi(x) = \phi(0) + x\, \big(\phi(1) - \phi(0)\big), \qquad x \in \{0, 1\} ,
+# $$ (eq-affine)
+#
+# so the layer is an affine layer with the weight $\phi_{oi}(1) - \phi_{oi}(0)$ and the bias $\sum_i \phi_{oi}(0)$. All ten gradients of an edge follow from one product of the size
+# of `nn.Linear`'s. Let $g$ be the gradient of the output. The value at 1 receives $r_{oi} = \sum_b g_{bo}\, x_{bi}$, the value at 0 the rest, $\sum_b g_{bo} - r_{oi}$. Both are passed on to the
+# parameters by {eq}`eq-edge`, with the bases at 0 and 1, which are the same for every edge.
+#
+# The layer takes this way when its input has the type `bool`. It costs nothing to notice a type, and no input of this type can have other values, so the way cannot be taken by mistake. We
+# compare with the general layer on the same pixels.
+
+# %%
+bits = torch.rand(32, 60) < 0.3
+upstream = torch.randn(32, 40)
+results = {}
+for kind, inputs in (("bits", bits), ("floats", bits.float())):
+    layer.zero_grad()
+    y = layer(inputs)
+    y.backward(upstream)
+    results[kind] = [y.detach(), *(p.grad.clone() for p in layer.parameters())]
+differences = [
+    float((a - b).abs().max()) for a, b in zip(*results.values(), strict=True)
+]
+assert max(differences) < 1e-4
+print(
+    f"largest difference of outputs and gradients: {max(differences):.1e}, where gradients reach {max(float(g.abs().max()) for g in results['floats']):.0f}"
+)
+
+# %% [markdown]
+# ## Measured
+#
+# **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor where the batch is large, further from it where overheads weigh, and with two-valued inputs
+# below the floor on every row.
+#
+# All candidates take turns, so that a slow moment of the machine meets them all. We show the median over rounds of the time for one forward and backward pass, with gradients of input and weights, and its ratio to the floor in the same round.
+
+
+# %%
+class Formula(KANLinear):  # step one alone, in torch's own operations
+    def forward(self, x):
+        weights = (self.base_weight, self.spline_weight, self.spline_scaler)
+        return self.formula(x, *weights)
+
+
+def one_pass(layer, x):
+    upstream = torch.randn(len(x), layer(x).shape[1])
+    x = x.requires_grad_() if x.is_floating_point() else x
+
+    def run():
+        layer(x).backward(upstream)
+        layer.zero_grad()
+        x.grad = None
+
+    return run
+
+
+def candidates(inputs, outputs, batch):
+    x = 2 * torch.rand(batch, inputs) - 1
+    nine = functools.partial(nn.Linear, bias=False)
+    return {
+        "nn.Linear": one_pass(nn.Linear(inputs, outputs), x.clone()),
+        "dense floor": one_pass(nine(9 * inputs, outputs), x.repeat(1, 9)),
+        "obvious": one_pass(Obvious(inputs, outputs), x.clone()),
+        "formula": one_pass(Formula(inputs, outputs), x.clone()),
+        "KANLinear": one_pass(KANLinear(inputs, outputs), x.clone()),
+        "KANLinear, bits": one_pass(KANLinear(inputs, outputs), x > 0),
+    }
+
+
+# %%
+shapes = [
+    (784, 400, 32),
+    (784, 400, 512),
+    (400, 784, 32),
+    (784, 35, 32),
+    (784, 35, 512),
+]
+times, ratios = {}, {}
+for shape in shapes:
+    found = interleaved(candidates(*shape), rounds, turn_seconds)
+    row = "{}→{}, {}".format(*shape)
+    times[row] = {k: statistics.median(v) for k, v in found.items()}
+    ratios[row] = {
+        name: statistics.median(
+            a / b for a, b in zip(values, found["dense floor"], strict=True)
+        )
+        for name, values in found.items()
+    }
+times = pd.DataFrame(times).T.rename_axis("inputs→outputs, batch")
+ratios = pd.DataFrame(ratios).T.rename_axis("inputs→outputs, batch")
+print(f"milliseconds on {torch.get_num_threads()} threads, median")
+times.round(2)
+
+# %%
+kernels_used = kernels.load(3, 8) is not None
+print("ratios to the dense floor; compiled kernels:", kernels_used)
+ratios.round(2)
+
+# %% mystnb={"figure": {"name": "fig-layer-cost", "caption": "Time of one forward and backward pass over that of the dense floor, for five layers."}, "image": {"alt": "Groups of bars on a logarithmic axis; the obvious layer is highest, KANLinear near the line at one, nn.Linear and KANLinear on bits below it."}}
+figures.ratio_bars(
+    ratios.drop(columns="dense floor").to_dict(), "time over the floor's"
+)
+
+# %% [markdown]
+# Read {numref}`fig-layer-cost` from left to right in each group. The obvious layer pays most on the narrow rows, where the recursion is hardly diluted by the product. The formula without kernels
+# saves the recursion and keeps the passes over memory. With kernels the layer is near the floor. On bits it costs a fraction of the floor.
+#
+# ## A whole training step
+#
+# A step is more than layers: the loss, and Adam {cite}`kingma2015`, which reads and writes four numbers for every parameter. Torch's *fused* Adam does it in one pass. Our steps use it; the obvious
+# model is measured with both, batch 32.
+
+
+# %%
+def training_step(key, make_layer, x, fused):
+    model = VAE(Architecture.parse(key), seed)
+    for name, child in list(model.named_children()):
+        if make_layer and isinstance(child, KANLinear):
+            changed = make_layer(child.in_features, child.out_features)
+            setattr(model, name, changed)
+    optimizer = torch.optim.Adam(model.parameters(), 2e-3, fused=fused)
+
+    def run():
+        objective.terms(model, x).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return run
+
+
+x = data.binarize(data.load("MNIST").pixels[:32])
+steps = {}
+for key in ("kan-400-20", "kan-35-15"):
+    found = interleaved(
+        {
+            "obvious": training_step(key, Obvious, x.float(), None),
+            "obvious, fused Adam": training_step(key, Obvious, x.float(), True),
+            "KANLinear": training_step(key, None, x, True),
+        },
+        rounds,
+        turn_seconds,
+    )
+    steps[key] = {f"{k}, ms": statistics.median(v) for k, v in found.items()}
+    steps[key]["times faster"] = statistics.median(
+        a / b for a, b in zip(found["obvious"], found["KANLinear"], strict=True)
+    )
+steps = pd.DataFrame(steps).T.rename_axis("model")
+steps.round(2)
+
+# %% tags=["hide-input", "found"]
+from IPython.display import Markdown
+
+general, bits_ratio = ratios["KANLinear"], ratios["KANLinear, bits"]
+Markdown(
+    f"- A KAN layer's forward and backward pass took {general.min():.2f} to {general.max():.2f} times the dense product of its features, against "
+    f"{ratios['obvious'].min():.1f} to {ratios['obvious'].max():.1f} times for the obvious layer; on binarised pixels {bits_ratio.min():.2f} to {bits_ratio.max():.2f} times.\n"
+    f"- A training step was {steps['times faster']['kan-400-20']:.1f} times faster for `kan-400-20` and {steps['times faster']['kan-35-15']:.1f} times for `kan-35-15` than with obvious layers."
+)
+
+# %% [markdown]
+# ## What was tried and did not pay
+#
+# - **A compiler for torch** (`torch.compile`) on the formula. It fuses the elementwise work well, but not across the products, and the weight-sized arrays between them stay. It came close to the kernels on large batches
+#   and stayed well behind at batch 32; each process waits many seconds for it. `KANLinear` works under it, by the formula.
+# - **Only the four bases, in torch.** Placing them needs `scatter`, which costs more than the four zeros that it saves. In a compiled kernel the same idea pays.
+# - **Multiplying only the four.** Gathering the weights of four bases for each row halves the multiplications and loses the matrix product's efficiency, and the gradient becomes a scattered sum.
+# - **A product of our own** that takes the gradient apart while it is in registers. It saves a pass and lost more against the library's product.
+# - **Keeping the merged weight** from the forward to the backward pass. It saves a merge and costs the memory of the whole weight; the memory traffic is the same.
+# - **Stores that bypass the cache** for the gradients: no difference that we could measure.
+#
+# ## What we saw
+#
+# - A cubic layer on five intervals multiplies nine features an input: nine times `nn.Linear` is the floor of every method that multiplies them all.
+# - What comes on top is not arithmetic but memory: passes over arrays of the size of the bases, and of the weights. Fewer passes, the same numbers.
+# - On binarised pixels the layer is affine, and costs as little as an affine layer and the writing of its gradients.
+#
+# ## Exercises
+#
+# **1.** Which share of the time of an obvious layer goes into the bases, at 784→400 and at 784→35? Estimate it from the table of times.
+#
+# <details><summary>Solution</summary>
+#
+# The formula differs from the obvious layer in the bases alone, so the difference of the two columns is a lower bound of that share. It hardly depends on the outputs: in milliseconds it is about the same in both rows
+# with the same batch, but the rest of the layer is ten times smaller at 784→35.
+#
+# </details>
+#
+# **2.** How does the floor change with a grid of 20 intervals? And the cost of the layer on bits?
+#
+# <details><summary>Solution</summary>
+#
+# $n + 1 = 24$ features: the floor is 24 times `nn.Linear`. On bits the products stay those of `nn.Linear`; what grows is the reading of the coefficients and the writing of their gradients, both in proportion to $n + 2$. Pass `grid_size=20` to `KANLinear` in the cell that defines
+# `candidates`, and `24` in place of `9`.
+#
+# </details>
+#
+# **3.** Why can the layer not notice by itself that a *float* input holds only zeros and ones?
+#
+# <details><summary>Solution</summary>
+#
+# It would have to read the whole input at every call, and on a GPU wait for the answer. And a float input may ask for its own gradient, which needs the slopes of the edges at 0 and 1; the line of {eq}`eq-affine` does not have them.
+#
+# </details>
+#
+# ## References
+#
+# The bump of {eq}`eq-bump` is in {cite:t}`schoenberg1946`; the layer is that of {cite:t}`liu2024` in the form of the efficient-kan package, which {cite:t}`nik2024` used; Adam is from {cite:t}`kingma2015`.

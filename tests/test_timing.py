@@ -1,0 +1,29 @@
+import time
+
+import pytest
+
+from kanvae.timing import interleaved
+
+
+def test_every_candidate_is_timed_in_every_round_and_in_turns():
+    calls = []
+    found = interleaved(
+        {name: lambda name=name: calls.append(name) for name in "abc"}, rounds=5, seconds=0.0
+    )
+    assert {name: len(values) for name, values in found.items()} == {"a": 5, "b": 5, "c": 5}
+    rounds = [calls[-15:][i : i + 3] for i in range(0, 15, 3)]
+    assert all(sorted(turns) == ["a", "b", "c"] for turns in rounds)
+    assert len({tuple(turns) for turns in rounds}) > 1
+
+
+def test_times_are_milliseconds_a_call_and_wait_for_the_end():
+    pending = []
+    found = interleaved(
+        {"sleep": lambda: time.sleep(0.002), "queue": lambda: pending.append(1)},
+        rounds=3,
+        seconds=0.0,
+        finish=lambda: (time.sleep(0.002 * len(pending)), pending.clear()),
+    )
+    assert min(found["sleep"]) >= 2 * 0.99
+    assert min(found["queue"]) >= 2 * 0.99
+    assert max(found["sleep"]) == pytest.approx(2, abs=40)  # not seconds, not nanoseconds
