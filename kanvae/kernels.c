@@ -168,48 +168,49 @@ void merge_backward(const float *restrict merged_grad, const float *restrict spl
     }
 }
 
-/* Every edge's value at 0 and at 1, where the bases are at[0] and at[1] and the base activation is
-   base_at[0] and base_at[1]. value (O): the outputs at inputs that are all 0. rise (O, I): from 0
-   to 1. */
+/* Every edge at 0 and at 1, where its features (n bases and SiLU) are at[0] and at[1]. value (O): the
+   outputs at inputs that are all 0. rise (O, I): from 0 to 1. */
 void ends(const float *restrict spline, const float *restrict scaler, const float *restrict base,
-          const float *restrict at, const float *restrict base_at, long rows, long columns,
-          float *restrict value, float *restrict rise)
+          const float *restrict at, long rows, long columns, float *restrict value,
+          float *restrict rise)
 {
+    const float *at_one = at + COUNT + 1;
 #pragma omp parallel for if (rows * columns > FEW)
     for (long row = 0; row < rows; row++) {
-        const float *c = spline + row * columns * COUNT;
         float sum = 0;
-        for (long i = 0; i < columns; i++) {
-            float left = 0, right = 0, s = scaler[row * columns + i], b = base[row * columns + i];
+        for (long i = row * columns; i < (row + 1) * columns; i++) {
+            float left = 0, right = 0;
             for (int j = 0; j < COUNT; j++) {
-                left += c[i * COUNT + j] * at[j];
-                right += c[i * COUNT + j] * at[COUNT + j];
+                left += spline[i * COUNT + j] * at[j];
+                right += spline[i * COUNT + j] * at_one[j];
             }
-            sum += s * left + b * base_at[0];
-            rise[row * columns + i] = s * (right - left) + b * (base_at[1] - base_at[0]);
+            left = left * scaler[i] + base[i] * at[COUNT];
+            right = right * scaler[i] + base[i] * at_one[COUNT];
+            sum += left;
+            rise[i] = right - left;
         }
         value[row] = sum;
     }
 }
 
-/* value_grad (O), rise_grad (O, I) -> the gradients of the three weights. The value at 0 of an edge
-   receives what is in value_grad and not in rise_grad, its value at 1 receives rise_grad. */
+/* value_grad (O), rise_grad (O, I) -> the gradients of the three weights. The value at 1 of an edge
+   receives rise_grad, its value at 0 what is in value_grad and not in rise_grad. */
 void ends_backward(const float *restrict value_grad, const float *restrict rise_grad,
                    const float *restrict spline, const float *restrict scaler,
-                   const float *restrict at, const float *restrict base_at, long rows, long columns,
-                   float *restrict spline_grad, float *restrict scaler_grad,
-                   float *restrict base_grad)
+                   const float *restrict at, long rows, long columns, float *restrict spline_grad,
+                   float *restrict scaler_grad, float *restrict base_grad)
 {
+    const float *at_one = at + COUNT + 1;
 #pragma omp parallel for if (rows * columns > FEW)
     for (long row = 0; row < rows; row++)
         for (long i = row * columns; i < (row + 1) * columns; i++) {
             float right = rise_grad[i], left = value_grad[row] - right, sum = 0;
             for (int j = 0; j < COUNT; j++) {
-                float grad = left * at[j] + right * at[COUNT + j];
+                float grad = left * at[j] + right * at_one[j];
                 sum += grad * spline[i * COUNT + j];
                 spline_grad[i * COUNT + j] = grad * scaler[i];
             }
             scaler_grad[i] = sum;
-            base_grad[i] = left * base_at[0] + right * base_at[1];
+            base_grad[i] = left * at[COUNT] + right * at_one[COUNT];
         }
 }

@@ -25,6 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kanvae import splines
+
 SOURCE = Path(__file__).with_suffix(".c")
 FLAGS: tuple[str, ...] = ("-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 FLAGS += ("-fno-signed-zeros", "-fassociative-math")  # sums in any order; NaN and infinity stay
@@ -93,8 +95,8 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "features_backward": (pointer, pointer, whole, whole, real, real, pointer),
         "merge": (pointer,) * 3 + (whole,) * 2 + (pointer,),
         "merge_backward": (pointer,) * 3 + (whole,) * 2 + (pointer,) * 3,
-        "ends": (pointer,) * 5 + (whole,) * 2 + (pointer,) * 2,
-        "ends_backward": (pointer,) * 6 + (whole,) * 2 + (pointer,) * 3,
+        "ends": (pointer,) * 4 + (whole,) * 2 + (pointer,) * 2,
+        "ends_backward": (pointer,) * 5 + (whole,) * 2 + (pointer,) * 3,
     }
     for name, arguments in signatures.items():
         function = getattr(library, name)
@@ -179,12 +181,13 @@ class Ends(torch.autograd.Function):
     """`KANLinear._ends`, in one pass over the weights, and one over their gradients."""
 
     @staticmethod
-    def forward(ctx, base_weight, spline_weight, spline_scaler, bases, base, formula, library):
+    def forward(ctx, base_weight, spline_weight, spline_scaler, at, formula, library):
         value, rise = torch.empty(len(base_weight)), torch.empty_like(base_weight)  # (O,), (O, I)
-        tensors = (spline_weight, spline_scaler, base_weight, bases.contiguous(), base)
-        pointers = [t.data_ptr() for t in tensors]
-        library.ends(*pointers, *base_weight.shape, value.data_ptr(), rise.data_ptr())
-        ctx.formula, ctx.library, ctx.at = formula, library, tensors[3:]
+        tensors = (spline_weight, spline_scaler, base_weight, at, value, rise)
+        library.ends(
+            *(t.data_ptr() for t in tensors[:4]), *rise.shape, *(t.data_ptr() for t in tensors[4:])
+        )
+        ctx.at, ctx.formula, ctx.library = at, formula, library
         ctx.save_for_backward(base_weight, spline_weight, spline_scaler)
         return value, rise
 
@@ -193,15 +196,23 @@ class Ends(torch.autograd.Function):
         base_weight, spline_weight, spline_scaler = weights = ctx.saved_tensors
         if torch.is_grad_enabled():
             found = _differentiable(ctx.formula, weights, (value_grad, rise_grad))
-            return *found, None, None, None, None
+            return *found, None, None, None
         grads = [torch.empty_like(w) for w in (spline_weight, spline_scaler, base_weight)]
         tensors = (value_grad.contiguous(), rise_grad.contiguous(), spline_weight, spline_scaler)
         ctx.library.ends_backward(
-            *(t.data_ptr() for t in (*tensors, *ctx.at)),
+            *(t.data_ptr() for t in (*tensors, ctx.at)),
             *base_weight.shape,
             *(g.data_ptr() for g in grads),
         )
-        return grads[2], grads[0], grads[1], None, None, None, None
+        return grads[2], grads[0], grads[1], None, None, None
+
+
+@functools.cache
+def ends_features(uniform: tuple[float, float], grid_size: int, spline_order: int) -> Tensor:
+    """The features at 0 and at 1: (2, n + 1), the bases and then SiLU."""
+    points = torch.tensor([0.0, 1.0])
+    bases = splines.uniform_bases(points, *uniform, grid_size + spline_order, spline_order)
+    return torch.cat((bases, torch.nn.functional.silu(points).unsqueeze(1)), dim=1)
 
 
 def _places(uniform: tuple[float, float]) -> tuple[float, float]:

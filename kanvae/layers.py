@@ -128,9 +128,9 @@ class KANLinear(nn.Module):
         library = self._library(x)
         if library is None or self.uniform is None:
             return self.formula(x, *weights)
-        rows = x.reshape(-1, self.in_features)
+        rows = x if x.ndim == 2 else x.reshape(-1, self.in_features)
         y = kernels.Product.apply(rows, *weights, self.uniform, self.formula, library)
-        return y.view(*x.shape[:-1], self.out_features)
+        return y if x.ndim == 2 else y.view(*x.shape[:-1], self.out_features)
 
     def formula(
         self, x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
@@ -148,22 +148,21 @@ class KANLinear(nn.Module):
         Returns:
             (O,) the outputs at inputs that are all 0, and (O, I) each edge's rise from 0 to 1.
         """
-        points = spline_weight.new_tensor([0.0, 1.0])
-        base = self.base_activation(points)  # (2,)
-        bases = self.bases(points.unsqueeze(1).expand(2, self.in_features))  # (2, I, G + k)
-
-        def formula(
-            base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
-        ) -> tuple[Tensor, Tensor]:
-            curves = torch.einsum("oij,eij->eoi", spline_weight, bases)  # (2, O, I)
-            edges = base_weight * base.view(2, 1, 1) + spline_scaler * curves
-            return edges[0].sum(1), edges[1] - edges[0]
-
         weights = (base_weight, spline_weight, spline_scaler)
         library = self._library(spline_weight)
-        if library is None:
-            return formula(*weights)
-        return kernels.Ends.apply(*weights, bases[:, 0], base, formula, library)
+        if library is None or self.uniform is None:
+            return self._ends_formula(*weights)
+        at = kernels.ends_features(self.uniform, self.grid_size, self.spline_order)
+        return kernels.Ends.apply(*weights, at, self._ends_formula, library)
+
+    def _ends_formula(
+        self, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        points = spline_weight.new_tensor([[0.0], [1.0]]).expand(2, self.in_features)
+        curves = torch.einsum("oij,eij->eoi", spline_weight, self.bases(points))
+        base = self.base_activation(points).unsqueeze(1)  # (2, 1, I)
+        edges = base_weight * base + spline_scaler * curves  # at both ends: (2, O, I)
+        return edges[0].sum(1), edges[1] - edges[0]
 
     def _library(self, x: Tensor) -> ctypes.CDLL | None:
         """The compiled kernels where they compute what the formula says, None elsewhere."""

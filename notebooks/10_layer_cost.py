@@ -52,8 +52,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kanvae import VAE, Architecture, KANLinear, data, figures, kernels
-from kanvae import objective, splines
+from kanvae import (
+    VAE,
+    Architecture,
+    KANLinear,
+    data,
+    figures,
+    kernels,
+    objective,
+    splines,
+)
 from kanvae.timing import interleaved
 
 # %% tags=["parameters"]
@@ -82,6 +90,11 @@ class Obvious(KANLinear):
         return base + F.linear(bases.flatten(1), weight.flatten(1))
 
 
+# %% [markdown]
+# `KANLinear` gives the same outputs and gradients, to rounding:
+
+
+# %%
 def outputs_and_gradients(layer, x):
     x = x.clone().requires_grad_()
     y = layer(x)
@@ -122,32 +135,25 @@ print("KANLinear gives the same outputs and gradients, to rounding")
 
 # %%
 n = layer.grid_size + layer.spline_order
-counts = {
-    "nn.Linear": {
-        "multiply–adds an edge and row": 3,
-        "forward": 1,  # the weight is read
-        "backward": 1
-        + 1,  # it is read for the input's gradient; its own is written
-    },
-    "dense floor": {
-        "multiply–adds an edge and row": 3 * (n + 1),
-        "forward": n + 1,
-        "backward": 2 * (n + 1),
-    },
-    "obvious": {
-        "multiply–adds an edge and row": 3 * (n + 1),
-        "forward": (n + 1 + n) + n + 1,  # scale: read, write; product: read
-        # the product as above, on scaled weights; then the gradients of the
-        # coefficients (two read, one written) and of the scale (product, then sum)
-        "backward": 2 * (n + 1) + (n + 1 + n) + (2 * n + n) + (n + 1),
-    },
-    "KANLinear": {
-        "multiply–adds an edge and row": 3 * (n + 1),
-        "forward": n + 2,  # each parameter is read
-        "backward": (n + 2) + (n + 1) + (n + 2),  # merge; take apart; write
-    },
+counts = {  # multiply–adds an edge and row; numbers an edge, forward and backward
+    "nn.Linear": (3, 1, 2),  # the weight is read twice, its gradient written
+    "dense floor": (3 * (n + 1), n + 1, 2 * (n + 1)),
+    "obvious": (
+        3 * (n + 1),
+        # scale the coefficients (read, write); product (read)
+        (n + 1 + n) + (n + 1),
+        # the product on scaled weights; then the gradients of the coefficients
+        # (two read, one written) and of the scale (product, then sum)
+        2 * (n + 1) + (n + 1 + n) + (2 * n + n) + (n + 1),
+    ),
+    "KANLinear": (
+        3 * (n + 1),
+        n + 2,  # each parameter is read
+        (n + 2) + (n + 1) + (n + 2),  # merge; take apart; write
+    ),
 }
-table = pd.DataFrame(counts).T
+columns = ["multiply–adds an edge and row", "forward", "backward"]
+table = pd.DataFrame(counts, index=columns).T
 table["bytes an edge"] = 4 * (table["forward"] + table["backward"])
 table
 
@@ -197,14 +203,18 @@ print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
 # \frac{\partial \mathcal L}{\partial w^b} = R_n ,
 # $$ (eq-split)
 #
-# where $\mathcal L$ is the loss and $R$ the gradient of the merged weight. Each line of {eq}`eq-split` in torch is a pass over memory, some with an array of the weight's size
-# that is thrown away at once. A kernel does all three in one pass. It takes some outputs at a time, so that their part of the merged weight and of $R$ is still in the processor's
+# where $\mathcal L$ is the loss and $R_j$ the gradient of an edge's merged weight for feature $j$. Each line of {eq}`eq-split` in torch is a pass over memory, some with an array of the weight's size
+# that is thrown away at once. A kernel does all three in one pass. It takes some outputs at a time, so that their part of the merged weight and of its gradient is still in the processor's
 # cache when it is needed; the whole of neither is ever in memory. The products themselves stay with the library that torch uses.
 
 # %%
-features = torch.cat((layer.bases(x).flatten(1), F.silu(x)), dim=1)  # (B, R)
+features = torch.cat(
+    (layer.bases(x).flatten(1), F.silu(x)), dim=1
+)  # (B, I (n + 1))
 scaled = layer.spline_weight * layer.spline_scaler.unsqueeze(-1)
-merged = torch.cat((scaled.flatten(1), layer.base_weight), dim=1)  # (O, R)
+merged = torch.cat(
+    (scaled.flatten(1), layer.base_weight), dim=1
+)  # (O, I (n + 1))
 torch.testing.assert_close(features @ merged.T, layer(x), rtol=1e-4, atol=1e-5)
 print(f"features {tuple(features.shape)}, merged weight {tuple(merged.shape)}")
 
@@ -244,8 +254,8 @@ print(
 # %% [markdown]
 # ## Measured
 #
-# **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor where the batch is large, further from it where overheads weigh, and with two-valued inputs
-# below the floor on every row.
+# **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor where the batch is large, further from it where the product is small and everything else is not, and with two-valued inputs
+# far below the floor.
 #
 # All candidates take turns, so that a slow moment of the machine meets them all. We show the median over rounds of the time for one forward and backward pass, with gradients of input and weights, and its ratio to the floor in the same round.
 
@@ -318,7 +328,8 @@ figures.ratio_bars(
 
 # %% [markdown]
 # Read {numref}`fig-layer-cost` from left to right in each group. The obvious layer pays most on the narrow rows, where the recursion is hardly diluted by the product. The formula without kernels
-# saves the recursion and keeps the passes over memory. With kernels the layer is near the floor. On bits it costs a fraction of the floor.
+# saves the recursion and keeps the passes over memory. With kernels the layer is near the floor where the product is large; on a narrow layer the bases and the fixed cost of a call remain visible. On bits it costs a fraction of the
+# floor, except at 784→35 and batch 32, where that fixed cost is all that is left of either.
 #
 # ## A whole training step
 #
@@ -343,6 +354,7 @@ def training_step(key, make_layer, x, fused):
     return run
 
 
+# %%
 x = data.binarize(data.load("MNIST").pixels[:32])
 steps = {}
 for key in ("kan-400-20", "kan-35-15"):

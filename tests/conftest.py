@@ -1,13 +1,20 @@
 """What several test modules share."""
 
+import os
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
-from kanvae import data, runs
+from kanvae import data, kernels, runs
 from kanvae.training import TrainingConfig, train
+
+with warnings.catch_warnings():  # a layer warns where there is no C compiler: no error in tests
+    warnings.simplefilter("ignore")
+    if kernels.load(3, 8) is None:
+        os.environ["KANVAE_KERNELS"] = "0"
 
 ROOT = Path(__file__).resolve().parents[1]
 
