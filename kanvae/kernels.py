@@ -30,7 +30,7 @@ from kanvae import splines
 SOURCE = Path(__file__).with_suffix(".c")
 FLAGS: tuple[str, ...] = ("-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 FLAGS += ("-fno-signed-zeros", "-fassociative-math")  # sums in any order; NaN and infinity stay
-IN_CACHE = 2**19  # how many numbers of a merged weight stay in a processor's cache (2 MB)
+LANES = 8  # inputs in a panel of features, as in kernels.c
 OPTIONAL = (("-march=native", "-fopenmp"), ("-march=native",), ())  # the first that compiles
 
 
@@ -92,9 +92,8 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, whole, real = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
     signatures: dict[str, tuple[Any, ...]] = {
         "features": (pointer, whole, whole, real, real, pointer),
-        "features_backward": (pointer, pointer, whole, whole, real, real, pointer),
-        "merge": (pointer,) * 3 + (whole,) * 2 + (pointer,),
-        "merge_backward": (pointer,) * 3 + (whole,) * 2 + (pointer,) * 3,
+        "forward": (pointer,) * 4 + (whole,) * 3 + (pointer,),
+        "backward": (pointer,) * 6 + (whole,) * 3 + (real,) * 2 + (pointer,) * 4,
         "ends": (pointer,) * 4 + (whole,) * 2 + (pointer,) * 2,
         "ends_backward": (pointer,) * 5 + (whole,) * 2 + (pointer,) * 3,
     }
@@ -115,32 +114,21 @@ def fits(tensor: Tensor) -> bool:
 
 
 class Product(torch.autograd.Function):
-    """The layer's formula: x (B, I) and its three weights -> (B, O).
-
-    The three weights of an output are merged into one row, in the order of the features. A merged
-    weight is never in memory as a whole: some outputs at a time are merged, multiplied and, on the
-    way back, taken apart again while they are in the processor's cache.
-    """
+    """The layer's formula: x (B, I) and its three weights -> (B, O)."""
 
     @staticmethod
     def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, uniform, formula, library):
-        (rows, columns), outputs = x.shape, len(base_weight)
-        features = torch.empty(rows, columns * (spline_weight.shape[2] + 1))  # (B, R)
-        library.features(x.data_ptr(), rows, columns, *_places(uniform), features.data_ptr())
-        width = features.shape[1]
-        size = max(1, min(outputs, max(IN_CACHE, features.numel()) // width))
-        merged, transposed = torch.empty(size, width), features.t()
-        y = torch.empty(outputs, rows)
+        outputs, columns, count = spline_weight.shape
+        sizes = (len(x), columns, outputs)
+        features = torch.empty(-(-columns // LANES), len(x), LANES * (count + 1))  # panels
+        y = torch.empty(len(x), outputs)
         weights = (spline_weight, spline_scaler, base_weight)
-        pointers, at = [w.data_ptr() for w in weights], merged.data_ptr()
-        for start in range(0, outputs, size):
-            part = merged[: outputs - start]
-            library.merge(*pointers, len(part), columns, at)
-            torch.mm(part, transposed, out=y[start : start + size])
-            pointers = _next(pointers, weights, size)
-        ctx.uniform, ctx.formula, ctx.library, ctx.size = uniform, formula, library, size
+        places = _places(uniform)
+        library.features(x.data_ptr(), *sizes[:2], *places, features.data_ptr())
+        library.forward(*_at(features, *weights), *sizes, y.data_ptr())
+        ctx.sizes, ctx.places, ctx.formula, ctx.library = sizes, places, formula, library
         ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler, features)
-        return y.t().contiguous()
+        return y
 
     @staticmethod
     def backward(ctx, grad):
@@ -148,63 +136,48 @@ class Product(torch.autograd.Function):
         if torch.is_grad_enabled():
             return *_differentiable(ctx.formula, inputs, grad), None, None, None
         x, base_weight, spline_weight, spline_scaler = inputs
-        library, size, x_needed = ctx.library, ctx.size, ctx.needs_input_grad[0]
-        (rows, columns), outputs = x.shape, len(base_weight)
         weights = (spline_weight, spline_scaler, base_weight)
         grads = [torch.empty_like(w) for w in weights]
-        pointers = [w.data_ptr() for w in (*weights, *grads)]
-        merged = torch.empty(size, features.shape[1])
-        at, transposed = merged.data_ptr(), grad.t().contiguous()  # (O, B)
-        feature_grad = torch.empty_like(features) if x_needed else features  # else not touched
-        for start in range(0, outputs, size):
-            part = merged[: outputs - start]
-            if x_needed:
-                library.merge(*pointers[:3], len(part), columns, at)
-                if start == 0:
-                    torch.mm(grad[:, :size], part, out=feature_grad)
-                else:
-                    feature_grad.addmm_(grad[:, start : start + size], part)
-            torch.mm(transposed[start : start + size], features, out=part)  # now its gradient
-            library.merge_backward(at, *pointers[:2], len(part), columns, *pointers[3:])
-            pointers = _next(pointers, weights * 2, size)
-        x_grad = None
-        if x_needed:
-            x_grad = torch.empty_like(x)
-            library.features_backward(
-                *(x.data_ptr(), feature_grad.data_ptr(), rows, columns),
-                *(*_places(ctx.uniform), x_grad.data_ptr()),
-            )
+        x_grad = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        ctx.library.backward(
+            *_at(x, features, grad.contiguous(), *weights),
+            *(*ctx.sizes, *ctx.places),
+            None if x_grad is None else x_grad.data_ptr(),
+            *_at(*grads),
+        )
         return x_grad, grads[2], grads[0], grads[1], None, None, None
 
 
-class Ends(torch.autograd.Function):
-    """`KANLinear._ends`, in one pass over the weights, and one over their gradients."""
+class Affine(torch.autograd.Function):
+    """`KANLinear.affine`: x (B, I) of zeros and ones and the three weights -> (B, O).
+
+    One pass over the weights, one over their gradients, and two products of the size of
+    `nn.Linear`'s.
+    """
 
     @staticmethod
-    def forward(ctx, base_weight, spline_weight, spline_scaler, at, formula, library):
+    def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, at, formula, library):
         value, rise = torch.empty(len(base_weight)), torch.empty_like(base_weight)  # (O,), (O, I)
-        tensors = (spline_weight, spline_scaler, base_weight, at, value, rise)
-        library.ends(
-            *(t.data_ptr() for t in tensors[:4]), *rise.shape, *(t.data_ptr() for t in tensors[4:])
-        )
+        weights = (spline_weight, spline_scaler, base_weight)
+        library.ends(*_at(*weights, at), *rise.shape, *_at(value, rise))
+        x = x.to(rise.dtype)
         ctx.at, ctx.formula, ctx.library = at, formula, library
-        ctx.save_for_backward(base_weight, spline_weight, spline_scaler)
-        return value, rise
+        ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler)
+        return torch.addmm(value, x, rise.t())
 
     @staticmethod
-    def backward(ctx, value_grad, rise_grad):
-        base_weight, spline_weight, spline_scaler = weights = ctx.saved_tensors
+    def backward(ctx, grad):
+        x, base_weight, spline_weight, spline_scaler = inputs = ctx.saved_tensors
         if torch.is_grad_enabled():
-            found = _differentiable(ctx.formula, weights, (value_grad, rise_grad))
-            return *found, None, None, None
+            return *_differentiable(ctx.formula, inputs, grad), None, None, None
+        value_grad, rise_grad = grad.sum(0), grad.t() @ x
         grads = [torch.empty_like(w) for w in (spline_weight, spline_scaler, base_weight)]
-        tensors = (value_grad.contiguous(), rise_grad.contiguous(), spline_weight, spline_scaler)
         ctx.library.ends_backward(
-            *(t.data_ptr() for t in (*tensors, ctx.at)),
+            *_at(value_grad, rise_grad, spline_weight, spline_scaler, ctx.at),
             *base_weight.shape,
-            *(g.data_ptr() for g in grads),
+            *_at(*grads),
         )
-        return grads[2], grads[0], grads[1], None, None, None
+        return None, grads[2], grads[0], grads[1], None, None, None
 
 
 @functools.cache
@@ -220,9 +193,9 @@ def _places(uniform: tuple[float, float]) -> tuple[float, float]:
     return first, 1 / step
 
 
-def _next(pointers: list[int], tensors: tuple[Tensor, ...], rows: int) -> list[int]:
-    """Pointers to where the next `rows` rows of the tensors begin."""
-    return [p + rows * t.stride(0) * 4 for p, t in zip(pointers, tensors, strict=True)]
+def _at(*tensors: Tensor) -> list[int]:
+    """Where the tensors' numbers begin, for a kernel."""
+    return [tensor.data_ptr() for tensor in tensors]
 
 
 def _differentiable(formula: Callable, inputs: Any, grads: Any) -> tuple[Tensor | None, ...]:

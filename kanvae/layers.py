@@ -122,14 +122,16 @@ class KANLinear(nn.Module):
                 f"in_features = {self.in_features}."
             )
         weights = (self.base_weight, self.spline_weight, self.spline_scaler)
-        if x.dtype == torch.bool:
-            value, rise = self._ends(*weights)
-            return F.linear(x.to(rise.dtype), rise, value)
+        formula = self.affine if x.dtype == torch.bool else self.formula
         library = self._library(x)
         if library is None or self.uniform is None:
-            return self.formula(x, *weights)
+            return formula(x, *weights)
         rows = x if x.ndim == 2 else x.reshape(-1, self.in_features)
-        y = kernels.Product.apply(rows, *weights, self.uniform, self.formula, library)
+        if x.dtype == torch.bool:
+            at = kernels.ends_features(self.uniform, self.grid_size, self.spline_order)
+            y = kernels.Affine.apply(rows, *weights, at, formula, library)
+        else:
+            y = kernels.Product.apply(rows, *weights, self.uniform, formula, library)
         return y if x.ndim == 2 else y.view(*x.shape[:-1], self.out_features)
 
     def formula(
@@ -140,39 +142,25 @@ class KANLinear(nn.Module):
         weight = spline_weight * spline_scaler.unsqueeze(-1)  # (O, I, G + k)
         return base + F.linear(self.bases(x).flatten(-2), weight.flatten(-2))
 
-    def _ends(
-        self, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """What the edges do to inputs that are 0 or 1: a line through two points is exact there.
-
-        Returns:
-            (O,) the outputs at inputs that are all 0, and (O, I) each edge's rise from 0 to 1.
-        """
-        weights = (base_weight, spline_weight, spline_scaler)
-        library = self._library(spline_weight)
-        if library is None or self.uniform is None:
-            return self._ends_formula(*weights)
-        at = kernels.ends_features(self.uniform, self.grid_size, self.spline_order)
-        return kernels.Ends.apply(*weights, at, self._ends_formula, library)
-
-    def _ends_formula(
-        self, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def affine(
+        self, x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
+    ) -> Tensor:
+        """The layer on inputs that are 0 or 1, where every edge is a line through two points."""
         points = spline_weight.new_tensor([[0.0], [1.0]]).expand(2, self.in_features)
         curves = torch.einsum("oij,eij->eoi", spline_weight, self.bases(points))
         base = self.base_activation(points).unsqueeze(1)  # (2, 1, I)
-        edges = base_weight * base + spline_scaler * curves  # at both ends: (2, O, I)
-        return edges[0].sum(1), edges[1] - edges[0]
+        at_zero, at_one = base_weight * base + spline_scaler * curves  # (O, I) each
+        return F.linear(x.to(at_one.dtype), at_one - at_zero, at_zero.sum(1))
 
     def _library(self, x: Tensor) -> ctypes.CDLL | None:
         """The compiled kernels where they compute what the formula says, None elsewhere."""
-        tensors = (x, self.base_weight, self.spline_weight, self.spline_scaler)
         if (
             self.uniform is None
             or type(self.base_activation) is not nn.SiLU
             or torch.compiler.is_compiling()
             or torch._C._are_functorch_transforms_active()
-            or not all(kernels.fits(tensor) for tensor in tensors)
+            or not (x.dtype == torch.bool or kernels.fits(x))
+            or not all(kernels.fits(parameter) for parameter in self.parameters(recurse=False))
         ):
             return None
         return kernels.load(self.spline_order, self.grid_size + self.spline_order)

@@ -16,6 +16,7 @@ import csv
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -184,10 +185,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Where and with what a result is computed: date, hardware and versions."""
+    """Where and with what a result is computed: date, commit, hardware and versions."""
     device = torch.device(device)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processor": _processor(),
         "threads": torch.get_num_threads(),
@@ -195,6 +197,34 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
         "torch": str(torch.__version__),  # a plain string: a checkpoint holds nothing else
         "system": platform.system(),
     }
+
+
+def peak_memory(device: torch.device | str = "cpu") -> int:
+    """The most bytes that this process has held so far: of the GPU's memory, or of its own."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def _commit() -> str:
+    """The commit of the checkout that this module is in, "none" where it is in none."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / "noxfile.py").exists():
+        return "none"
+    try:
+        found = subprocess.run(
+            command, cwd=checkout, capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "none"
+    return found.stdout.strip() or "none"
 
 
 def _processor() -> str:

@@ -272,7 +272,8 @@ def _train(config: TrainingConfig, run_dir: Path, progress: bool) -> None:
                     "provenance": provenance,
                 },
             )
-    found = {**provenance[-1], "seconds": seconds, "starts": provenance}
+    peak = runs.peak_memory(device)
+    found = {**provenance[-1], "seconds": seconds, "peak_memory": peak, "starts": provenance}
     runs.finish(run_dir, config.to_dict(), found, history.tolist(), model.state_dict())
 
 
