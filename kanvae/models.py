@@ -33,6 +33,8 @@ class Architecture:
         latent_dim: L, the width of the latent space.
         input_features: the number of pixels.
         grid_size, spline_order, grid_range: of the KAN layers; `linear` knows none of them.
+        first_layer: "kan", or "linear" for a linear layer (without a ReLU) in the place of the first
+            KAN layer, which sees pixels.
 
     Raises:
         ValueError: an unknown layer, a width below 1, or settings that no KAN layer allows.
@@ -45,6 +47,7 @@ class Architecture:
     grid_size: int = 5
     spline_order: int = 3
     grid_range: tuple[float, float] = (-1.0, 1.0)
+    first_layer: str = "kan"
 
     def __post_init__(self) -> None:
         if self.layer not in KINDS.values():
@@ -54,6 +57,10 @@ class Architecture:
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}: it must be a whole number, 1 or more.")
         check_layer(1, 1, self.grid_size, self.spline_order, self.grid_range)
+        if self.first_layer not in ("kan", "linear"):
+            raise ValueError(
+                f"first_layer is {self.first_layer!r}: it must be one of ['kan', 'linear']."
+            )
         if self.layer == "linear":
             for field in fields(self)[4:]:
                 if getattr(self, field.name) != field.default:
@@ -72,13 +79,15 @@ class Architecture:
         widths, *options = str(key).split("+")
         match = re.fullmatch(r"(vae|kan)-(\d+)-(\d+)", widths)
         known = {field.name: field for field in fields(cls)[3:]}
-        settings: dict[str, int | tuple[float, float]] = {}
+        settings: dict[str, int | str | tuple[float, float]] = {}
         for option in options:
             name, _, value = option.partition("=")
             try:
                 if name == "grid_range":
                     low, high = value.split("..")
                     settings[name] = (float(low), float(high))
+                elif name == "first_layer":
+                    settings[name] = value
                 elif name in known:
                     settings[name] = int(value)
                 else:
@@ -125,16 +134,17 @@ class VAE(nn.Module):
         hidden, latent = architecture.hidden_features, architecture.latent_dim
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.encoder_hidden = self._layer(architecture.input_features, hidden)
+            first = "linear" if architecture.first_layer == "linear" else architecture.layer
+            self.encoder_hidden = self._layer(architecture.input_features, hidden, first)
             self.encoder_mean = self._layer(hidden, latent)
             self.encoder_log_var = self._layer(hidden, latent)
             self.decoder_hidden = self._layer(latent, hidden)
             self.decoder_logits = self._layer(hidden, architecture.input_features)
         self.activation = nn.ReLU() if architecture.layer == "linear" else nn.Identity()
 
-    def _layer(self, in_features: int, out_features: int) -> nn.Module:
+    def _layer(self, in_features: int, out_features: int, kind: str | None = None) -> nn.Module:
         a = self.architecture
-        if a.layer == "linear":
+        if (kind or a.layer) == "linear":
             return nn.Linear(in_features, out_features)
         return KANLinear(in_features, out_features, a.grid_size, a.spline_order, a.grid_range)
 
@@ -150,8 +160,8 @@ class VAE(nn.Module):
 
         Pixels of dtype bool take the short way through a KAN layer; the values are the same.
         """
-        if self.architecture.layer == "linear":
-            x = x.to(next(self.parameters()).dtype)
+        if isinstance(self.encoder_hidden, nn.Linear):
+            x = x.to(self.encoder_hidden.weight.dtype)
         hidden = self.activation(self.encoder_hidden(x))  # (..., H)
         return self.encoder_mean(hidden), self.encoder_log_var(hidden)
 

@@ -23,6 +23,7 @@ def architectures(draw):
         grid_size=draw(st.integers(1, 20)),
         spline_order=draw(st.integers(0, 5)),
         grid_range=(low, low + draw(st.floats(0.5, 3))),
+        first_layer=draw(st.sampled_from(["kan", "linear"])),
     )
 
 
@@ -57,11 +58,22 @@ def test_unknown_keys_are_refused_with_an_example(key):
         ("kan-5-5+grid_range=2..1", "must begin below its end"),
         ("kan-5-5+grid_size=0", "grid_size is 0"),
         ("vae-5-5+grid_size=7", "linear layers have none"),
+        ("kan-5-5+first_layer=conv", "first_layer is 'conv'"),
     ],
 )
 def test_impossible_values_are_refused(key, message):
     with pytest.raises(ValueError, match=message):
         Architecture.parse(key)
+
+
+def test_a_linear_first_layer_takes_one_parameter_an_edge_and_bits():
+    plain, model = (
+        VAE(Architecture.parse(key)) for key in ("kan-8-3", "kan-8-3+first_layer=linear")
+    )
+    saved = 9 * 784 * 8 - 8  # a bias for each hidden node
+    assert count_parameters(plain) - count_parameters(model) == saved
+    x = torch.rand(5, 784) < 0.3
+    torch.testing.assert_close(model.encode(x)[0], model.encode(x.float())[0])
 
 
 @pytest.mark.parametrize("row", paper.TABLE_I, ids=lambda row: str(row.architecture))
