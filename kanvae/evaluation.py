@@ -13,6 +13,7 @@ choice of features, whose name goes with every number:
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -50,6 +51,15 @@ class Statistics(NamedTuple):
 
     mean: np.ndarray
     covariance: np.ndarray
+
+
+def features_here() -> list[str]:
+    """The names of the features that this machine can compute without a download."""
+    from pytorch_fid.inception import FID_WEIGHTS_URL
+
+    named = os.environ.get("KANVAE_INCEPTION")
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / FID_WEIGHTS_URL.rpartition("/")[2]
+    return list(FEATURES) if named or cached.exists() else ["digits"]
 
 
 def load_features(name: str, device: str = "cpu") -> Features:
@@ -219,8 +229,8 @@ def silhouette(means: Tensor, labels: Tensor, images: int = 5000) -> float:
 class Settings(NamedTuple):
     """How thoroughly `evaluate` looks."""
 
-    features: str = "digits"
-    frechet_images: str = "grayscale"  # or "binarized": real images and samples, both thresholded
+    features: str = "digits"  # one or several of FEATURES, with commas between them
+    frechet_images: str = "grayscale"  # and "binarized": real images and samples, both thresholded
     frechet_samples: int = 20_000
     frechet_seeds: int = 5
     importance_samples: int = 100
@@ -235,13 +245,16 @@ def evaluate(
 ) -> dict[str, Any]:
     """Every score of a run. The settings and the names of the features stand among them.
 
+    The Fréchet distances are a list, one a seed, for each kind of feature and image, under names
+    such as "digits grayscale".
+
     Raises:
         ValueError: settings that are not allowed, or a device that is not here.
     """
-    if settings.frechet_images not in ("grayscale", "binarized"):
-        raise ValueError(
-            f"frechet_images is {settings.frechet_images!r}: choose grayscale or binarized."
-        )
+    kinds = settings.frechet_images.split(",")
+    for kind in kinds:
+        if kind not in ("grayscale", "binarized"):
+            raise ValueError(f"frechet_images is {kind!r}: choose grayscale, binarized or both.")
     dataset, threshold = run.config["dataset"], run.config["threshold"]
     model = load_model(run, resolve_device(device))
     where = next(model.parameters()).device
@@ -249,20 +262,27 @@ def evaluate(
     x = data.binarize(test.pixels.to(where), threshold)
     scores: dict[str, Any] = dict(settings._asdict())
 
-    features = load_features(settings.features, device)
-    scores["features"] = features.name
-    binarized = settings.frechet_images == "binarized"
-    reference = _cached_reference(features, dataset, train.pixels, binarized)
-    scores["frechet"] = frechet_distances(
-        model, features, reference, binarized, settings.frechet_samples, settings.frechet_seeds
-    )
+    found = {f.name: f for f in (load_features(n, device) for n in settings.features.split(","))}
+    scores["features"] = ",".join(found)
+    scores["frechet"] = {}
+    for (name, features), kind in itertools.product(found.items(), kinds):
+        binarized = kind == "binarized"
+        reference = _cached_reference(features, dataset, train.pixels, binarized)
+        scores["frechet"][f"{name} {kind}"] = frechet_distances(
+            model, features, reference, binarized, settings.frechet_samples, settings.frechet_seeds
+        )
+    count = data.REGIMES[run.config["regime"]]
+    seen = data.binarize(train.pixels[:count].to(where), threshold)
+    train_reconstruction, train_kl = mean_terms(model, seen, seed=0)
     reconstruction, kl = mean_terms(model, x, seed=0)
     part = x[: settings.likelihood_images]
     means = latent_means(model, x).cpu()
-    count = data.REGIMES[run.config["regime"]]
-    known = latent_means(model, data.binarize(train.pixels[:count].to(where), threshold)).cpu()
+    known = latent_means(model, seen).cpu()
     return scores | {
         "parameters": count_parameters(model),
+        "train_reconstruction": train_reconstruction,
+        "train_kl": train_kl,
+        "train_elbo": -(train_reconstruction + train_kl),
         "test_reconstruction": reconstruction,
         "test_kl": kl,
         "test_elbo": -(reconstruction + kl),

@@ -33,8 +33,8 @@ class Architecture:
         latent_dim: L, the width of the latent space.
         input_features: the number of pixels.
         grid_size, spline_order, grid_range: of the KAN layers; `linear` knows none of them.
-        first_layer: "kan", or "linear" for a linear layer (without a ReLU) in the place of the first
-            KAN layer, which sees pixels.
+        first_layer: "kan", or "linear" for a linear layer, without a ReLU, in the place of the
+            first KAN layer, which sees pixels.
 
     Raises:
         ValueError: an unknown layer, a width below 1, or settings that no KAN layer allows.

@@ -67,7 +67,7 @@ def importance_weighted_bound(
     x: Tensor,
     samples: int,
     generator: torch.Generator | None = None,
-    rows: int = 4096,
+    rows: int = 256,
 ) -> Tensor:
     """A lower bound on log p(x) that tightens as `samples` grows (Burda et al. 2015, equation 8).
 
@@ -77,7 +77,7 @@ def importance_weighted_bound(
         x: (B, D) pixels in {0, 1}, or bool.
         samples: S, 1 or more.
         rows: how many latents are decoded at a time. Bounds the memory, changes the estimate only
-            through the noise that is drawn.
+            through the noise that is drawn. With a few hundred, all stays in a processor's cache.
 
     Returns:
         (B,) in nats.

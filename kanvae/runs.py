@@ -2,6 +2,7 @@
 
     config.json          what was asked for ("config") and where it ran ("provenance")
     history.csv          one line a weight update; the columns of an epoch are filled in on its last
+                         (history.csv.gz in the reference runs)
     weights.safetensors  the trained parameters and buffers
     metrics.json         scores, once there are any
 
@@ -89,19 +90,25 @@ def read(path: Path | str) -> Run:
             )
         raise RunError(f"there is no run at {path}: train one there, or name another folder.")
     mend = f"Delete {path} and train it again."
-    for name in ("config.json", "history.csv", "weights.safetensors"):
+    lines = "history.csv.gz" if (path / "history.csv.gz").is_file() else "history.csv"
+    for name in ("config.json", lines, "weights.safetensors"):
         if not (path / name).is_file():
             raise RunError(f"{path} is not a whole run: {name} is missing. {mend}")
     try:
         settings = json.loads((path / "config.json").read_text())
-        history = np.genfromtxt(path / "history.csv", delimiter=",", names=True)
+        history = read_history(path / lines)
         weights = load_file(path / "weights.safetensors")
         run = Run(path, settings["config"], settings["provenance"], history, weights)
-    except (ValueError, KeyError, SafetensorError) as error:
+    except (OSError, EOFError, ValueError, KeyError, SafetensorError) as error:
         raise RunError(f"{path} is damaged ({error}). {mend}") from error
     if history.dtype.names != COLUMNS:
         raise RunError(f"{path} is damaged: the columns of history.csv are not {COLUMNS}. {mend}")
     return run
+
+
+def read_history(path: Path) -> np.ndarray:
+    """The lines of a history.csv, or of a history.csv.gz: a structured array."""
+    return np.genfromtxt(path, delimiter=",", names=True)
 
 
 def check_config(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

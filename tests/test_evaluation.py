@@ -168,13 +168,32 @@ def test_evaluation_gives_every_score_and_the_command_line_records_them(run):
     scores = json.loads((run.path / "metrics.json").read_text())
     assert scores["features"] == "digits"
     assert scores["frechet_samples"] == 200
-    assert len(scores["frechet"]) == 2
+    assert len(scores["frechet"]["digits grayscale"]) == 2
+    assert scores["train_elbo"] == -(scores["train_reconstruction"] + scores["train_kl"])
     assert scores["parameters"] == 10 * Architecture.parse("kan-8-3").edges()
     assert scores["test_elbo"] == -(scores["test_reconstruction"] + scores["test_kl"])
     assert 0 <= scores["active_units"] <= 3
     assert 0 < scores["neighbour_accuracy"] < 1
     assert -1 < scores["silhouette"] < 1
     assert scores["test_nll"] < 784
+
+
+def test_several_features_and_images_are_scored_under_their_names(run):
+    settings = evaluation.Settings(
+        frechet_images="grayscale,binarized", frechet_samples=100, frechet_seeds=1,
+        importance_samples=1, likelihood_images=5,
+    )  # fmt: skip
+    distances = evaluation.evaluate(run, settings)["frechet"]
+    assert list(distances) == ["digits grayscale", "digits binarized"]
+    assert distances["digits grayscale"] != distances["digits binarized"]
+
+
+def test_inception_counts_as_here_only_with_its_weights(inception_file, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("KANVAE_INCEPTION", raising=False)
+    assert evaluation.features_here() == ["digits"]
+    monkeypatch.setenv("KANVAE_INCEPTION", str(inception_file))
+    assert evaluation.features_here() == list(evaluation.FEATURES)
 
 
 def test_unknown_images_are_refused(trained_run):

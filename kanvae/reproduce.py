@@ -1,0 +1,327 @@
+"""Everything that the book shows, trained and scored at the paper's settings.
+
+    python -m kanvae.reproduce                       all of it, to runs/reproduce and runs/results
+    python -m kanvae.reproduce --status              what is done, what is not
+    python -m kanvae.reproduce --rows kan-35-15 --regime figure6 --seeds 0,1
+    python -m kanvae.reproduce --collect --output book/results      write the tables only
+
+Stop it at any moment and start it again: a training goes on from its last epoch, a finished run
+is not repeated. On a CPU every core works on a run of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from kanvae import data, evaluation, paper, results, runs
+from kanvae.models import VAE, Architecture, count_parameters
+from kanvae.training import TrainingConfig, resolve_device, train
+
+SEEDS = range(5)
+SETTINGS = evaluation.Settings(
+    frechet_images="grayscale,binarized", importance_samples=500, likelihood_images=10_000
+)
+NARROW = 2_000_000  # models with more parameters are stored in float16
+
+
+def baseline(architecture: Architecture) -> Architecture:
+    """The linear VAE with as many parameters as a KAN-VAE: ten times its width, to 0.3 %."""
+    return Architecture("linear", 10 * architecture.hidden_features, architecture.latent_dim)
+
+
+TABLE = [str(row.architecture) for row in paper.TABLE_I]
+BASELINES = [str(baseline(Architecture.parse(key))) for key in TABLE if key.startswith("kan")]
+ABLATION = [
+    f"{paper.FEATURED['KAN-VAE**']}{options}"
+    for options in (
+        "+grid_range=-3.0..3.0",
+        "+first_layer=linear",
+        "+grid_range=-3.0..3.0+first_layer=linear",
+    )
+]
+MODELS = {
+    key: part
+    for part, keys in (("ablation", ABLATION), ("baseline", BASELINES), ("table", TABLE))
+    for key in keys
+}
+
+
+def configs(
+    rows: Iterable[str] = tuple(reversed(MODELS)),
+    regimes: Iterable[str] = tuple(data.REGIMES),
+    seeds: Iterable[int] = SEEDS,
+    device: str = "cpu",
+) -> list[TrainingConfig]:
+    """The trainings, in the order in which they are best done. The ablation knows one regime."""
+    return [
+        TrainingConfig(
+            Architecture.parse(key), regime=regime, seed=seed, device=device, epochs=paper.EPOCHS
+        )
+        for regime in regimes
+        for seed in seeds
+        for key in rows
+        if regime == "figure6" or MODELS.get(key) != "ablation"
+    ]
+
+
+def folder(config: TrainingConfig) -> Path:
+    """The run folder of a training."""
+    name = results.name(config.architecture, config.regime, config.seed)
+    return runs.root() / "reproduce" / name
+
+
+def state(config: TrainingConfig) -> str:
+    """How far a run is: missing, begun, trained or scored."""
+    path = folder(config)
+    if path.is_dir():
+        return "scored" if (path / "metrics.json").exists() else "trained"
+    return "begun" if (runs.partial(path) / "checkpoint.pt").exists() else "missing"
+
+
+def work(config: TrainingConfig, progress: bool = True) -> None:
+    """Train and score one run, as far as that is not done yet."""
+    run = train(config, folder(config), progress)
+    if state(config) != "scored":
+        settings = SETTINGS._replace(features=",".join(evaluation.features_here()))
+        runs.record(run, evaluation.evaluate(run, settings, config.device))
+
+
+def effort(config: TrainingConfig) -> float:
+    """About how long a run takes, in units that only a forecast needs."""
+    images = 3 * data.REGIMES[config.regime] * config.epochs + 5_000_000  # trained on, and decoded
+    parameters = count_parameters(VAE(config.architecture))
+    return images * (1 + parameters / 1e6)
+
+
+def work_all(todo: list[TrainingConfig], workers: int) -> list[str]:
+    """Work on several runs at a time, each in a process of its own; what failed, a line each."""
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    processes: list[subprocess.Popen] = []
+    failures = []
+
+    def start(config: TrainingConfig) -> str:
+        command = [sys.executable, "-m", "kanvae.reproduce", "--workers", "0"]
+        command += ["--rows", str(config.architecture), "--regime", config.regime]
+        command += ["--seeds", str(config.seed), "--device", config.device]
+        process = subprocess.Popen(
+            command, env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        processes.append(process)
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            return ""
+        return f"{folder(config).name}: {(errors.strip().splitlines() or ['killed'])[-1]}"
+
+    weights = {config: effort(config) for config in todo}
+    pool = ThreadPoolExecutor(workers)
+    try:
+        pending = {pool.submit(start, config): config for config in todo}
+        with tqdm(
+            total=sum(weights.values()),
+            desc=f"{len(todo)} runs",
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left {postfix}",
+        ) as bar:
+            for done in as_completed(pending):
+                failures += [done.result()] if done.result() else []
+                bar.set_postfix_str(f"last: {folder(pending[done]).name}")
+                bar.update(weights[pending[done]])
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+    return failures
+
+
+def line(run: runs.Run) -> dict[str, Any]:
+    """The line of runs.csv for a scored run."""
+    config, scores, last = run.config, run.metrics, run.epochs[-1]
+    found: dict[str, Any] = {
+        "name": results.name(config["architecture"], config["regime"], config["seed"]),
+        "model": config["architecture"],
+        "part": MODELS.get(config["architecture"], "other"),
+        **{key: config[key] for key in ("regime", "seed", "epochs")},
+    }
+    keys = (
+        *("parameters", "train_reconstruction", "train_kl", "train_elbo"),
+        *("test_reconstruction", "test_kl", "test_elbo", "test_nll"),
+        *("importance_samples", "likelihood_images"),
+        *("active_units", "neighbour_accuracy", "silhouette"),
+    )
+    found |= {key: scores[key] for key in keys}
+    for kind, distances in scores["frechet"].items():
+        column = "frechet_" + kind.replace(" ", "_").replace("-", "_")
+        found[column] = np.mean(distances)
+        found[f"{column}_std"] = np.std(distances, ddof=1)
+    found["updates"] = int(last["update"])
+    found["seconds"] = run.provenance["seconds"]
+    found["seconds_per_update"] = run.provenance["seconds"] / last["update"]
+    found["peak_megabytes"] = run.provenance["peak_memory"] / 1e6
+    return found
+
+
+def epoch_lines(run: runs.Run) -> pd.DataFrame:
+    """The lines of epochs.csv.gz for a run; training terms are means over the epoch's updates."""
+    frame = pd.DataFrame(run.history)
+    means = frame.groupby("epoch")[["reconstruction", "kl"]].mean()
+    ends = frame[frame["test_kl"].notna()].set_index("epoch")
+    columns = ["learning_rate", "test_reconstruction", "test_kl", "seconds"]
+    return means.join(ends[columns]).reset_index().astype({"epoch": int})
+
+
+def collect(output: Path) -> int:
+    """Write the results of all scored runs to a folder; how many runs stand there now.
+
+    Runs that it held before and that are not on this machine keep their lines.
+    """
+    scored = [runs.read(folder(config)) for config in configs() if state(config) == "scored"]
+    tables: dict[str, list[pd.DataFrame]] = {"runs.csv": [], "frechet.csv": [], "epochs.csv.gz": []}
+    provenance: dict[str, Any] = {}
+    if (output / "provenance.json").exists():
+        provenance = json.loads((output / "provenance.json").read_text())
+        here = {run.path.name for run in scored}
+        for file, frames in tables.items():
+            old = pd.read_csv(output / file)
+            frames.append(old[~old["name"].isin(here)])
+    output.mkdir(parents=True, exist_ok=True)
+    for run in tqdm(scored, desc="collecting", unit="run"):
+        found = line(run)
+        tables["runs.csv"].append(pd.DataFrame([found]))
+        distances = [
+            {
+                **dict(zip(("features", "images"), kind.split(), strict=True)),
+                "evaluation_seed": i,
+                "distance": x,
+            }
+            for kind, values in run.metrics["frechet"].items()
+            for i, x in enumerate(values)
+        ]
+        tables["frechet.csv"].append(pd.DataFrame(distances).assign(name=run.path.name))
+        tables["epochs.csv.gz"].append(epoch_lines(run).assign(name=run.path.name))
+        provenance[run.path.name] = {"config": run.config, **run.provenance}
+        _copy_featured(run, output / run.path.name)
+    order = {str(path.name): i for i, path in enumerate(map(folder, configs()))}
+    for file, frames in tables.items():
+        table = pd.concat([frame for frame in frames if len(frame)])
+        table = table.sort_values("name", key=lambda names: names.map(order), kind="stable")
+        table.insert(0, "name", table.pop("name"))
+        text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+        _write(output / file, text.encode())
+    # last: where it is, the others are
+    ordered = {
+        name: provenance[name] for name in sorted(provenance, key=lambda n: order.get(n, -1))
+    }
+    runs.write_text(output / "provenance.json", json.dumps(ordered, indent=1) + "\n")
+    return len(provenance)
+
+
+def _copy_featured(run: runs.Run, target: Path) -> None:
+    """Copy what the book's figures need of a run, if they need anything."""
+    config = run.config
+    drawn = [str(architecture) for architecture in paper.FEATURED.values()]
+    if config["architecture"] not in drawn or config["seed"] != 0:
+        return
+    target.mkdir(exist_ok=True)
+    for file in ("config.json", "metrics.json"):
+        shutil.copyfile(run.path / file, target / file)
+    _write(target / "history.csv.gz", (run.path / "history.csv").read_bytes())
+    if config["regime"] == "figure6":  # of the others only the curves are drawn
+        weights = load_file(run.path / "weights.safetensors")
+        if sum(w.numel() for w in weights.values()) > NARROW:
+            weights = {name: w if "grid" in name else w.half() for name, w in weights.items()}
+        save_file(weights, target / "weights.safetensors")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file, compressed if its name says so; the same content gives the same bytes."""
+    if path.suffix == ".gz":
+        buffer = io.BytesIO()
+        with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
+            file.write(content)
+        content = buffer.getvalue()
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def report(todo: list[TrainingConfig]) -> str:
+    """What is done and what is not, a line for each model and regime."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for config in todo:
+        cell = f"{config.seed}:{state(config)}"
+        lines.setdefault((config.regime, str(config.architecture)), []).append(cell)
+    rows = [f"{regime:8s} {key:45s} {'  '.join(cells)}" for (regime, key), cells in lines.items()]
+    done = sum(state(config) == "scored" for config in todo)
+    return "\n".join([*rows, f"{done} of {len(todo)} runs are trained and scored"])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Reproduce from the command line; see `python -m kanvae.reproduce --help`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m kanvae.reproduce", description="Train and score all that the book shows."
+    )
+    names, regimes = list(MODELS), list(data.REGIMES)
+    parser.add_argument("--rows", help="keys of models, with commas between them (all)")
+    parser.add_argument("--regime", help=f"one of {regimes}, or both with a comma (both)")
+    parser.add_argument("--seeds", help="with commas between them (0,1,2,3,4)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ... (auto)")
+    parser.add_argument(
+        "--workers", type=int, help="runs at a time, 0 for this process (cores; 1 on a GPU)"
+    )
+    parser.add_argument("--status", action="store_true", help="only say what is done")
+    parser.add_argument("--collect", action="store_true", help="only write the tables")
+    parser.add_argument("--output", type=Path, help="folder of the tables (runs/results)")
+    options = parser.parse_args(arguments)
+    try:
+        device = resolve_device(options.device)
+        rows = options.rows.split(",") if options.rows else list(reversed(names))
+        chosen = options.regime.split(",") if options.regime else regimes
+        seeds = [int(seed) for seed in options.seeds.split(",")] if options.seeds else SEEDS
+        todo = configs(rows, chosen, seeds, device)
+        workers = options.workers
+        if workers is None:
+            workers = (os.cpu_count() or 1) if device == "cpu" else 1
+        if workers < 0:
+            raise ValueError(f"--workers is {workers}: it must be 0 or more.")
+    except ValueError as error:
+        sys.exit(f"{parser.prog}: {error}")
+    if options.status:
+        print(report(todo))
+        return
+    failures: list[str] = []
+    try:
+        if workers == 0:
+            for config in todo:
+                work(config)
+            return
+        if not options.collect:
+            missing = [config for config in todo if state(config) != "scored"]
+            print(f"{len(todo)} runs, {len(todo) - len(missing)} of them done before")
+            failures = work_all(missing, workers)
+        output = options.output or runs.root() / "results"
+        print(f"{collect(output)} runs in {output}")
+    except (ValueError, runs.RunError, data.DataError) as error:
+        sys.exit(f"{parser.prog}: {error}")
+    if failures:
+        sys.exit("\n".join(["these runs failed; start again to go on with them:", *failures]))
+
+
+if __name__ == "__main__":
+    main()
