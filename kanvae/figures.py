@@ -308,6 +308,30 @@ def score_chart(
 
 
 @_styled
+def intervals(groups: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> Figure:
+    """Estimates with their intervals, a panel a group, with a line at zero.
+
+    Args:
+        groups: label of the axis -> name of a line -> (estimate, lower end, upper end), with the
+            same lines in each; the ends may be nan.
+    """
+    names = list(next(iter(groups.values())))
+    height = 0.6 + 0.32 * len(names)
+    figure, axes = plt.subplots(1, len(groups), figsize=(7, height), sharey=True, squeeze=False)
+    for ax, (label, values) in zip(axes[0], groups.items(), strict=True):
+        for place, name in enumerate(names):
+            middle, low, high = values[name]
+            if np.isfinite(low):
+                ax.plot([low, high], [place, place], color=PALETTE[0], linewidth=2)
+            ax.plot(middle, place, "o", color=PALETTE[1], markersize=5)
+        ax.axvline(0, color=INK, linewidth=0.8, linestyle=":")
+        ax.set_xlabel(label)
+    axes[0, 0].set_yticks(range(len(names)), names)
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+@_styled
 def ratio_bars(ratios: Mapping[str, Mapping[str, float]], ylabel: str) -> Figure:
     """Groups of bars on a logarithmic axis, with a line at 1.
 

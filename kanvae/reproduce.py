@@ -112,7 +112,7 @@ def effort(config: TrainingConfig) -> float:
 def work_all(todo: list[TrainingConfig], workers: int) -> list[str]:
     """Work on several runs at a time, each in a process of its own; what failed, a line each."""
     threads = str(max(1, (os.cpu_count() or 1) // workers))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **os.environ}
     processes: list[subprocess.Popen] = []
     failures = []
 

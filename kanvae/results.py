@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -78,6 +78,56 @@ def history(architecture: Architecture | str, regime: str, seed: int = 0) -> np.
         RunError: the run is not among the featured ones.
     """
     return runs.read_history(_file(name(architecture, regime, seed)) / "history.csv.gz")
+
+
+class Difference(NamedTuple):
+    """A difference between two models, over the seeds that both were trained with."""
+
+    mean: float
+    low: float  # the ends of the 95 % interval for the mean, nan with fewer than two seeds
+    high: float
+    seeds: int
+
+    def __str__(self) -> str:
+        text = f"{self.mean:+.1f}"
+        return text if self.seeds < 2 else f"{text} (95 %: {self.low:+.1f} to {self.high:+.1f})"
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+
+def paired_difference(lines: pd.DataFrame, first: str, second: str, column: str) -> Difference:
+    """First minus second, paired by seed, with Student's interval for the mean.
+
+    Two runs of one seed share their order of images and their noise: pairing takes out what those
+    do to both.
+
+    Args:
+        lines: of `table()`, of one regime.
+        first, second: models.
+        column: what to compare.
+    """
+    from scipy import stats
+
+    columns = lines.pivot(index="seed", columns="model", values=column)
+    values = (columns[first] - columns[second]).dropna().to_numpy()
+    mean, low, high = float(values.mean()), np.nan, np.nan
+    if len(values) > 1:
+        error = values.std(ddof=1) / np.sqrt(len(values))
+        low, high = mean + error * np.array(stats.t.ppf([0.025, 0.975], len(values) - 1))
+    return Difference(mean, float(low), float(high), len(values))
+
+
+def spread(values: pd.Series, digits: int = 1) -> str:
+    """Mean ± standard deviation, in words where there are too few values for it."""
+    values = values.dropna()
+    if len(values) == 0:
+        return "missing"
+    if len(values) == 1:
+        return f"{values.iloc[0]:.{digits}f} (1 seed)"
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
 
 
 def _file(inside: str) -> Path:

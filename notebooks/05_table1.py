@@ -22,9 +22,9 @@
 #
 # **The question.** Does a KAN-VAE generate better digits than a VAE, and with fewer parameters?
 #
-# **You need** the [models](03_vae_elbo.ipynb) and how they are [trained](04_training.ipynb). **On this page** all nine rows of the paper's Table I are trained with
-# several seeds and scored: parameters, Fréchet distance, likelihood. About ten minutes on two cores, most of it training; not measured on
-# a GPU. Finished runs are read instead of trained.
+# **You need** the [models](03_vae_elbo.ipynb) and how they are [trained](04_training.ipynb). **On this page** stand all nine rows of the paper's Table I, trained at the paper's settings with
+# several seeds and scored: parameters, Fréchet distance, likelihood. Beside them stand linear VAEs of the same sizes, which the paper lacks. Half a minute on two cores, since the page reads finished runs;
+# training them all again is a matter of hours (`nox -s reproduce`).
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -43,27 +43,25 @@ if (
 # The imports, and the parameters that you may change.
 
 # %%
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from scipy.stats import spearmanr
-from tqdm import tqdm
 
-from kanvae import data, evaluation, figures, paper, runs
-from kanvae.training import TrainingConfig, train
+from kanvae import (
+    VAE,
+    Architecture,
+    data,
+    evaluation,
+    figures,
+    paper,
+    reproduce,
+    results,
+)
+from kanvae.models import count_parameters
 
 # %% tags=["parameters"]
 regime = "figure6"
-epochs = 3
-batch_size = 32
-seeds = 3
-features = "digits"
-frechet_images = "grayscale"
-frechet_samples = 20000
-frechet_seeds = 5
-likelihood_images = 1000
-importance_samples = 100
-device = "auto"
+images = "grayscale"
 
 # %% [markdown]
 # ## What is measured
@@ -81,192 +79,223 @@ device = "auto"
 #
 # ```{admonition} What can and cannot be compared
 # :class: warning
-# **Not the values.** The features here are those of our own digit classifier (the output below names them), not Inception's, whose layer the paper does not
-# state. Distances under different features have different units. **Not the setting,** as long as this page trains for fewer epochs than the paper's 30.
+# **Not the values.** The features here are those of our own digit classifier (64 values, see [Conventions](../book/conventions.md)), not Inception's, whose layer the paper does not
+# state. Distances under different features have different units. The paper does not say either whether its images were grey or binarised; we give both.
 # **The order of the models** is what can be compared, and it should survive a change of features if the claim behind it is solid.
 # ```
 #
-# Beside the distance we give the **NLL**, the [importance-weighted](03_vae_elbo.ipynb) estimate of the negative log-likelihood of test images in nats; lower is better. It needs
+# Beside the distance we give the **NLL**, the [importance-weighted](03_vae_elbo.ipynb) estimate of the negative log-likelihood of test images in nats, with 500 samples for each of the 10,000 test images; lower is better. It needs
 # no feature network and can be compared between papers, if the binarisation agrees.
 
+# %%
+every = results.table()
+lines = every[every["regime"] == regime]
+table_lines = lines[lines["part"] == "table"]
+distance = f"frechet_digits_{images}"
+pd.crosstab(every["regime"], every["part"], margins=True, margins_name="runs")
+
 # %% tags=["hide-input"]
-settings = evaluation.Settings(
-    features,
-    frechet_images,
-    frechet_samples,
-    frechet_seeds,
-    importance_samples,
-    likelihood_images,
-)
-total, count = paper.EPOCHS, data.REGIMES[regime]
+one = lines.iloc[0]
 Markdown(
-    f"**This page:** regime `{regime}` ({count:,} training images), {epochs} of the paper's {total} epochs, training seeds 0 to {seeds - 1}, "
-    f"{frechet_samples:,} samples × {frechet_seeds} evaluation seeds, NLL with {importance_samples} samples on the first {likelihood_images:,} test images."
+    f"**This page:** regime `{regime}` ({data.REGIMES[regime]:,} training images), {one['epochs']} epochs, `digits` features, {images} images, "
+    f"{paper.FID_SAMPLES:,} samples × {paper.FID_SEEDS} evaluation seeds, NLL with {one['importance_samples']} samples on {one['likelihood_images']:,} test images. "
+    f"Table rows have {table_lines.groupby('model').size().min()} to {table_lines.groupby('model').size().max()} training seeds."
 )
 
 # %% [markdown]
-# ## Nine rows, trained
+# ## The parameter column
 #
-# The parameter column comes first, since it needs no training. It equals the paper's to the digit; the assertion would stop the build otherwise. Then
-# every row is trained with every seed. A run that is already in the run folder, of the same settings and the same code, is read.
+# It needs no training, only counting, and equals the paper's to the digit. The assertion would stop the build otherwise.
 
-# %% tags=["remove-stderr"]
-trained = {}
-jobs = [(row, seed) for row in paper.TABLE_I for seed in range(seeds)]
-for row, seed in tqdm(jobs, desc="training", unit="run"):
-    config = TrainingConfig(
-        row.architecture,
-        regime=regime,
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        device=device,
-    )
-    trained[str(row.architecture), seed] = train(config, progress=False)
-seconds = sum(run.provenance["seconds"] for run in trained.values())
-print(f"{len(trained)} runs, {seconds / 60:.1f} minutes of training in all")
-
-# %% tags=["remove-stderr"]
-records = []
-for (key, seed), run in tqdm(trained.items(), desc="evaluating", unit="run"):
-    scores = evaluation.evaluate(run, settings, device)
-    runs.record(run, scores)
-    records.append({"model": key, "seed": seed, **scores})
-scores = pd.DataFrame(records)
-parameters = scores.groupby("model")["parameters"].first()
-assert all(
-    parameters[str(row.architecture)] == row.parameters for row in paper.TABLE_I
-)
-print(
-    f"features used: {', '.join(scores['features'].unique())}; all nine parameter counts equal the paper's"
-)
+# %%
+rows = {str(row.architecture): row for row in paper.TABLE_I}
+for key, row in rows.items():
+    assert count_parameters(VAE(Architecture.parse(key))) == row.parameters
+print(f"all {len(rows)} parameter counts equal the paper's")
 
 # %% [markdown]
 # ## The table
 #
-# Mean ± standard deviation over training seeds. Within one trained model the five evaluation seeds differ far less than two trainings do, as the
-# line below the table says; the paper's five evaluations of one training therefore cannot show how sure its numbers are.
+# Mean ± standard deviation over training seeds, and how many seeds there are. Distances and NLL are better when lower, the ELBO when higher.
+
 
 # %%
-scores["within"] = scores["frechet"].map(np.std)
-scores["frechet"] = scores["frechet"].map(np.mean)
-by_model = scores.groupby("model", sort=False)
-columns = {
-    "Fréchet": ("frechet", 0),
-    "NLL": ("test_nll", 1),
-    "test ELBO": ("test_elbo", 1),
-}
-table = pd.DataFrame(
-    {
-        "name": [row.name for row in paper.TABLE_I],
-        "parameters": by_model["parameters"].first(),
-        "FID (paper)": [row.fid for row in paper.TABLE_I],
-    }
-)
-for title, (field, digits) in columns.items():
-    mean, spread = by_model[field].mean(), by_model[field].std(ddof=1)
-    table[title] = [
-        f"{m:.{digits}f} ± {s:.{digits}f}"
-        for m, s in zip(mean, spread, strict=True)
-    ]
-table
+def column(frame, field, digits):
+    by_model = dict(list(frame.groupby("model")[field]))
+    nothing = pd.Series(dtype=float)
+    return [results.spread(by_model.get(key, nothing), digits) for key in rows]
 
-# %%
-frechet, nll = by_model["frechet"].mean(), by_model["test_nll"].mean()
-between = by_model["frechet"].std(ddof=1).mean()
-within = by_model["within"].mean().mean()
-print("spread of the distance (standard deviation), mean over the models:")
-print(f"{within:.1f} between evaluation seeds of one training")
-print(f"{between:.1f} between training seeds")
 
-# %% [markdown]
-# To give the distances a scale: the test images, real digits the models never saw, are this far from the training images under the same
-# features. A perfect generator would score about this.
-
-# %%
-used = evaluation.load_features(features, device)
-sets = [
-    evaluation.reference_statistics(
-        used,
-        data.load("MNIST", train=train_set).pixels,
-        frechet_images == "binarized",
+def as_table(frame):
+    counts = frame.groupby("model").size()
+    return pd.DataFrame(
+        {
+            "name": [row.name for row in rows.values()],
+            "parameters": [row.parameters for row in rows.values()],
+            "FID (paper)": [row.fid for row in rows.values()],
+            "seeds": [int(counts.get(key, 0)) for key in rows],
+            "Fréchet, grey": column(frame, "frechet_digits_grayscale", 0),
+            "Fréchet, binary": column(frame, "frechet_digits_binarized", 0),
+            "NLL": column(frame, "test_nll", 1),
+            "test ELBO": column(frame, "test_elbo", 1),
+        },
+        index=pd.Index(rows, name="model"),
     )
-    for train_set in (True, False)
-]
-real = evaluation.frechet_distance(*sets)
-print(f"real test images: {real:.1f} ({used.name} features)")
 
-# %% mystnb={"figure": {"name": "fig-frechet", "caption": "Fr\u00e9chet distance against the number of parameters, mean and standard deviation over training seeds. Lower is better."}, "image": {"alt": "Points for nine models over a logarithmic parameter axis, with error bars."}}
-figures.score_chart(
-    list(frechet.index),
-    list(parameters[frechet.index]),
-    frechet,
-    by_model["frechet"].std(ddof=1),
-    "Fréchet distance",
-)
 
-# %% mystnb={"figure": {"name": "fig-nll", "caption": "Negative log-likelihood of test images against the number of parameters, mean and standard deviation over training seeds. Lower is better."}, "image": {"alt": "Points for nine models over a logarithmic parameter axis, with error bars."}}
-figures.score_chart(
-    list(nll.index),
-    list(parameters[nll.index]),
-    nll,
-    by_model["test_nll"].std(ddof=1),
-    "NLL, nats per image",
-)
+as_table(lines)
 
 # %% [markdown]
-# {numref}`fig-frechet` and {numref}`fig-nll` show the same two groups as the paper's column: the two models with 400 hidden nodes, and the narrow KANs. Compare
-# `vae-400-20` with `kan-40-20`: nearly the same number of parameters, spent on width in one and on curves in the other. The next cell puts this page's findings into sentences, computed
-# from the scores above.
+# The same for the other regime. Runs that were not computed are shown as missing.
+
+# %%
+other = "full" if regime == "figure6" else "figure6"
+print(f"regime {other}, {data.REGIMES[other]:,} training images")
+as_table(every[every["regime"] == other])
+
+# %% [markdown]
+# How sure is one number? Within one trained model the five evaluation seeds differ far less than two trainings do; the paper's five evaluations of one training therefore cannot
+# show how sure its numbers are. And how good could a number be? The test images, real digits that the models never saw, are at some distance from the training images too. A
+# perfect generator would score about that.
+
+# %%
+between = table_lines.groupby("model")[distance].std(ddof=1).mean()
+within = table_lines[f"{distance}_std"].mean()
+features = evaluation.load_features("digits")
+real = evaluation.frechet_distance(
+    *(
+        evaluation.reference_statistics(
+            features,
+            data.load("MNIST", train=part).pixels,
+            images != "grayscale",
+        )
+        for part in (True, False)
+    )
+)
+print("standard deviation of the distance, mean over the models:")
+print(f"{within:.1f} between evaluation seeds, {between:.1f} between trainings")
+print(f"distance of real test images from the training images: {real:.1f}")
+
+# %% [markdown]
+# ## At equal parameters
+#
+# The paper compares narrow KAN-VAEs with one wide VAE. The comparison that it lacks is a linear VAE with as many parameters as each KAN-VAE has. An edge of a KAN has ten parameters where a
+# linear layer has one, so this VAE is ten times as wide: `vae-350-15` for `kan-35-15`. It is trained and scored in the same way, with the same seeds. A difference is taken seed by seed; the interval says where its mean lies with a confidence of 95 %
+# (Student's, over the seeds).
+
+# %%
+pairs = {
+    key: str(reproduce.baseline(Architecture.parse(key)))
+    for key in rows
+    if key.startswith("kan")
+}
+have = lines.groupby("model").size()
+compared = {}
+for key, equal in pairs.items():
+    if key not in have or equal not in have:
+        continue
+    compared[key] = {
+        "VAE of the same size": equal,
+        "its parameters / KAN's": lines.set_index("model")["parameters"][
+            equal
+        ].max()
+        / rows[key].parameters,
+    }
+    for title, field in (("Fréchet", distance), ("NLL", "test_nll")):
+        found = results.paired_difference(lines, key, equal, field)
+        compared[key][f"{title}, KAN minus VAE"] = found
+pd.DataFrame(compared).T.rename_axis("model") if compared else "not computed"
+
+# %% mystnb={"figure": {"name": "fig-frechet", "caption": "Fr\u00e9chet distance against the number of parameters, mean and standard deviation over training seeds: KAN-VAEs in blue, linear VAEs in orange. Lower is better."}, "image": {"alt": "Points for all models over a logarithmic parameter axis, with error bars."}}
+shown = lines[lines["part"] != "ablation"]
+by_model = shown.groupby("model", sort=False)
+sizes = by_model["parameters"].first()
+
+
+def chart(field, label):
+    return figures.score_chart(
+        list(sizes.index),
+        list(sizes),
+        by_model[field].mean(),
+        by_model[field].std(ddof=1).fillna(0),
+        label,
+    )
+
+
+chart(distance, "Fréchet distance")
+
+# %% mystnb={"figure": {"name": "fig-nll", "caption": "Negative log-likelihood of test images against the number of parameters, drawn as in the figure before. Lower is better."}, "image": {"alt": "Points for all models over a logarithmic parameter axis, with error bars."}}
+chart("test_nll", "NLL, nats per image")
+
+# %% [markdown]
+# {numref}`fig-frechet` and {numref}`fig-nll` disagree about who leads, and that is a result. The distance looks at samples from the prior, through 64 features of a classifier; the NLL looks at every pixel of every test image. A model that spreads its latents
+# badly over the prior can have a good NLL and poor samples. The next cell puts this page's findings into sentences, computed from the scores above.
 
 # %% tags=["found", "hide-input"]
-best = frechet.idxmin()
-column = np.array([row.fid for row in paper.TABLE_I])
-rho, rho_nll = (
-    spearmanr(column, frechet).statistic,
-    spearmanr(column, nll).statistic,
+means = table_lines.groupby("model")[[distance, "test_nll"]].mean()
+best, likely = means[distance].idxmin(), means["test_nll"].idxmin()
+fid = pd.Series({key: row.fid for key, row in rows.items()})[means.index]
+rho = spearmanr(fid, means[distance]).statistic
+rho_nll = spearmanr(fid, means["test_nll"]).statistic
+vae, wide, narrow = "vae-400-20", "kan-400-20", "kan-35-15"
+against = {
+    key: [
+        results.paired_difference(table_lines, key, vae, field)
+        for field in (distance, "test_nll")
+    ]
+    for key in (wide, narrow)
+    if key in means.index
+}
+sentences = [
+    f"Of the nine rows `{best}` has the lowest distance ({means[distance][best]:.0f}) and `{likely}` the lowest NLL ({means['test_nll'][likely]:.1f} nats). The paper's lowest FID is KAN-VAE*, `{wide}`.",
+    *(
+        f"`{key}` minus `{vae}`, over {d.seeds} seeds: distance {d}, NLL {n} nats, at {rows[key].parameters / rows[vae].parameters:.1f} times the parameters."
+        for key, (d, n) in against.items()
+    ),
+    f"Rank correlation with the paper's column over the nine rows: {rho:.2f} for the distance, {rho_nll:.2f} for the NLL.",
+]
+Markdown("\n".join(f"- {sentence}" for sentence in sentences))
+
+# %% tags=["found", "hide-input"]
+better = {
+    title: [k for k, v in compared.items() if v[title].high < 0]
+    for title in ("Fréchet, KAN minus VAE", "NLL, KAN minus VAE")
+}
+Markdown(
+    "\n".join(
+        f"- Of {len(compared)} KAN-VAEs, {len(names)} have a lower {title.split(',')[0].replace('Fréchet', 'distance')} than the linear VAE of the same size by more than the seeds' spread"
+        f"{' (' + ', '.join(f'`{n}`' for n in names) + ')' if names else ''}."
+        for title, names in better.items()
+    )
 )
-vae, wide, equal = "vae-400-20", "kan-400-20", "kan-40-20"
-gap = scores.pivot(index="seed", columns="model", values="frechet")
-difference = gap[wide] - gap[vae]
-Markdown(f"""
-- The lowest distance has `{best}` ({frechet[best]:.0f}). The paper's lowest is KAN-VAE*, `{wide}`.
-- `{wide}` minus `{vae}`, paired by seed: distance {difference.mean():+.0f} (from {difference.min():+.0f} to {difference.max():+.0f} over {len(difference)} seeds), NLL {nll[wide] - nll[vae]:+.1f} nats,
-  at {parameters[wide] / parameters[vae]:.1f} times the parameters.
-- At equal parameters, `{equal}` minus `{vae}`: distance {frechet[equal] - frechet[vae]:+.0f}, NLL {nll[equal] - nll[vae]:+.1f} nats.
-- Rank correlation with the paper's column over the nine rows: {rho:.2f} for the distance, {rho_nll:.2f} for the NLL.
-""")
 
 # %% [markdown]
 # ## What we saw
 #
 # - The parameter column of Table I is reproduced exactly.
-# - At equal parameters, the linear VAE is compared with a KAN of a tenth of its width. The sentences above say which is better here, by how much, and
-#   whether seeds could explain it.
-# - The values of the distance are not the paper's and cannot be: other features, fewer epochs. The order can be compared, and the rank correlation does.
-# - This page trains for a few epochs. What it shows is how the models rank early in training; it does not yet contradict or confirm the paper's final values.
+# - The values of the distance are not the paper's and cannot be: other features. The order can be compared, and the rank correlation does.
+# - Five trainings of one model differ more than five evaluations of one training. A difference between two models means something when it exceeds that spread; the intervals above say when.
+# - Distance and likelihood rank the models differently. A claim of "better generation" has to name its measure.
 #
 # ## Exercises
 #
-# **1.** Set `features = "inception-64"`. What do you need, and what changes?
+# **1.** Set `regime = "full"`. Which models gain most from six times the images, and why?
 #
 # <details><summary>Solution</summary>
 #
-# Inception's weights: go online once, or name the file in `KANVAE_INCEPTION`; otherwise the page says that the digit features serve. And patience: Inception enlarges every image
-# to 299 × 299 pixels, so use a GPU or fewer samples.
+# Those that had learned 10,000 images by heart: the wide ones. Compare their NLL in the two tables above. A narrow model cannot remember many images and gains less.
 #
 # </details>
 #
-# **2.** Does the distance still rank the models in the same way on thresholded images? Set `frechet_images = "binarized"`.
+# **2.** Does the distance still rank the models in the same way on thresholded images? Set `images = "binarized"`.
 #
 # <details><summary>Solution</summary>
 #
-# The trained models are read again, so only the scoring is repeated; compare the two columns with `spearmanr`. Thresholding removes the soft grey of blurred samples, which favours
-# models that blur.
+# The two columns of the table can be compared directly with `spearmanr`. Thresholding removes the soft grey of blurred samples, which favours models that blur.
 #
 # </details>
 #
-# **3.** Halve `frechet_samples`. Why does the distance rise for every model?
+# **3.** Halve the number of samples in `evaluation.frechet_distances`. Why does the distance rise for every model?
 #
 # <details><summary>Solution</summary>
 #

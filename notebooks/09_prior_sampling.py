@@ -23,7 +23,7 @@
 # **The question.** What do the models invent on their own?
 #
 # **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 9 from noise that the models share, and measure how recognisable and how varied the inventions are. Half a minute on
-# two cores once the models are trained; not measured on a GPU.
+# two cores; the models were trained before.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -46,15 +46,12 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from kanvae import data, digits, figures, paper
-from kanvae.training import TrainingConfig, load_model, train
+from kanvae import data, digits, figures, paper, results
+from kanvae.training import load_model
 
 # %% tags=["parameters"]
 regime = "figure6"
-epochs = 3
-batch_size = 32
 seed = 0
-device = "auto"
 samples = 10000
 
 # %% [markdown]
@@ -63,20 +60,11 @@ samples = 10000
 # Draw $z \sim \mathcal N(0, 1)$, decode, look. All three models get the same noise: KAN-VAE**, with its 15 latents, takes the first 15 of each row's 20 numbers. The models do not share a meaning of their latents, so the columns below are not the same
 # digit; sharing only takes the luck of the draw out of the comparison.
 
-# %% tags=["remove-stderr"]
-trained = {}
-for name, architecture in paper.FEATURED.items():
-    trained[name] = train(
-        TrainingConfig(
-            architecture,
-            regime=regime,
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            device=device,
-        )
-    )
-
+# %%
+trained = {
+    name: results.run(architecture, regime, seed)
+    for name, architecture in paper.FEATURED.items()
+}
 width = max(a.latent_dim for a in paper.FEATURED.values())
 generator = torch.Generator().manual_seed(seed)
 noise = torch.randn(samples, width, generator=generator)
@@ -89,7 +77,7 @@ for name, run in trained.items():
 
 # %% tags=["hide-input"]
 Markdown(
-    f"**This page:** regime `{regime}`, {epochs} of the paper's {paper.EPOCHS} epochs, seed {seed}."
+    f"**This page:** regime `{regime}`, {paper.EPOCHS} epochs, seed {seed}."
 )
 
 # %% mystnb={"figure": {"name": "fig-prior", "caption": "The paper's Figure 9, redrawn: 32 samples from the prior by three models, from the same noise."}, "image": {"alt": "Three pairs of rows of sixteen invented digits, some clear and some between digits."}}

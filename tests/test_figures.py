@@ -26,6 +26,9 @@ CALLS = {
         {"a": RNG.normal(size=(30, 2))}, RNG.integers(0, 10, 30)
     ),
     "image_rows": lambda run: figures.image_rows({"input#0": RNG.random((16, 784))}),
+    "intervals": lambda run: figures.intervals(
+        {"NLL": {"a": (1.0, 0.5, 1.5), "b": (2.0, np.nan, np.nan)}}
+    ),
     "ratio_bars": lambda run: figures.ratio_bars(
         {f"layer {i}": {"784→35": 0.1 + i, "400→784": 2.0} for i in range(8)}, "ratio"
     ),
