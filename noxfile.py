@@ -46,6 +46,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def reproduce(session: nox.Session) -> None:
+    """Train and score all that the book shows: hours; resumes; -- --status, --help."""
+    python(session, "-m", "kanvae.reproduce", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and types, and that every chapter's .py and .ipynb agree."""
     python(session, "-m", "ruff", "check", ".")

@@ -26,7 +26,7 @@ from typing import Any
 import jupytext
 import nbformat
 
-from kanvae import runs, sweep
+from kanvae import results, runs, sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -66,7 +66,7 @@ def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
     cells = nbformat.read(notebook, as_version=4).cells
     digest.update("\0".join(c.source for c in cells if c.cell_type == "code").encode())
     inputs = [path for path in (ROOT / "kanvae").iterdir() if path.is_file()]
-    inputs += [*(ROOT / "data").rglob("*.gz"), *(ROOT / "book" / "results").rglob("*.*")]
+    inputs += [*(ROOT / "data").rglob("*.gz"), *results.root().rglob("*.*")]
     for path in sorted([*inputs, ROOT / "constraints.txt"]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
@@ -175,11 +175,20 @@ def colophon(chapters: dict[str, dict[str, Any]]) -> str:
         "Every number and figure of this copy was computed on the machine below, when it was\n"
         "built. This page is written by the build itself.\n\n## Chapters\n\n"
         "| chapter | seconds | executed | device | processor |\n|---|---|---|---|---|\n"
-        f"{rows}\n\nA chapter that finds finished runs reads them; its seconds do not hold their\n"
-        "training.\n\n## Versions\n\n| package | version |\n|---|---|\n"
+        f"{rows}\n\nThe chapters on results read finished runs; their seconds do not hold the\n"
+        "training. When and where each run was trained, at which commit and with which versions,\n"
+        f"stands in `provenance.json` beside the tables. These runs: {_trained()}.\n\n## Versions\n\n| package | version |\n|---|---|\n"
         f"| Python | {first['python']} |\n{versions}\n\n"
         f"All requirements are locked in `constraints.txt`. System: {first['system']}.\n"
     )
+
+
+def _trained() -> str:
+    """Where and when the runs that the chapters read were trained, in a sentence's end."""
+    found = list(results.provenance().values())
+    devices = sorted({f"{run['device']} ({run['processor']})" for run in found})
+    days = sorted(run["date"][:10] for run in found)
+    return f"{len(found)} in all, {days[0]} to {days[-1]}, on {' and '.join(devices)}"
 
 
 def render() -> None:

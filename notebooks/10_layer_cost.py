@@ -24,7 +24,7 @@
 # long, and why do straightforward implementations take thirty times as long?
 #
 # **You need** the [KAN layer](02_kan_layers.ipynb) of the second chapter. **On this page** we count operations and
-# bytes, find a floor, follow the three steps by which `KANLinear` comes near it, prove each exact, find a case in which it goes far
+# bytes, find a floor, follow the three steps by which `KANLinear` reaches it, prove each exact, find a case in which it goes far
 # below, and measure all of it on the machine that built this page. About a minute on two cores; the kernels of this chapter are for the CPU.
 
 # %% tags=["remove-cell"]
@@ -191,9 +191,9 @@ print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
 
 # %% [markdown]
 # Only $k + 1 = 4$ of the bases differ from zero at a point. The compiled kernel computes those four alone, from the fraction of the interval that $x$ has
-# passed, and writes them to their places in the row of features. It is exact: the others are zero, not small.
+# passed, and writes them to their places among the features. It is exact: the others are zero, not small.
 #
-# ## Step two: one pass over the weights
+# ## Step two: no merged weight in memory
 #
 # {eq}`eq-merged` wants one weight made of three parameters, and its gradient wants to be taken apart again:
 #
@@ -204,8 +204,11 @@ print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
 # $$ (eq-split)
 #
 # where $\mathcal L$ is the loss and $R_j$ the gradient of an edge's merged weight for feature $j$. Each line of {eq}`eq-split` in torch is a pass over memory, some with an array of the weight's size
-# that is thrown away at once. A kernel does all three in one pass. It takes some outputs at a time, so that their part of the merged weight and of its gradient is still in the processor's
-# cache when it is needed; the whole of neither is ever in memory. The products themselves stay with the library that torch uses.
+# that is thrown away at once. The kernels do the products themselves, so that they can merge and take apart in passing. The inputs are cut into **panels** of eight: eight inputs have $8\,(n + 1)$ features, which fill $n + 1$ vectors of eight numbers. The weights of a few outputs are merged, panel by panel, in the
+# first-level cache; a tile of four outputs by three rows of the batch is summed in twelve vector registers; on the way back the gradient of a panel is taken apart as soon as its sum is complete. The merged weight is never in memory, nor is its gradient.
+#
+# A product of one's own must first be as good as the library's. On large batches it is nearly; on a batch of 32 it is better, since libraries are tuned for large square products, and it has less to read. So `KANLinear` can end below what we called the floor: the floor is the floor of those who call a library. No sum is
+# split between threads, so that the numbers do not depend on how many there are.
 
 # %%
 features = torch.cat(
@@ -254,8 +257,8 @@ print(
 # %% [markdown]
 # ## Measured
 #
-# **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor where the batch is large, further from it where the product is small and everything else is not, and with two-valued inputs
-# far below the floor.
+# **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor everywhere: below it where the batch is small and the layer wide, a little above it where the product is small and the fixed cost of a call is not. With two-valued inputs it should be
+# far below.
 #
 # All candidates take turns, so that a slow moment of the machine meets them all. We show the median over rounds of the time for one forward and backward pass, with gradients of input and weights, and its ratio to the floor in the same round.
 
@@ -328,7 +331,7 @@ figures.ratio_bars(
 
 # %% [markdown]
 # Read {numref}`fig-layer-cost` from left to right in each group. The obvious layer pays most on the narrow rows, where the recursion is hardly diluted by the product. The formula without kernels
-# saves the recursion and keeps the passes over memory. With kernels the layer is near the floor where the product is large; on a narrow layer the bases and the fixed cost of a call remain visible. On bits it costs a fraction of the
+# saves the recursion and keeps the passes over memory. With kernels the layer is at the floor; on a narrow layer and a small batch the fixed cost of a call remains visible. On bits it costs a fraction of the
 # floor, except at 784→35 and batch 32, where that fixed cost is all that is left of either.
 #
 # ## A whole training step
@@ -391,14 +394,16 @@ Markdown(
 #   and stayed well behind at batch 32; each process waits many seconds for it. `KANLinear` works under it, by the formula.
 # - **Only the four bases, in torch.** Placing them needs `scatter`, which costs more than the four zeros that it saves. In a compiled kernel the same idea pays.
 # - **Multiplying only the four.** Gathering the weights of four bases for each row halves the multiplications and loses the matrix product's efficiency, and the gradient becomes a scattered sum.
-# - **A product of our own** that takes the gradient apart while it is in registers. It saves a pass and lost more against the library's product.
+# - **Leaving the products to the library**, and merging some outputs at a time into a block that stays in cache. It stayed above the floor in every row, most on narrow layers, and behind other packages at batch 32.
+# - **A product of our own, written plainly.** The compiler read the same numbers again for each multiplication and spilled its sums; it ran at half the library's speed until loads were held in registers, sums were added across lanes four at a time, and blocks were cut to the first-level cache.
 # - **Keeping the merged weight** from the forward to the backward pass. It saves a merge and costs the memory of the whole weight; the memory traffic is the same.
+# - **Fetching ahead** (prefetch instructions): no gain over what the processor does by itself.
 # - **Stores that bypass the cache** for the gradients: no difference that we could measure.
 #
 # ## What we saw
 #
 # - A cubic layer on five intervals multiplies nine features an input: nine times `nn.Linear` is the floor of every method that multiplies them all.
-# - What comes on top is not arithmetic but memory: passes over arrays of the size of the bases, and of the weights. Fewer passes, the same numbers.
+# - What comes on top is not arithmetic but memory: passes over arrays of the size of the bases, and of the weights. They can be left out entirely, with the same numbers; then a KAN layer costs about what its multiplications cost.
 # - On binarised pixels the layer is affine, and costs as little as an affine layer and the writing of its gradients.
 #
 # ## Exercises

@@ -138,7 +138,7 @@ Markdown(f"""
 # %% [markdown]
 # ## 2. Do they save parameters?
 #
-# This question needs a VAE of the same size beside each KAN-VAE, which the paper does not train. Ours is ten times as wide as the KAN-VAE and has the same number of parameters to 0.3 %.
+# This question needs a VAE of the same size beside each KAN-VAE, which the paper does not train. Ours is ten times as wide as the KAN-VAE and has the same number of parameters to 0.7 %.
 
 # %% mystnb={"figure": {"name": "fig-against-equal", "caption": "Each KAN-VAE minus the linear VAE with as many parameters: mean over paired training seeds (dot) and its 95 % interval (bar). Below zero is better for the KAN-VAE."}, "image": {"alt": "Three panels with a dot and a bar for each KAN-VAE, and a dotted line at zero."}}
 figures.intervals(

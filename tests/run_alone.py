@@ -18,15 +18,14 @@ SMALL = {
     "02_kan_layers": {"steps": 20},
     "03_vae_elbo": {"architecture": "kan-8-3", "epochs": 1, "images": 20},
     "04_training": {"architecture": "kan-8-3", "epochs": 2, "batch_size": 200},
-    "05_table1": {
-        "epochs": 1, "seeds": 1, "frechet_samples": 300, "frechet_seeds": 1,
-        "likelihood_images": 20, "importance_samples": 2, "batch_size": 500,
-    },
-    "06_learning_curves": {"epochs": 1, "batch_size": 500},
-    "07_latent_space": {"epochs": 1, "points": 300, "batch_size": 500},
-    "08_posterior_sampling": {"epochs": 1, "batch_size": 500},
-    "09_prior_sampling": {"epochs": 1, "samples": 1000, "batch_size": 500},
+    "05_table1": {"images": "binarized"},
+    "06_learning_curves": {"smooth": 20},
+    "07_latent_space": {"points": 300},
+    "08_posterior_sampling": {"seed": 0},
+    "09_prior_sampling": {"samples": 1000},
     "10_layer_cost": {"rounds": 1, "turn_seconds": 0.001},
+    "11_why": {"seed": 0},
+    "12_what_we_found": {"regime": "figure6"},
 }  # fmt: skip
 
 

@@ -1,0 +1,182 @@
+"""The results that come with the book: whole, consistent, and true of the weights beside them."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT
+
+from kanvae import VAE, Architecture, data, evaluation, paper, reproduce, results, runs
+from kanvae.models import count_parameters
+from kanvae.training import load_model, mean_terms
+
+REFERENCE = ROOT / "book" / "results"
+
+
+@pytest.fixture(autouse=True)
+def _reference(monkeypatch):
+    monkeypatch.setenv("KANVAE_RESULTS", str(REFERENCE))
+
+
+@pytest.fixture(scope="module")
+def lines():
+    return pd.read_csv(REFERENCE / "runs.csv").set_index("name")
+
+
+def test_every_run_stands_in_every_file_once(lines):
+    names = sorted(lines.index)
+    assert len(set(names)) == len(names)
+    assert sorted(results.provenance()) == names
+    assert sorted(results.epochs()["name"].unique()) == names
+    assert sorted(results.frechet()["name"].unique()) == names
+
+
+def test_a_line_follows_from_its_configuration(lines):
+    for name, found in results.provenance().items():
+        config, line = found["config"], lines.loc[name]
+        architecture = Architecture.parse(config["architecture"])
+        assert name == results.name(architecture, config["regime"], config["seed"])
+        assert line["model"] == config["architecture"]
+        assert line["regime"] == config["regime"]
+        assert line["epochs"] == config["epochs"] == paper.EPOCHS
+        assert line["updates"] == 30 * math.ceil(data.REGIMES[config["regime"]] / 32)
+        assert line["parameters"] == count_parameters(VAE(architecture))
+        assert line["part"] == reproduce.MODELS[line["model"]]
+
+
+def test_every_training_has_the_papers_settings_and_says_where_it_ran(lines):
+    for found in results.provenance().values():
+        config = found["config"]
+        assert (config["learning_rate"], config["batch_size"]) == (0.002, 32)
+        assert (config["scheduler"], config["scheduler_factor"]) == ("plateau", 0.5)
+        for field in ("date", "commit", "device", "processor", "torch", "seconds", "peak_memory"):
+            assert found[field], field
+
+
+def test_times_and_memory_are_those_of_the_provenance(lines):
+    for name, found in results.provenance().items():
+        line = lines.loc[name]
+        assert line["seconds"] == pytest.approx(found["seconds"], rel=1e-5)
+        assert line["seconds_per_update"] == pytest.approx(
+            found["seconds"] / line["updates"], rel=1e-5
+        )
+        assert line["peak_megabytes"] == pytest.approx(found["peak_memory"] / 1e6, rel=1e-5)
+
+
+def test_distances_are_means_of_five_evaluations(lines):
+    grouped = results.frechet().groupby(["name", "features", "images"])["distance"]
+    assert (grouped.size() == paper.FID_SEEDS).all()
+    for (name, features, images), values in grouped:
+        column = f"frechet_{features}_{images}".replace("-", "_")
+        assert lines.loc[name, column] == pytest.approx(values.mean(), rel=1e-5)
+        assert lines.loc[name, f"{column}_std"] == pytest.approx(values.std(ddof=1), rel=1e-4)
+
+
+def test_last_epochs_agree_with_the_scores(lines):
+    epochs = results.epochs()
+    assert (epochs.groupby("name").size() == paper.EPOCHS).all()
+    last = epochs[epochs["epoch"] == paper.EPOCHS].set_index("name")
+    for term in ("reconstruction", "kl"):  # scored with other noise than after the epoch
+        difference = (last[f"test_{term}"] - lines[f"test_{term}"]).abs()
+        assert difference.max() < 0.5
+    for part in ("train", "test"):
+        elbo = -(lines[f"{part}_reconstruction"] + lines[f"{part}_kl"])
+        np.testing.assert_allclose(lines[f"{part}_elbo"], elbo, rtol=1e-5)
+    assert (lines["test_nll"] < -lines["test_elbo"]).all()
+    assert (lines["importance_samples"] >= 500).all()
+    assert (lines["likelihood_images"] == 10_000).all()
+
+
+@pytest.mark.parametrize("name", paper.FEATURED)
+def test_weights_that_come_with_the_book_have_the_scores_of_their_line(name, lines):
+    run = results.run(paper.FEATURED[name], "figure6")
+    line = lines.loc[run.path.name]
+    model = load_model(run)
+    test = data.load("MNIST", train=False)
+    x = data.binarize(test.pixels)
+    reconstruction, kl = mean_terms(model, x, seed=0)
+    assert reconstruction == pytest.approx(line["test_reconstruction"], abs=0.005)
+    assert kl == pytest.approx(line["test_kl"], abs=0.005)
+    means = evaluation.latent_means(model, x)
+    assert evaluation.active_units(means) == line["active_units"]
+    assert evaluation.silhouette(means, test.labels) == pytest.approx(line["silhouette"], abs=5e-4)
+    features = evaluation.load_features("digits")
+    reference = evaluation.reference_statistics(features, data.load("MNIST").pixels)
+    distance = evaluation.frechet_distances(model, features, reference, seeds=1)
+    every = results.frechet().set_index(["name", "images", "evaluation_seed"])["distance"]
+    assert distance[0] == pytest.approx(every[run.path.name, "grayscale", 0], abs=0.5)
+
+
+@pytest.mark.parametrize("name", paper.FEATURED)
+def test_learning_curves_are_whole(name):
+    history = results.history(paper.FEATURED[name], "figure6")
+    assert len(history) == 9390
+    assert np.isfinite(history["reconstruction"]).all()
+    assert np.isfinite(history["test_kl"]).sum() == paper.EPOCHS
+
+
+def test_the_results_stay_small():
+    size = sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file())
+    assert size < 30e6
+
+
+def test_what_is_missing_is_named_with_what_is_there():
+    with pytest.raises(
+        runs.RunError, match=r"no kan-1-1-full-seed0 .* The runs there are .*kan-35"
+    ):
+        results.run("kan-1-1", "full")
+
+
+def test_own_results_come_before_the_reference(monkeypatch, tmp_path):
+    monkeypatch.delenv("KANVAE_RESULTS")
+    monkeypatch.setenv("KANVAE_RUNS", str(tmp_path))
+    assert results.root() == REFERENCE
+    (tmp_path / "results").mkdir()
+    assert results.root() == REFERENCE
+    (tmp_path / "results" / "provenance.json").write_text(json.dumps({}))
+    assert results.root() == tmp_path / "results"
+
+
+def paired(values):
+    records = [
+        {"model": model, "seed": seed, "score": score}
+        for model, scores in values.items()
+        for seed, score in enumerate(scores)
+    ]
+    return results.paired_difference(pd.DataFrame(records), "a", "b", "score")
+
+
+def test_a_paired_difference_has_students_interval():
+    # differences 1, 2, 3: mean 2, standard error 1 / sqrt(3), t(0.975, 2) = 4.302653
+    found = paired({"a": [11.0, 22.0, 33.0], "b": [10.0, 20.0, 30.0]})
+    assert found[:3] == pytest.approx((2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), rel=1e-6)
+    assert found.seeds == 3
+    assert not found.is_clear
+    assert str(found) == "+2.0 (95 %: -0.5 to +4.5)"
+
+
+def test_an_interval_holds_the_mean_as_often_as_it_says():
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(1000, 2, 5, generator=generator)
+    inside = 0
+    for a, b in draws.tolist():
+        found = paired({"a": a, "b": b})
+        inside += found.low < 0 < found.high
+    assert 930 <= inside <= 968  # 950 expected, standard deviation 7
+
+
+def test_one_seed_has_no_interval():
+    found = paired({"a": [3.0], "b": [1.0, 5.0]})
+    assert found.mean == 2
+    assert math.isnan(found.low)
+    assert not found.is_clear
+    assert str(found) == "+2.0"
+
+
+def test_spreads_are_written_with_what_there_is():
+    assert results.spread(pd.Series([1.0, 3.0]), 1) == "2.0 ± 1.4"
+    assert results.spread(pd.Series([1.0]), 0) == "1 (1 seed)"
+    assert results.spread(pd.Series([], dtype=float)) == "missing"
