@@ -4,7 +4,7 @@ The first layer of a kind compiles them, in about a second, and keeps the result
 `~/.cache/kanvae`. Without a C compiler, or with `KANVAE_KERNELS=0`, layers use torch's own
 operations, which give the same numbers to rounding in several times the time.
 
-Letters: B batch, I inputs, O outputs, n bases an input, R = I (n + 1) features.
+Letters: B batch, I inputs, O outputs, n bases an input.
 """
 
 from __future__ import annotations

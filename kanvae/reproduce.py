@@ -234,6 +234,17 @@ def collect(output: Path) -> int:
     return len(provenance)
 
 
+def _own_results() -> Path:
+    """`runs/results`; it begins as a copy of the reference, whose runs are replaced one by one."""
+    own = runs.root() / "results"
+    if not own.exists() and (results.root() / "provenance.json").exists():
+        part = runs.partial(own)
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(results.root(), part)
+        part.rename(own)
+    return own
+
+
 def _copy_featured(run: runs.Run, target: Path) -> None:
     """Copy what the book's figures need of a run, if they need anything."""
     config = run.config
@@ -324,7 +335,7 @@ def main(arguments: list[str] | None = None) -> None:
             missing = [config for config in todo if state(config) != "scored"]
             print(f"{len(todo)} runs, {len(todo) - len(missing)} of them done before")
             failures = work_all(missing, workers)
-        output = options.output or runs.root() / "results"
+        output = options.output or _own_results()
         print(f"{collect(output)} runs in {output}")
     except (ValueError, runs.RunError, data.DataError) as error:
         sys.exit(f"{parser.prog}: {error}")

@@ -116,11 +116,9 @@ pd.DataFrame(from_vae)[[*panels, "train reconstruction"]].rename_axis(
     "KAN-VAE minus VAE"
 )
 
+
 # %% tags=["found", "hide-input"]
-from kanvae.results import Difference
-
-
-def those(values: dict[str, Difference], better: bool) -> str:
+def those(values: dict[str, results.Difference], better: bool) -> str:
     names = [
         f"`{k}`"
         for k, d in values.items()

@@ -112,6 +112,14 @@ def test_tables_hold_what_the_runs_hold(collected, monkeypatch):
     assert isinstance(results.table(), pd.DataFrame)
 
 
+def test_own_results_begin_as_a_copy_of_the_reference(collected, small, monkeypatch, capsys):
+    monkeypatch.setenv("KANVAE_RESULTS", str(collected))
+    shutil.rmtree(small / "reproduce")
+    reproduce.main(["--collect"])
+    assert f"2 runs in {small / 'results'}" in capsys.readouterr().out
+    assert contents(small / "results") == contents(collected)
+
+
 def test_runs_that_fail_are_listed_and_the_others_go_on(tmp_path):
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
