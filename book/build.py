@@ -172,12 +172,13 @@ def colophon(chapters: dict[str, dict[str, Any]]) -> str:
     versions = "\n".join(f"| {name} | {version(name)} |" for name in PACKAGES)
     return (
         "# About this build\n\n"
-        "Every number and figure of this copy was computed on the machine below, when it was\n"
-        "built. This page is written by the build itself.\n\n## Chapters\n\n"
+        "Every number and figure of this copy was computed by its chapters on the machine below,\n"
+        "when it was built. This page is written by the build itself.\n\n## Chapters\n\n"
         "| chapter | seconds | executed | device | processor |\n|---|---|---|---|---|\n"
         f"{rows}\n\nThe chapters on results read finished runs; their seconds do not hold the\n"
         "training. When and where each run was trained, at which commit and with which versions,\n"
-        f"stands in `provenance.json` beside the tables. These runs: {_trained()}.\n\n## Versions\n\n| package | version |\n|---|---|\n"
+        f"stands in `provenance.json` beside the tables. These runs: {_trained()}.\n\n"
+        "## Versions\n\n| package | version |\n|---|---|\n"
         f"| Python | {first['python']} |\n{versions}\n\n"
         f"All requirements are locked in `constraints.txt`. System: {first['system']}.\n"
     )

@@ -118,7 +118,8 @@ def test_front_page_says_what_the_chapters_found():
     text = (HTML / "book" / "index.html").read_text()
     assert "<!-- found" not in text
     for sentence in ("Rank correlation with the paper", "The best test ELBO has", "Active units:",
-                     "survives most often with", "<strong>Generation.</strong>", "Recognised most often:"):  # fmt: skip
+                     "survives most often with", "<strong>Generation.</strong>",
+                     "Recognised most often:"):  # fmt: skip
         assert sentence in text
 
 

@@ -67,7 +67,7 @@ def collected(small, monkeypatch, tmp_path):
     options = ["--rows", "kan-8-3,vae-6-2", "--regime", "figure6", "--seeds", "0"]
     reproduce.main([*options, "--workers", "0"])
     monkeypatch.setattr(
-        reproduce, "configs", lambda: configs(("kan-8-3", "vae-6-2"), ["figure6"], [0])
+        reproduce, "configs", lambda *_: configs(("kan-8-3", "vae-6-2"), ["figure6"], [0])
     )
     monkeypatch.setattr(paper, "FEATURED", {"KAN": Architecture.parse("kan-8-3")})
     reproduce.collect(tmp_path / "results")
