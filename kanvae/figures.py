@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
@@ -86,6 +86,31 @@ def lines(
         ax.set(xscale="log", yscale="log")
     if any(curves):
         ax.legend()
+    return figure
+
+
+@_styled
+def densities(
+    edges: Any, panels: Mapping[str, Mapping[str, Any]], marks: Sequence[float]
+) -> Figure:
+    """Densities of values, a panel a model.
+
+    Args:
+        edges: (N + 1,) of the bins of a histogram.
+        panels: title -> label -> (N,) densities, with the same labels in each.
+        marks: positions of vertical dotted lines.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(7, 2.9), sharey=True, squeeze=False)
+    middles = (np.asarray(edges)[1:] + np.asarray(edges)[:-1]) / 2
+    for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
+        for mark in marks:
+            ax.axvline(mark, color=INK, linewidth=0.7, linestyle=":")
+        for label, values in curves.items():
+            ax.plot(middles, values, label=label)
+        ax.set(title=title, xlabel="input of the layer")
+    axes[0, 0].set_ylabel("density")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small")
     return figure
 
 
@@ -275,13 +300,19 @@ def image_rows(rows: Mapping[str, Any]) -> Figure:
 
 @_styled
 def score_chart(
-    names: Sequence[str], parameters: Sequence[int], mean: Any, spread: Any, ylabel: str
+    names: Sequence[str],
+    parameters: Sequence[int],
+    mean: Any,
+    spread: Any,
+    ylabel: str,
+    labelled: Collection[str] | None = None,
 ) -> Figure:
     """A score against the number of parameters, a point a model, with error bars.
 
     Args:
         names: of the models; those that begin with "vae" are drawn in another colour.
         mean, spread: (M,) of the score over seeds.
+        labelled: the models whose names are written beside their points, all by default.
     """
     figure, ax = plt.subplots(figsize=(7, 3.4))
     mean, spread = np.asarray(mean), np.asarray(spread)
@@ -298,8 +329,11 @@ def score_chart(
     )
     taken = [(x - 0.01, x + 0.01, y - 0.02, y + 0.02) for x, y in points]
     for name, (x, y) in zip(names, points, strict=True):
+        if labelled is not None and name not in labelled:
+            continue
         width, height = 0.013 * len(name), 0.06
-        places = [(0.015, 0.01), (-0.015 - width, 0.01), (0.015, -0.07), (-0.015 - width, -0.07)]
+        sides = (0.015, -0.015 - width)
+        places = [(side, up) for up in (0.01, -0.07, 0.08, -0.14) for side in sides]
         boxes = [(x + dx, x + dx + width, y + dy, y + dy + height) for dx, dy in places]
         box = min(boxes, key=lambda box: sum(_overlap(box, other) for other in taken))
         taken.append(box)

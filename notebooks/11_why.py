@@ -82,15 +82,14 @@ for name, model in trained.items():
     value = layer(zero)  # (1, H)
     rise = layer(torch.eye(784)) - value  # (784, H)
     line, spline = value + x @ rise, layer(x)
-    largest = float((line - spline).abs().max())
     torch.testing.assert_close(line, spline, rtol=1e-3, atol=1e-3)
+    own = sum(p.numel() for p in layer.parameters())
+    whole = sum(p.numel() for p in model.parameters())
     checks[name] = {
-        "parameters of the layer": sum(p.numel() for p in layer.parameters()),
-        "of an equal linear layer": rise.numel() + value.numel(),
-        "share of the model": sum(p.numel() for p in layer.parameters())
-        / sum(p.numel() for p in model.parameters()),
-        "largest difference": largest,
-        "largest output": float(spline.abs().max()),
+        "parameters of the layer": f"{own:,} ({own / whole:.0%} of the model)",
+        "of an equal linear layer": f"{rise.numel() + value.numel():,}",
+        "largest output": f"{float(spline.abs().max()):.1f}",
+        "largest difference": f"{float((line - spline).abs().max()):.1e}",
     }
 pd.DataFrame(checks).T
 
@@ -154,21 +153,16 @@ titles = {
     "decoder_hidden": "latents",
     "decoder_logits": "decoder's hidden values",
 }
-densities = {
-    f"{name}, {title}": np.histogram(
-        seen[name][layer].flatten().numpy(), edges, density=True
-    )[0]
+panels = {
+    name: {
+        title: np.histogram(
+            seen[name][layer].flatten().numpy(), edges, density=True
+        )[0]
+        for layer, title in titles.items()
+    }
     for name in trained
-    for layer, title in titles.items()
 }
-figures.lines(
-    (edges[1:] + edges[:-1]) / 2,
-    densities,
-    "input of the layer",
-    "density",
-    marks=[-2.2, -1, 1, 2.2],
-    dashed=[title for title in densities if title.startswith("KAN-VAE*,")],
-)
+figures.densities(edges, panels, marks=[-2.2, -1, 1, 2.2])
 
 # %% [markdown]
 # Read {numref}`fig-inputs` with the dotted lines in mind: what lies between the inner two meets full splines, what lies beyond the outer two meets none. The table has the shares.
@@ -227,10 +221,12 @@ figures.intervals(
 # %% tags=["found", "hide-input"]
 outside = 1 - reached.loc[("KAN-VAE**", "decoder_hidden"), "inside the grid"]
 hidden = 1 - reached.loc[("KAN-VAE**", "decoder_logits"), "inside the grid"]
+beyond = reached["beyond all knots"][:, "encoder_mean"]
 never = 1 - reached.loc[("KAN-VAE**", "encoder_hidden"), "ever reached"]
 Markdown(
     f"- The first layer of both KAN-VAEs is affine on every test image, to rounding; {never:.0%} of its spline coefficients never receive a gradient.\n"
     f"- In KAN-VAE** {outside:.0%} of the latents and {hidden:.0%} of the decoder's hidden values lie outside the grid.\n"
+    f"- Most of the encoder's hidden values lie beyond all knots ({', '.join(f'{share:.0%} in {name}' for name, share in beyond.items())}): there the heads for mean and log-variance are weighted SiLUs and nothing else.\n"
     + "\n".join(
         f"- {label[0].upper() + label[1:]}: NLL {differences['NLL'][label]} nats, distance {differences['Fréchet'][label]}"
         f", against KAN-VAE** as in the paper, over {differences['NLL'][label].seeds} seeds."
@@ -239,7 +235,7 @@ Markdown(
 )
 
 # %% [markdown]
-# An interval in {numref}`fig-ablation` that leaves zero out is a change that five seeds can tell from chance. The sentences above have the numbers.
+# An interval in {numref}`fig-ablation` that leaves zero out is a change that these seeds can tell from chance. The sentences above have the numbers.
 #
 # ## What we saw
 #

@@ -109,10 +109,10 @@ figures.intervals(
 )
 
 # %% [markdown]
-# The bars of {numref}`fig-against-vae` are short against the distances from zero: seeds do not decide these comparisons. The table has the numbers, and the training images besides.
+# A bar of {numref}`fig-against-vae` that leaves the dotted line out is a difference that the spread between seeds does not explain. The panels do not agree: the first speaks for the wider KAN-VAEs, the other two against all of them. The table has the numbers, and the training images besides.
 
 # %%
-pd.DataFrame(from_vae)[[*panels, "train reconstruction"]].rename_axis(
+pd.DataFrame(from_vae).map(str)[[*panels, "train reconstruction"]].rename_axis(
     "KAN-VAE minus VAE"
 )
 

@@ -14,6 +14,9 @@ CALLS = {
     "lines": lambda run: figures.lines(
         np.arange(1, 9), {"a": np.arange(1, 9), "b": np.ones((8, 2))}, "x", "y", [2.0], ["a"], True
     ),
+    "densities": lambda run: figures.densities(
+        np.arange(9), {"a": {"z": np.arange(8)}, "b": {"z": np.ones(8)}}, [1.0, 2.0]
+    ),
     "control_curves": lambda run: figures.control_curves(
         {"before": (POINTS, CURVE), "after": (POINTS, CURVE)}, {"before": CURVE, "after": CURVE}
     ),
