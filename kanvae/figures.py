@@ -231,13 +231,19 @@ def learning_curves(
     """Reconstruction and KL at every weight update, a panel a model (the paper's Figure 6).
 
     Args:
-        histories: title -> a run's history (`runs.Run.history`).
+        histories: title -> a run's history (`runs.Run.history`), or None for a run that is not
+            there: its panel says so.
         ends: title -> the paper's end values, drawn as dashed lines, if given.
         smooth: updates in the running mean drawn over the raw values.
     """
     width = 7 if len(histories) > 1 else 6
     figure, axes = plt.subplots(1, len(histories), figsize=(width, 2.8), sharey=True, squeeze=False)
     for ax, (title, history) in zip(axes[0], histories.items(), strict=True):
+        ax.set(title=title, xlabel="weight updates", ylim=(0, 300))
+        if history is None:
+            ax.text(0.5, 0.5, "missing", transform=ax.transAxes, ha="center")
+            ax.set_xticks([])
+            continue
         for i, (field, label) in enumerate((("reconstruction", "reconstruction"), ("kl", "KL"))):
             values = history[field]
             window = min(smooth, len(values))
@@ -252,10 +258,11 @@ def learning_curves(
             ax.plot(
                 tested["update"], tested[field], "o", color=PALETTE[i], markersize=4, label=label
             )
-        ax.set(title=title, xlabel="weight updates", ylim=(0, 300))
         ax.xaxis.set_major_locator(plt.MaxNLocator(4))
     axes[0, 0].set_ylabel("nats per image")
-    axes[0, -1].legend(fontsize="small")
+    drawn = [ax for ax in axes[0] if ax.lines]
+    if drawn:
+        drawn[-1].legend(fontsize="small")
     return figure
 
 

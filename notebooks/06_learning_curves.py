@@ -98,12 +98,13 @@ figures.learning_curves(curves, paper.FIGURE_6_ENDS, smooth)
 #
 # The same models on all 60,000 images take six times as many updates in as many epochs:
 
-# %% mystnb={"figure": {"name": "fig-curves-full", "caption": "Regime full, 60,000 images: the same curves, of those models whose runs come with this copy."}, "image": {"alt": "Panels like those of the figure before, with dots that stay close to the line."}}
+# %% mystnb={"figure": {"name": "fig-curves-full", "caption": "Regime full, 60,000 images: the same curves. A panel says so where this copy has no such run."}, "image": {"alt": "Panels like those of the figure before, with dots that stay close to the line."}}
 runs_there = set(results.table()["name"])
 full = {
     name: results.history(architecture, "full", seed)
-    for name, architecture in paper.FEATURED.items()
     if results.name(architecture, "full", seed) in runs_there
+    else None
+    for name, architecture in paper.FEATURED.items()
 }
 figures.learning_curves(full, smooth=smooth)
 

@@ -125,6 +125,10 @@ def reach(layer, seen):
     return float(ever.double().mean()), float(bases.double().mean())
 
 
+# %% [markdown]
+# The images are the 10,000 that the models were trained on. The same inputs also tell which share of them lies inside the grid, and which beyond all knots.
+
+# %%
 images = data.binarize(data.load("MNIST", regime="figure6").pixels).float()
 seen = {name: inputs_of(model, images) for name, model in trained.items()}
 found = {}

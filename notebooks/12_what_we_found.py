@@ -60,6 +60,9 @@ every = results.table()
 lines = every[every["regime"] == regime]
 pd.crosstab(every["part"], [every["regime"], every["seed"]])
 
+# %% [markdown]
+# The scores to compare, and the KAN-VAEs that have them:
+
 # %%
 scores = {
     "Fréchet": "frechet_digits_grayscale",
@@ -75,7 +78,11 @@ kans = [
     and str(row.architecture) in set(lines["model"])
 ]
 
+# %% [markdown]
+# Each KAN-VAE is held against another model seed by seed, first against the paper's VAE, then against the linear VAE with as many parameters.
 
+
+# %%
 def against(second):
     """Differences of each KAN-VAE from another model, by score."""
     return {

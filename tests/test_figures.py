@@ -72,6 +72,15 @@ def test_axes_are_labelled(name, trained_run):
     assert figure.axes[0].get_ylabel()
 
 
+def test_learning_curves_that_are_not_there_are_shown_as_missing(trained_run):
+    figure = figures.learning_curves({"VAE": None, "KAN-VAE": trained_run.history})
+    missing, drawn = figure.axes
+    assert [text.get_text() for text in missing.texts] == ["missing"]
+    assert drawn.lines
+    assert not drawn.texts
+    figures.learning_curves({"VAE": None}).canvas.draw()
+
+
 def contrast(a: str, b: str) -> float:
     """The contrast ratio of two colours, as the Web Content Accessibility Guidelines define it."""
 
