@@ -26,7 +26,7 @@ from typing import Any
 import jupytext
 import nbformat
 
-from kanvae import results, runs, sweep
+from kanvae import chapters, results, runs
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -81,7 +81,7 @@ def execute(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
         if known["fingerprint"] == wanted:
             print(f"{notebook.stem}: unchanged since {known['date']}")
             return known
-    sweep.execute(notebook, output, parameters)
+    chapters.execute(notebook, output, parameters)
     seconds = nbformat.read(output, as_version=4).metadata.papermill.duration
     known = {"fingerprint": wanted, "seconds": seconds, **runs.provenance(_device())}
     runs.write_text(stamp, json.dumps(known, indent=2))
@@ -94,7 +94,7 @@ def _device() -> str:
     return resolve_device("auto")
 
 
-def assemble(chapters: dict[str, dict[str, Any]]) -> None:
+def assemble(executed: dict[str, dict[str, Any]]) -> None:
     """Lay out the pages under SOURCE, touching only the files whose content changes."""
     pages: dict[Path, bytes] = {}
     for path in (ROOT / "book").rglob("*"):
@@ -107,8 +107,8 @@ def assemble(chapters: dict[str, dict[str, Any]]) -> None:
     filled = re.sub(r"<!-- found (\w+) -->", lambda match: found(match[1]), pages[index].decode())
     pages[index] = filled.encode()
     pages[Path("book", "changelog.md")] = (ROOT / "CHANGELOG.md").read_bytes()
-    pages[Path("book", "colophon.md")] = colophon(chapters).encode()
-    for stem in chapters:
+    pages[Path("book", "colophon.md")] = colophon(executed).encode()
+    for stem in executed:
         pages[Path("notebooks", f"{stem}.ipynb")] = nbformat.writes(page(stem)).encode()
     for old in SOURCE.rglob("*"):
         if old.is_file() and old.relative_to(SOURCE) not in pages:
@@ -161,14 +161,14 @@ def _last_states(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Notebook
     return merged
 
 
-def colophon(chapters: dict[str, dict[str, Any]]) -> str:
+def colophon(executed: dict[str, dict[str, Any]]) -> str:
     """The page that says where and with what this copy of the book was computed."""
     rows = "\n".join(
         f"| {stem.replace('_', ' ')} | {known['seconds']:.0f} | {known['date'][:10]} | "
         f"{known['device']} | {known['processor']}, {known['threads']} threads |"
-        for stem, known in chapters.items()
+        for stem, known in executed.items()
     )
-    first = next(iter(chapters.values()))
+    first = next(iter(executed.values()))
     versions = "\n".join(f"| {name} | {version(name)} |" for name in PACKAGES)
     return (
         "# About this build\n\n"
@@ -216,21 +216,21 @@ def main() -> None:
     if options.check_pairs:
         return
     notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
-    known = {notebook: sweep.defaults(notebook) for notebook in notebooks}
-    chapters = {}
+    known = {notebook: chapters.defaults(notebook) for notebook in notebooks}
+    executed = {}
     try:
-        values = {name: sweep.value(text) for name, text in options.parameter}
+        values = {name: chapters.value(text) for name, text in options.parameter}
         for name in values:
             if not any(name in defaults for defaults in known.values()):
                 raise ValueError(f"no chapter has a parameter {name!r}.")
         chosen = {n: {k: v for k, v in values.items() if k in known[n]} for n in notebooks}
         for notebook in notebooks:
-            sweep.check(notebook, chosen[notebook])
+            chapters.check(notebook, chosen[notebook])
         for notebook in notebooks:
-            chapters[notebook.stem] = execute(notebook, chosen[notebook])
-    except (ValueError, sweep.ChapterError) as error:
+            executed[notebook.stem] = execute(notebook, chosen[notebook])
+    except (ValueError, chapters.ChapterError) as error:
         sys.exit(f"book: {error}")
-    assemble(chapters)
+    assemble(executed)
     render()
 
 

@@ -1,8 +1,9 @@
 """The two auto-encoders of the paper (Table I), as one class with a choice of layer.
 
-encoder x -> h -> (mean, log_var), decoder z -> h' -> logits. Where the layers are linear a ReLU
-stands after each hidden one; where they are KAN layers nothing does, their edges being non-linear
-themselves (paper, sections V-A and V-C).
+encoder x -> h -> (mean, log_var), decoder z -> h' -> logits; `depth` puts more hidden layers on
+both sides than the paper's one. Where the layers are linear a ReLU stands after each hidden one;
+where they are KAN layers nothing does, their edges being non-linear themselves (paper, sections V-A and
+V-C).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Architecture:
         hidden_features: H, the width of both hidden layers.
         latent_dim: L, the width of the latent space.
         input_features: the number of pixels.
+        depth: how many hidden layers, all of width H, the encoder has, and the decoder; 1 or more.
         grid_size, spline_order, grid_range: of the KAN layers; `linear` knows none of them.
         first_layer: "kan", or "linear" for a linear layer, without a ReLU, in the place of the
             first KAN layer, which sees pixels.
@@ -44,6 +46,7 @@ class Architecture:
     hidden_features: int
     latent_dim: int
     input_features: int = 784
+    depth: int = 1
     grid_size: int = 5
     spline_order: int = 3
     grid_range: tuple[float, float] = (-1.0, 1.0)
@@ -52,7 +55,7 @@ class Architecture:
     def __post_init__(self) -> None:
         if self.layer not in KINDS.values():
             raise ValueError(f"layer is {self.layer!r}: it must be one of {list(KINDS.values())}.")
-        for name in ("hidden_features", "latent_dim", "input_features"):
+        for name in ("hidden_features", "latent_dim", "input_features", "depth"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}: it must be a whole number, 1 or more.")
@@ -62,7 +65,7 @@ class Architecture:
                 f"first_layer is {self.first_layer!r}: it must be one of ['kan', 'linear']."
             )
         if self.layer == "linear":
-            for field in fields(self)[4:]:
+            for field in fields(self)[5:]:
                 if getattr(self, field.name) != field.default:
                     raise ValueError(
                         f"{field.name} is set, but linear layers have none: leave it out, or "
@@ -115,9 +118,9 @@ class Architecture:
         return key
 
     def edges(self) -> int:
-        """How many input-output pairs the five layers have together."""
+        """How many input-output pairs all layers have together."""
         pixels, hidden, latent = self.input_features, self.hidden_features, self.latent_dim
-        return 2 * pixels * hidden + 3 * hidden * latent
+        return 2 * pixels * hidden + 2 * (self.depth - 1) * hidden**2 + 3 * hidden * latent
 
 
 class VAE(nn.Module):
@@ -140,6 +143,9 @@ class VAE(nn.Module):
             self.encoder_log_var = self._layer(hidden, latent)
             self.decoder_hidden = self._layer(latent, hidden)
             self.decoder_logits = self._layer(hidden, architecture.input_features)
+            more = range(architecture.depth - 1)  # none in the paper's models
+            self.encoder_deeper = nn.ModuleList(self._layer(hidden, hidden) for _ in more)
+            self.decoder_deeper = nn.ModuleList(self._layer(hidden, hidden) for _ in more)
         self.activation = nn.ReLU() if architecture.layer == "linear" else nn.Identity()
 
     def _layer(self, in_features: int, out_features: int, kind: str | None = None) -> nn.Module:
@@ -163,6 +169,8 @@ class VAE(nn.Module):
         if isinstance(self.encoder_hidden, nn.Linear):
             x = x.to(self.encoder_hidden.weight.dtype)
         hidden = self.activation(self.encoder_hidden(x))  # (..., H)
+        for layer in self.encoder_deeper:
+            hidden = self.activation(layer(hidden))
         return self.encoder_mean(hidden), self.encoder_log_var(hidden)
 
     @staticmethod
@@ -177,7 +185,10 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits of the pixels: latents (..., L) -> (..., D)."""
-        return self.decoder_logits(self.activation(self.decoder_hidden(z)))
+        hidden = self.activation(self.decoder_hidden(z))  # (..., H)
+        for layer in self.decoder_deeper:
+            hidden = self.activation(layer(hidden))
+        return self.decoder_logits(hidden)
 
     @torch.no_grad()
     def sample_prior(self, count: int, generator: torch.Generator | None = None) -> Tensor:

@@ -13,6 +13,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,10 @@ def run_name(config: TrainingConfig) -> str:
 
 
 def train(
-    config: TrainingConfig, run_dir: Path | str | None = None, progress: bool = True
+    config: TrainingConfig,
+    run_dir: Path | str | None = None,
+    progress: bool = True,
+    watch: Callable[[list[float]], None] | None = None,
 ) -> runs.Run:
     """The run of this configuration: read if it is there, resumed if it was begun, else trained.
 
@@ -163,6 +167,8 @@ def train(
     Args:
         run_dir: its folder; by default one named after the configuration in `runs.root()`.
         progress: whether to show a bar.
+        watch: called after every epoch with the test ELBO of all epochs so far, in nats per image.
+            What it raises ends the training, which can be resumed.
 
     Raises:
         runs.RunError: the folder holds another configuration, or is damaged or in use.
@@ -174,7 +180,7 @@ def train(
             if run_dir.exists():  # another process finished it just before we took the lock
                 runs.partial(run_dir).rmdir()
             else:
-                _train(config, run_dir, progress)
+                _train(config, run_dir, progress, watch)
     run = runs.read(run_dir)
     runs.check_config(run_dir, run.config, config.to_dict())
     return run
@@ -187,7 +193,12 @@ def load_model(run: runs.Run, device: str = "cpu") -> VAE:
     return model.to(device).eval()
 
 
-def _train(config: TrainingConfig, run_dir: Path, progress: bool) -> None:
+def _train(
+    config: TrainingConfig,
+    run_dir: Path,
+    progress: bool,
+    watch: Callable[[list[float]], None] | None,
+) -> None:
     device = torch.device(config.device)
     checkpoint_path = runs.partial(run_dir) / "checkpoint.pt"
     checkpoint = None
@@ -272,6 +283,9 @@ def _train(config: TrainingConfig, run_dir: Path, progress: bool) -> None:
                     "provenance": provenance,
                 },
             )
+            if watch is not None:
+                ends = history[updates - 1 :: updates]  # the last update of every epoch
+                watch((-ends[:, 5] - ends[:, 6]).tolist())
     peak = runs.peak_memory(device)
     found = {**provenance[-1], "seconds": seconds, "peak_memory": peak, "starts": provenance}
     runs.finish(run_dir, config.to_dict(), found, history.tolist(), model.state_dict())

@@ -25,9 +25,9 @@
 # **You need** the [loss](03_vae_elbo.ipynb). **On this page** a model trains in front of you; we read its curve, look into its run folder,
 # kill a training and resume it to the same weights, bit for bit. About half a minute on two cores; not measured on a GPU.
 #
-# Every parameter of the cell below can be set from the outside, which is how researchers sweep this chapter:
+# Every parameter of the cell below can be set from the outside, which is how researchers [sweep this chapter](13_sweeps.ipynb):
 #
-#     python -m kanvae.sweep notebooks/04_training.ipynb out.ipynb -p architecture kan-20-10 -p seed 3
+#     python -m kanvae.sweep notebooks/04_training.ipynb -p architecture kan-20-10,kan-35-15 -p seed 0:3
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -46,6 +46,7 @@ if (
 # The imports, and the parameters that you may change.
 
 # %%
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from kanvae import data, figures, runs
+from kanvae import chapters, data, figures, runs
+from kanvae.models import count_parameters
 from kanvae.training import TrainingConfig, load_model, train
 
 # %% tags=["parameters"]
@@ -67,6 +69,7 @@ batch_size = 32
 learning_rate = 0.002
 seed = 0
 device = "auto"
+demonstrate = True
 
 # %% [markdown]
 # ## What determines a run
@@ -108,13 +111,27 @@ pd.Series(config.to_dict() | {"device": config.device}, name="value").to_frame()
 #
 # ## A live run
 #
-# We train into a temporary folder, so that it really happens now. The bar counts weight updates; after each epoch the test set's ELBO
+# We train into a temporary folder, so that it really happens now (a sweep names a folder in `KANVAE_RUNS`, to keep the run). The bar counts weight updates; after each epoch the test set's ELBO
 # is measured.
 
 # %%
-folder = Path(tempfile.mkdtemp())
+folder = Path(os.environ.get("KANVAE_RUNS") or tempfile.mkdtemp())
 run = train(config, folder / "live")
 pd.DataFrame(run.epochs).round(4).set_index("epoch")
+
+# %% [markdown]
+# What a sweep of this chapter collects into its table is recorded here: the scores after the last epoch, and one curve.
+
+# %%
+elbo = -(run.epochs["test_reconstruction"] + run.epochs["test_kl"])
+chapters.record(
+    parameters=count_parameters(load_model(run)),
+    test_elbo=elbo[-1],
+    test_reconstruction=run.epochs["test_reconstruction"][-1],
+    test_kl=run.epochs["test_kl"][-1],
+    training_seconds=run.provenance["seconds"],
+    test_elbo_by_epoch=elbo,
+)
 
 # %% mystnb={"figure": {"name": "fig-live", "caption": "The live run: both terms of the loss at every weight update (faint), their running means, and their values on the test set after each epoch."}, "image": {"alt": "Reconstruction falls steeply and flattens; KL rises from zero and settles."}}
 figures.learning_curves({architecture: run.history})
@@ -141,35 +158,35 @@ print(
 #
 # After each epoch the trainer writes a checkpoint: weights, Adam's moments, the scheduler, the history. Every epoch draws its random numbers
 # from a stream that follows from the seed and the epoch's number alone, so nothing else needs to be kept. We start the same training as a separate process, kill it (SIGKILL:
-# it cannot clean up) as soon as its first checkpoint is there, and start it again. The prediction is not "about the same weights" but the same.
+# it cannot clean up) as soon as its first checkpoint is there, and start it again. The prediction is not "about the same weights" but the same. (With `demonstrate = False`, as in a sweep that wants the scores only, this training ends with the first and nothing is killed.)
 
 # %%
 options = {
     name: str(value)
     for name, value in (config.to_dict() | {"device": config.device}).items()
 }
-command = [sys.executable, "-m", "kanvae.training", str(folder / "killed")]
+target = folder / ("killed" if demonstrate else "live")
+command = [sys.executable, "-m", "kanvae.training", str(target)]
 command += [
     word for name, value in options.items() for word in (f"--{name}", value)
 ]
-checkpoint = runs.partial(folder / "killed") / "checkpoint.pt"
-with subprocess.Popen(
-    command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-) as process:
-    while not checkpoint.exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.kill()
+checkpoint = runs.partial(target) / "checkpoint.pt"
+if demonstrate:
+    with subprocess.Popen(
+        command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
+        while not checkpoint.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
 done = (
     torch.load(checkpoint, weights_only=True)["epoch"]
     if checkpoint.exists()
     else epochs
 )
-print(
-    f"killed after epoch {done} of {epochs}; finished: {(folder / 'killed').exists()}"
-)
+print(f"killed after epoch {done} of {epochs}; finished: {target.exists()}")
 
 # %%
-resumed = train(config, folder / "killed")
+resumed = train(config, target)
 same = all(
     torch.equal(run.weights[name], resumed.weights[name])
     for name in run.weights

@@ -1,10 +1,15 @@
 """What several test modules share."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 
@@ -51,3 +56,81 @@ def run(trained_run, tmp_path) -> runs.Run:
     """A copy of a finished run that a test may damage."""
     shutil.copytree(trained_run.path, tmp_path / "run")
     return runs.read(tmp_path / "run")
+
+
+PARAMETERS = 'count = 3\nrate = 0.5\nword = "a"\nasleep = 0.0'
+RECORD = """
+import os
+from IPython.display import display
+found = {"square": count**2, "curve": [1.0, 2.0, float(count)]}
+found["device"] = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+display({"application/vnd.kanvae+json": found, "text/plain": ""}, raw=True)
+"""
+
+
+def small_notebook(path: Path, check: str = "assert count < 10, 'too large'") -> Path:
+    """A notebook that sleeps, fails if asked to, and records a number and a curve."""
+    book = nbformat.v4.new_notebook()
+    book.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "P"}
+    sources = (PARAMETERS, f"import time\ntime.sleep(asleep)\n{check}", RECORD)
+    book.cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    book.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(book, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def store():
+    """The address of a bucket on an S3-compatible server on this machine."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        import fsspec
+
+        fsspec.filesystem("s3").mkdir("sweeps")
+        yield "s3://sweeps"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def scheduler(tmp_path_factory, store):
+    """The address of a Dask scheduler with two workers, all started by hand as processes."""
+    folder = tmp_path_factory.mktemp("scheduler")
+    file, log = folder / "scheduler.json", (folder / "log").open("w")
+    dask = [sys.executable, "-m", "dask"]
+    own = {"PYTHONPATH": str(Path(__file__).parent)}  # workers must have what they run
+    common = {"stdout": log, "stderr": log, "cwd": folder}
+    address = ["--host", "127.0.0.1", "--scheduler-file", str(file)]
+    commands = [[*dask, "scheduler", "--port", "0", "--dashboard-address", ":0", *address]]
+    worker = [*dask, "worker", "--nthreads", "1", "--no-dashboard", *address]
+    commands += [worker, [*worker, "--resources", "GPU=1"]]
+    processes = [
+        subprocess.Popen(
+            command, env={**os.environ, **own, "CUDA_VISIBLE_DEVICES": str(i - 1)}, **common
+        )
+        for i, command in enumerate(commands)
+    ]
+    try:
+        for _ in range(600):
+            if file.exists() and file.stat().st_size:
+                break
+            time.sleep(0.1)
+        found = json.loads(file.read_text())["address"]
+        from distributed import Client
+
+        with Client(found) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield found
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in reversed(processes):
+            process.wait(30)
+        log.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-from kanvae import sweep
+from kanvae import chapters
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SMALL = {
@@ -38,7 +38,7 @@ def run_alone(chapter: Path, folder: Path) -> nbformat.NotebookNode:
     os.chdir(alone)
     try:
         output = folder / f"executed-{chapter.name}"
-        sweep.execute(chapter.name, output, SMALL[chapter.stem], progress=False)
+        chapters.execute(chapter.name, output, SMALL[chapter.stem], progress=False)
     finally:
         os.chdir(before)
     return nbformat.read(output, as_version=4)

@@ -1,95 +1,130 @@
-"""Every chapter runs from top to bottom, alone, with small parameters."""
-
-import os
-import re
-import subprocess
-import sys
-
-import jupytext
 import nbformat
 import pytest
-from conftest import ROOT
-from run_alone import SMALL, run_alone
 
-from kanvae import sweep
+from kanvae import chapters
 
-CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+PARAMETERS = 'count = 3\nrate = 0.5\nname = "a"\nflag = True'
 
 
-@pytest.fixture(scope="session")
-def shared_runs(tmp_path_factory):
-    """Later chapters read what earlier ones trained."""
-    return tmp_path_factory.mktemp("runs")
+@pytest.fixture
+def notebook(tmp_path):
+    book = nbformat.v4.new_notebook()
+    book.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "P"}
+    cell = nbformat.v4.new_code_cell(PARAMETERS)
+    cell.metadata["tags"] = ["parameters"]
+    check = nbformat.v4.new_code_cell("assert count < 10, 'count is too large'")
+    show = nbformat.v4.new_code_cell("print(count, rate, name, flag)")
+    book.cells = [cell, check, show]
+    path = tmp_path / "chapter.ipynb"
+    nbformat.write(book, path)
+    return path
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
-def test_chapter_executes_alone(chapter, tmp_path, shared_runs, monkeypatch):
-    monkeypatch.setenv("KANVAE_DATA", str(ROOT / "data"))
-    monkeypatch.setenv("KANVAE_RUNS", str(shared_runs))
-    executed = run_alone(chapter, tmp_path)
-    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
-    assert any("image/png" in output.get("data", {}) for output in outputs)
-    errors = [output.text for output in outputs if output.get("name") == "stderr"]
-    assert not any("Warning" in text for text in errors), errors
+def test_parameters_are_read_from_their_cell(notebook):
+    assert chapters.defaults(notebook) == {"count": 3, "rate": 0.5, "name": "a", "flag": True}
 
 
-def test_small_parameters_exist():
-    for stem, parameters in SMALL.items():
-        sweep.check(ROOT / "notebooks" / f"{stem}.ipynb", parameters)
+def test_a_chapter_is_executed_with_other_parameters(notebook, tmp_path):
+    output = tmp_path / "deep" / "out.ipynb"
+    chapters.execute(notebook, output, {"count": 7, "rate": 2, "name": "b"}, progress=False)
+    cells = nbformat.read(output, as_version=4).cells
+    assert cells[-1].outputs[0].text == "7 2 b True\n"
+    assert [path.name for path in output.parent.iterdir()] == ["out.ipynb"]
 
 
-def test_a_chapter_with_an_impossible_value_ends_with_one_message_and_writes_nothing(tmp_path):
-    chapter = ROOT / "notebooks" / "04_training.ipynb"
-    command = [sys.executable, "-m", "kanvae.sweep", str(chapter), str(tmp_path / "out.ipynb")]
-    environment = {**os.environ, "KANVAE_RUNS": str(tmp_path / "runs")}
-    result = subprocess.run(
-        [*command, "-p", "architecture", "kan-0-5"],
-        capture_output=True, text=True, check=False, env=environment, cwd=tmp_path,
-    )  # fmt: skip
-    assert result.returncode == 1
-    assert "ValueError: hidden_features is 0" in result.stderr.splitlines()[-1]
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"cuont": 3}, r"has no parameter 'cuont': it has count, rate, name, flag"),
+        ({"count": "3"}, r"count of .* is '3', a str: give a int, such as its default 3"),
+        ({"count": 3.0}, "is 3.0, a float: give a int"),
+        ({"count": True}, "is True, a bool: give a int"),
+        ({"flag": 1}, "is 1, a int: give a bool"),
+        ({"name": 5}, "is 5, a int: give a str"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused_and_nothing_is_written(
+    notebook, tmp_path, parameters, message
+):
+    with pytest.raises(ValueError, match=message):
+        chapters.execute(notebook, tmp_path / "new" / "out.ipynb", parameters)
+    assert [path.name for path in tmp_path.iterdir()] == ["chapter.ipynb"]
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
-class TestForm:
-    def test_no_outputs_are_committed(self, chapter):
-        for cell in nbformat.read(chapter, as_version=4).cells:
-            assert not cell.get("outputs")
-            assert not cell.get("execution_count")
+def test_a_failing_cell_is_named_and_nothing_is_written(notebook, tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(
+        chapters.ChapterError, match=r"code cell .*AssertionError: count is too large"
+    ):
+        chapters.execute(notebook, tmp_path / "out" / "x.ipynb", {"count": 99}, progress=False)
+    assert list((tmp_path / "out").iterdir()) == []
 
-    def test_first_cells_install_import_and_take_parameters(self, chapter):
-        code = [c for c in nbformat.read(chapter, as_version=4).cells if c.cell_type == "code"]
-        assert "git+https" in code[0].source
-        assert code[1].source.startswith(("import", "from"))
-        assert code[2].metadata["tags"] == ["parameters"]
 
-    def test_every_figure_has_a_caption_a_name_an_alternative_text_and_is_discussed(self, chapter):
-        cells = nbformat.read(chapter, as_version=4).cells
-        prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-        drawing = [c for c in cells if c.cell_type == "code" and "figures." in c.source]
-        assert drawing
-        for cell in drawing:
-            figure = cell.metadata["mystnb"]["figure"]
-            assert figure["caption"].endswith(".")
-            assert cell.metadata["mystnb"]["image"]["alt"]
-            assert f"{{numref}}`{figure['name']}`" in prose, figure["name"]
+def test_a_notebook_without_parameters_is_refused(tmp_path):
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "bare.ipynb")
+    with pytest.raises(ValueError, match="0 cells tagged `parameters`"):
+        chapters.defaults(tmp_path / "bare.ipynb")
+    with pytest.raises(ValueError, match="there is no notebook"):
+        chapters.defaults(tmp_path / "none.ipynb")
 
-    def test_every_numbered_equation_has_a_name_of_its_kind(self, chapter):
-        text = jupytext.writes(nbformat.read(chapter, as_version=4), "md")
-        for label in re.findall(r"^\$\$ \((.*?)\)", text, re.MULTILINE):
-            assert label.startswith("eq-")
 
-    def test_it_opens_with_a_question_and_ends_with_references(self, chapter):
-        cells = nbformat.read(chapter, as_version=4).cells
-        assert "**The question.**" in cells[0].source
-        assert "Open in Colab" in cells[0].source
-        last = cells[-1].source
-        for heading in ("## What we saw", "## Exercises", "## References"):
-            assert heading in last
-        assert last.count("<details>") in (2, 3)
+def test_the_parameters_cell_holds_plain_values_only(notebook):
+    book = nbformat.read(notebook, as_version=4)
+    book.cells[0].source = "count = 3\nimport os"
+    nbformat.write(book, notebook)
+    with pytest.raises(ValueError, match="line 2 of the `parameters` cell is not NAME = VALUE"):
+        chapters.defaults(notebook)
 
-    def test_a_cell_is_at_most_a_screen(self, chapter):
-        for cell in nbformat.read(chapter, as_version=4).cells:
-            if cell.cell_type == "code":
-                assert cell.source.count("\n") < 30, cell.source
+
+def test_a_failing_chapter_can_be_kept_as_far_as_it_went(notebook, tmp_path):
+    failed = tmp_path / "failed.ipynb"
+    with pytest.raises(chapters.ChapterError):
+        chapters.execute(notebook, tmp_path / "x.ipynb", {"count": 99}, False, failed)
+    outputs = [o for c in nbformat.read(failed, as_version=4).cells for o in c.get("outputs", [])]
+    assert any(output.output_type == "error" for output in outputs)
+    assert not (tmp_path / "x.ipynb").exists()
+
+
+def test_a_kernel_that_dies_is_told_from_a_failing_cell(notebook, tmp_path):
+    book = nbformat.read(notebook, as_version=4)
+    book.cells[1].source = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    nbformat.write(book, notebook)
+    with pytest.raises(chapters.KernelError, match=r"the kernel of chapter.ipynb died"):
+        chapters.execute(notebook, tmp_path / "x.ipynb", progress=False)
+    assert not (tmp_path / "x.ipynb").exists()
+
+
+def test_the_kernel_gets_the_environment(notebook, tmp_path):
+    book = nbformat.read(notebook, as_version=4)
+    book.cells[1].source = "import os; print(os.environ['KANVAE_TEST'], 'PATH' in os.environ)"
+    nbformat.write(book, notebook)
+    done = chapters.execute(
+        notebook, tmp_path / "x.ipynb", progress=False, environment={"KANVAE_TEST": "seen"}
+    )
+    assert done.cells[-2].outputs[0].text == "seen True\n"
+
+
+def test_what_a_chapter_records_is_read_back(notebook, tmp_path):
+    book = nbformat.read(notebook, as_version=4)
+    book.cells[1].source = (
+        "import numpy as np\nfrom kanvae import chapters\n"
+        "chapters.record(loss=np.float32(1.5), steps=np.int64(3), word='a')\n"
+        "chapters.record(loss=2, curve=np.arange(3))"
+    )
+    nbformat.write(book, notebook)
+    done = chapters.execute(notebook, tmp_path / "x.ipynb", progress=False)
+    found = {"loss": 2, "steps": 3, "word": "a", "curve": [0.0, 1.0, 2.0]}
+    assert chapters.recorded(done) == found
+    assert chapters.recorded(nbformat.read(tmp_path / "x.ipynb", as_version=4)) == found
+
+
+def test_only_numbers_words_and_curves_are_recorded():
+    with pytest.raises(ValueError, match="model is a dict: record a number, a word, or a list"):
+        chapters.record(model={"a": 1})
+
+
+def test_words_of_the_command_line_keep_the_type_of_the_default():
+    assert chapters.value("12", "a") == "12"
+    assert chapters.value("12", 3) == 12
+    assert chapters.value("False", True) is False
+    assert chapters.value("many", 3) == "many"  # which `check` then refuses

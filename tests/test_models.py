@@ -13,6 +13,7 @@ def architectures(draw):
         "hidden_features": draw(st.integers(1, 500)),
         "latent_dim": draw(st.integers(1, 50)),
         "input_features": draw(st.sampled_from([784, 100])),
+        "depth": draw(st.integers(1, 3)),
     }
     if draw(st.booleans()):
         return Architecture("linear", **widths)
@@ -42,7 +43,7 @@ def test_keys_are_printed_as_they_are_read(key):
 
 @pytest.mark.parametrize(
     "key",
-    ["", "kan", "mlp-40-20", "kan-35", "kan-35-15-2", "kan-35-15+depth=3", "kan-35-15+grid_size=x",
+    ["", "kan", "mlp-40-20", "kan-35", "kan-35-15-2", "kan-35-15+height=3", "kan-35-15+grid_size=x",
      "kan-35-15+grid_range=1", "KAN-35-15", "kan--5-3", None],
 )  # fmt: skip
 def test_unknown_keys_are_refused_with_an_example(key):

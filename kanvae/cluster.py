@@ -1,0 +1,301 @@
+"""Work on a Dask cluster: one of this machine, or any other by its address.
+
+    start()      a client of a cluster: this machine's cores or GPUs, an address, or a file
+    results()    tasks go in, their results come out as they are ready; lost ones are tried again
+
+A task is a plain function that writes what it computed; Dask only decides where and when it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import yaml
+from dask.system import CPU_COUNT
+from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed
+from tqdm import tqdm
+
+PATIENCE = 20  # seconds to wait for a scheduler
+LOST = 3  # how often a task is started again after its worker died, before it counts as failed
+MARK = "KANVAE_SWEEP"  # in the environment of all processes that a task starts
+
+
+class ClusterError(RuntimeError):
+    """A cluster cannot be reached or made."""
+
+
+class Result(NamedTuple):
+    """What became of a task: a value, or an error's text."""
+
+    name: str
+    value: Any
+    error: str | None
+
+
+@contextlib.contextmanager
+def start(
+    scheduler: str | None = None,
+    file: Path | str | None = None,
+    workers: int | None = None,
+    gpus: int = 0,
+) -> Iterator[Client]:
+    """A client of a cluster, for the time of a `with`. What it started ends there too.
+
+    Args:
+        scheduler: the address of a running scheduler, such as "tcp://10.0.0.1:8786".
+        file: a YAML file that names a class of cluster and its options, such as
+            `book/clusters/slurm.yaml`.
+        workers: how many workers to start here (a core each, or a GPU each, by default).
+        gpus: how many GPUs to use; each gets a worker that sees it alone.
+
+    Raises:
+        ClusterError: no scheduler answers there, or the file does not describe a cluster.
+        ValueError: `workers` is below 1, or given for a cluster that is not started here.
+    """
+    if workers is not None and (workers < 1 or scheduler or file):
+        raise ValueError(
+            f"workers is {workers}: it must be 1 or more, and is only for a cluster of this "
+            "machine; another has the workers that it has."
+        )
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=PATIENCE)
+        except (OSError, ValueError, TypeError) as error:
+            raise ClusterError(
+                f"no Dask scheduler answers at {scheduler} ({error}). Start one with "
+                "`dask scheduler`, or give the address that it printed."
+            ) from error
+        with client:
+            yield client
+    elif file:
+        with from_file(file) as made, Client(made) as client:
+            yield client
+    else:
+        count = workers or gpus or CPU_COUNT
+        with local(count, gpus) as made, Client(made) as client:
+            yield client
+
+
+@contextlib.contextmanager
+def local(workers: int, gpus: int = 0) -> Iterator[SpecCluster]:
+    """A cluster of single-threaded workers on this machine; nothing of it is left afterwards."""
+    made = SpecCluster(  # a LocalCluster whose workers may differ: each sees a GPU of its own
+        scheduler={
+            "cls": Scheduler,
+            "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"},
+        },
+        workers={
+            i: {"cls": Nanny, "options": worker_options(i, workers, gpus)} for i in range(workers)
+        },
+        silence_logs=logging.WARNING,
+    )
+    try:
+        yield made
+    finally:
+        nannies = [nanny.pid for nanny in made.workers.values() if getattr(nanny, "pid", None)]
+        started = _family(nannies)
+        for process in started:  # kernels first: a worker waits for its kernel
+            if process.pid not in nannies:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+        with contextlib.suppress(TimeoutError):
+            made.close(timeout=10)
+        for process in started:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def worker_options(index: int, workers: int, gpus: int) -> dict[str, Any]:
+    """The options of a worker of this machine: one thread, its share of the cores, and its GPU."""
+    threads = str(max(1, CPU_COUNT // workers))
+    options: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "nthreads": 1,
+        "silence_logs": logging.WARNING,
+        "memory_limit": 0,  # the memory is the kernels', which Dask does not see
+        "env": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+    }
+    if gpus:
+        options["env"]["CUDA_VISIBLE_DEVICES"] = str(index % gpus)
+        options["resources"] = {"GPU": 1}
+    return options
+
+
+def _family(pids: Iterable[int]) -> list[psutil.Process]:
+    """The processes of these numbers, and their descendants."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            found += [process, *process.children(recursive=True)]
+    return found
+
+
+@contextlib.contextmanager
+def from_file(file: Path | str) -> Iterator[Any]:
+    """The cluster that a YAML file describes: its class, the options of that, and its size.
+
+    Raises:
+        ClusterError: the file does not describe a cluster.
+    """
+    class_, options, scale = read_file(file)
+    with class_(**options) as made:
+        made.scale(**scale)
+        yield made
+
+
+def read_file(file: Path | str) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]:
+    """A cluster file's class, its options, and the arguments of its `scale`.
+
+    Raises:
+        ClusterError: the file does not describe a cluster.
+    """
+    try:
+        described = yaml.safe_load(Path(file).read_text())
+        name, options, scale = described["cluster"], described["options"], described["scale"]
+        module, _, attribute = name.rpartition(".")
+        return getattr(importlib.import_module(module), attribute), dict(options), dict(scale)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ClusterError(
+            f"{file} does not describe a cluster ({error!r}): it needs `cluster`, the import path "
+            "of a Dask cluster class, `options`, its arguments, and `scale`, such as `jobs: 4`."
+        ) from error
+    except (ImportError, AttributeError) as error:
+        raise ClusterError(
+            f"{file} names {name}, which is not installed here ({error}): pip install "
+            f"{module.partition('.')[0].replace('_', '-')}."
+        ) from error
+
+
+def results(
+    client: Client,
+    work: Callable[..., Any],
+    tasks: Iterable[tuple[str, tuple[Any, ...]]],
+    again: Callable[[Result], bool] = lambda result: False,
+    at_once: int | None = None,
+    resources: Mapping[str, float] | None = None,
+) -> Generator[Result, None, None]:
+    """The results of tasks, as they are ready. Closing the iterator ends what still runs.
+
+    Args:
+        work: called with a task's arguments on a worker.
+        tasks: names, all different, and arguments; read only as far as `at_once` allows, so that
+            later ones may depend on the results of earlier ones.
+        again: whether to run a task again after this result, which then is not given out.
+        at_once: how many tasks the cluster holds at a time, all by default.
+        resources: what a worker must have to get a task, such as {"GPU": 1}.
+    """
+    mark = f"{os.getpid()}-{time.time_ns()}"
+    waiting = iter(tasks)
+    names: dict[Any, tuple[str, tuple[Any, ...], int]] = {}
+    ready = as_completed([], raise_errors=False)
+
+    def submit(name: str, arguments: tuple[Any, ...], tries: int) -> None:
+        future = client.submit(
+            _marked, mark, work, *arguments, key=f"{name}-{mark}-{tries}", pure=False,
+            resources=resources, retries=0,
+        )  # fmt: skip
+        names[future] = (name, arguments, tries)
+        ready.add(future)
+
+    def fill() -> None:
+        while at_once is None or len(names) < at_once:
+            task = next(waiting, None)
+            if task is None:
+                return
+            submit(*task, 0)
+
+    try:
+        fill()
+        while names:
+            future = next(ready)
+            name, arguments, tries = names.pop(future)
+            if future.status == "finished":
+                result = Result(name, future.result(), None)
+            else:
+                result = Result(name, None, _reason(future))
+            future.release()
+            if again(result):
+                submit(name, arguments, tries + 1)
+            else:
+                yield result
+            fill()
+    finally:
+        if names:
+            client.cancel(list(names), force=True)
+            with contextlib.suppress(Exception):  # a cluster that is gone has nothing left to stop
+                client.run(_stop, mark, on_error="ignore")
+
+
+def _reason(future: Any) -> str:
+    error = future.exception()
+    if type(error).__name__ == "KilledWorker":
+        return f"its worker died {LOST + 1} times while it ran"
+    return f"{type(error).__name__}: {error}"
+
+
+_local = threading.local()
+
+
+def _marked(mark: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    _local.mark = mark
+    try:
+        return work(*arguments)
+    finally:
+        _local.mark = None
+
+
+def mark() -> dict[str, str]:
+    """The variable that a task gives to every process that it starts, so that it can be ended."""
+    found = getattr(_local, "mark", None)
+    return {MARK: found} if found else {}
+
+
+def _stop(mark: str) -> int:
+    """End the processes that tasks with this mark started on this worker."""
+    stopped = 0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(MARK) == mark:
+                process.send_signal(signal.SIGKILL)
+                stopped += 1
+    return stopped
+
+
+def running(client: Client) -> int:
+    """How many tasks are running now."""
+    threads = client.nthreads()
+    return sum(min(threads.get(w, 0), len(keys)) for w, keys in client.processing().items())
+
+
+@contextlib.contextmanager
+def ticking(client: Client, bar: tqdm, failed: set[str]) -> Iterator[None]:
+    """Show once a second how many points are running, failed and left."""
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(1):
+            with contextlib.suppress(Exception):  # the cluster may be closing
+                left = bar.total - bar.n
+                busy = running(client)
+                bar.set_postfix_str(f"running {busy}, failed {len(failed)}, left {left}")
+
+    thread = threading.Thread(target=tick, daemon=True)
+    if not bar.disable:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if not bar.disable:
+            thread.join()

@@ -1,0 +1,388 @@
+"""A search for architectures with few parameters and a good score, by Optuna on a Dask cluster.
+
+    python -m kanvae.search --trials 60 --output runs/search
+    python -m kanvae.search --collect book/results/search --output runs/search
+
+Optuna proposes architectures and keeps what became of them in `OUTPUT/journal.log` (or in any
+database that it takes); workers train and score them in run folders beside it. Started again after
+any stop, it goes on, and what had been training is resumed from its last epoch.
+
+Both objectives are to be small: the score, and the number of parameters. Optuna's own pruners know
+one objective only; the rule here (`hopeless`) follows from what a search for a front wants.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+import pandas as pd
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+from tqdm import tqdm
+
+from kanvae import cluster, data, evaluation, paper, runs
+from kanvae.models import VAE, Architecture, count_parameters
+from kanvae.training import TrainingConfig, load_model, train
+
+SCORES = ("nll", "frechet")
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What a search does with every architecture, checked when made.
+
+    Args:
+        score: "nll", the importance-weighted estimate on test images, or "frechet", the distance
+            of prior samples with digit features.
+        regime, epochs, seed, device: of each training, as in `TrainingConfig`.
+        importance_samples, likelihood_images: of the NLL.
+        margin: nats by which the curve of a smaller model must be ahead for a trial to be pruned.
+
+    Raises:
+        ValueError: a value that is not allowed.
+    """
+
+    score: str = "nll"
+    regime: str = "figure6"
+    epochs: int = 10
+    seed: int = 0
+    device: str = "cpu"
+    importance_samples: int = 50
+    likelihood_images: int = 1000
+    margin: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.score not in SCORES:
+            raise ValueError(f"score is {self.score!r}: choose one of {list(SCORES)}.")
+        if self.margin < 0:
+            raise ValueError(f"margin is {self.margin}: it must be 0 or more.")
+        for name in ("importance_samples", "likelihood_images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be 1 or more.")
+        self.training("vae-1-1")
+
+    def training(self, architecture: Architecture | str) -> TrainingConfig:
+        """The training of an architecture."""
+        if isinstance(architecture, str):
+            architecture = Architecture.parse(architecture)
+        return TrainingConfig(
+            architecture, regime=self.regime, epochs=self.epochs, seed=self.seed,
+            device=self.device,
+        )  # fmt: skip
+
+
+class Rival(NamedTuple):
+    """A finished trial, as far as others are compared with it."""
+
+    parameters: int
+    curve: list[float]  # test ELBO after each epoch, nats per image
+
+
+def suggest(trial: Trial) -> Architecture:
+    """An architecture that Optuna proposes. The names of KAN settings stand for KAN layers only."""
+    layer = trial.suggest_categorical("layer", ["kan", "linear"])
+    wide = (40, 640) if layer == "linear" else (8, 400)
+    hidden = trial.suggest_int(f"{layer}_hidden_features", *wide, log=True)
+    latent = trial.suggest_int("latent_dim", 4, 32, log=True)
+    depth = trial.suggest_int("depth", 1, 2)
+    if layer == "linear":
+        return Architecture(layer, hidden, latent, depth=depth)
+    half = trial.suggest_float("grid_half_width", 1.0, 4.0, step=0.5)
+    return Architecture(
+        layer,
+        hidden,
+        latent,
+        depth=depth,
+        grid_size=trial.suggest_int("grid_size", 2, 10),
+        spline_order=trial.suggest_int("spline_order", 1, 3),
+        grid_range=(-half, half),
+    )
+
+
+def as_parameters(architecture: Architecture) -> dict[str, Any]:
+    """What Optuna has to be told to propose this architecture: the inverse of `suggest`."""
+    a = architecture
+    found = {
+        "layer": a.layer, f"{a.layer}_hidden_features": a.hidden_features,
+        "latent_dim": a.latent_dim, "depth": a.depth,
+    }  # fmt: skip
+    if a.layer == "kan":
+        found |= {"grid_size": a.grid_size, "spline_order": a.spline_order}
+        found |= {"grid_half_width": a.grid_range[1]}
+    return found
+
+
+def hopeless(
+    curve: Sequence[float], parameters: int, rivals: Sequence[Rival], margin: float
+) -> bool:
+    """Whether a model that is no larger was ahead by more than the margin two epochs in a row.
+
+    Such a trial would have to overtake it to come onto the front of both objectives.
+    """
+    here = len(curve)
+    return here >= 2 and any(
+        rival.parameters <= parameters
+        and len(rival.curve) >= here
+        and all(rival.curve[e] - curve[e] > margin for e in (here - 2, here - 1))
+        for rival in rivals
+    )
+
+
+def work(
+    output: str, architecture: str, config: SearchConfig, rivals: list[Rival]
+) -> dict[str, Any]:
+    """Train and score an architecture, or give it up on the way; runs on a worker."""
+    parameters = count_parameters(VAE(Architecture.parse(architecture)))
+    seen: list[float] = []
+
+    def watch(curve: list[float]) -> None:
+        seen[:] = curve
+        if hopeless(curve, parameters, rivals, config.margin):
+            raise optuna.TrialPruned
+
+    try:
+        run_dir = Path(output) / architecture
+        run = train(config.training(architecture), run_dir, progress=False, watch=watch)
+    except optuna.TrialPruned:
+        return {"parameters": parameters, "curve": seen}
+    ends = run.epochs
+    curve = (-ends["test_reconstruction"] - ends["test_kl"]).tolist()
+    return {
+        "parameters": parameters, "curve": curve, "score": score(run, config),
+        "seconds": run.provenance["seconds"], "provenance": run.provenance,
+    }  # fmt: skip
+
+
+def score(run: runs.Run, config: SearchConfig) -> float:
+    """The first objective of a trained model."""
+    model = load_model(run, config.device)
+    where = next(model.parameters()).device
+    if config.score == "nll":
+        pixels = data.load("MNIST", train=False).pixels[: config.likelihood_images]
+        x = data.binarize(pixels.to(where))
+        return evaluation.negative_log_likelihood(model, x, config.importance_samples)
+    features = evaluation.load_features("digits", config.device)
+    reference = evaluation.reference_statistics(features, data.load("MNIST").pixels)
+    return evaluation.frechet_distances(model, features, reference, seeds=1)[0]
+
+
+def open_study(
+    output: Path | str, config: SearchConfig, storage: str | None = None
+) -> optuna.Study:
+    """The study in a folder, begun if it is not there, with Table I's rows as its first trials.
+
+    Trials that a stopped search left running are proposed again.
+
+    Raises:
+        ValueError: the study there is of another configuration.
+    """
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    backend: str | BaseStorage = storage or JournalStorage(
+        JournalFileBackend(str(output / "journal.log"))
+    )
+    study = optuna.create_study(
+        storage=backend,
+        study_name="kanvae",
+        directions=["minimize", "minimize"],
+        sampler=optuna.samplers.TPESampler(),
+        load_if_exists=True,
+    )
+    wanted = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "device"}
+    found = study.user_attrs.get("config")
+    if found is None:
+        study.set_user_attr("config", wanted)
+        for row in paper.TABLE_I:
+            study.enqueue_trial(as_parameters(row.architecture), user_attrs={"row": row.name})
+    elif found != wanted:
+        different = [f"{k} is {found.get(k)!r} there, {wanted[k]!r} here" for k in wanted
+                     if found.get(k) != wanted[k]]  # fmt: skip
+        raise ValueError(
+            f"{output} holds a search of another configuration ({'; '.join(different)}): choose "
+            "another folder."
+        )
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
+    return study
+
+
+def search(
+    output: Path | str,
+    trials: int,
+    config: SearchConfig | None = None,
+    storage: str | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> optuna.Study:
+    """Search until so many trials are finished, those of earlier calls included.
+
+    In a script, call it under `if __name__ == "__main__":`, since workers import the script.
+
+    Args:
+        output: a folder that all workers share.
+        trials: how many to finish, pruned ones included.
+        storage: the address of a database for Optuna, such as "sqlite:///search.db"; by default a
+            file in the folder.
+        scheduler, workers: where to run, as in `cluster.start`.
+
+    Raises:
+        ValueError: `trials` is below 1, or the folder holds another search.
+        cluster.ClusterError: the cluster cannot be reached or made.
+    """
+    if trials < 1:
+        raise ValueError(f"trials is {trials}: it must be 1 or more.")
+    config = config or SearchConfig()
+    output = Path(output).expanduser().absolute()
+    study = open_study(output, config, storage)
+    asked: dict[str, Trial] = {}
+
+    def finished() -> list[FrozenTrial]:
+        return study.get_trials(deepcopy=False, states=FINISHED)
+
+    def tasks() -> Iterator[tuple[str, tuple[Any, ...]]]:
+        while len(finished()) + len(asked) < trials:
+            trial = study.ask()
+            architecture = str(suggest(trial))
+            trial.set_user_attr("architecture", architecture)
+            rivals = [Rival(t.user_attrs["parameters"], t.user_attrs["curve"]) for t in finished()]
+            name = f"trial {trial.number}: {architecture}"
+            asked[name] = trial
+            yield name, (str(output), architecture, config, rivals)
+
+    failed: set[str] = set()
+    before = min(len(finished()), trials)
+    if before == trials:
+        return study
+    with (
+        cluster.start(scheduler, workers=workers) as client,
+        tqdm(total=trials, initial=before, unit="trial", disable=not progress) as bar,
+        cluster.ticking(client, bar, failed),
+    ):
+        count = sum(client.nthreads().values())
+        with closing(cluster.results(client, work, tasks(), at_once=count)) as found:
+            for result in found:
+                trial = asked.pop(result.name)
+                if result.value is None:
+                    failed.add(result.name)
+                    trial.set_user_attr("error", result.error)
+                    study.tell(trial, state=TrialState.FAIL)
+                    if len(failed) > trials:
+                        raise cluster.ClusterError(
+                            f"{len(failed)} trials failed, the last with {result.error}"
+                        )
+                    continue
+                _tell(study, trial, result.value)
+                bar.update()
+    return study
+
+
+def _tell(study: optuna.Study, trial: Trial, value: dict[str, Any]) -> None:
+    for name in ("parameters", "curve", "seconds", "provenance"):
+        if name in value:
+            trial.set_user_attr(name, value[name])
+    if "score" in value:
+        study.tell(trial, [value["score"], value["parameters"]])
+    else:
+        study.tell(trial, state=TrialState.PRUNED)
+
+
+def table(study: optuna.Study) -> pd.DataFrame:
+    """A line a finished trial: what it was, what came out, and whether it is on the front."""
+    front = {trial.number for trial in study.best_trials}
+    lines = []
+    for trial in study.get_trials(states=FINISHED):
+        architecture = Architecture.parse(trial.user_attrs["architecture"])
+        names = ("layer", "hidden_features", "latent_dim", "depth", "grid_size", "spline_order")
+        lines.append(
+            {
+                "trial": trial.number,
+                "architecture": str(architecture),
+                **{name: getattr(architecture, name) for name in names},
+                "grid_end": architecture.grid_range[1],
+                "parameters": trial.user_attrs["parameters"],
+                "row": trial.user_attrs.get("row"),
+                "state": trial.state.name.lower(),
+                "epochs": len(trial.user_attrs["curve"]),
+                "test_elbo": trial.user_attrs["curve"][-1],
+                "score": trial.values[0] if trial.values else None,
+                "front": trial.number in front,
+                "seconds": trial.user_attrs.get("seconds"),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def collect(study: optuna.Study, folder: Path | str) -> int:
+    """Write a search's trials, curves, and where they ran, as small files; how many trials."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = table(study)
+    curves = pd.DataFrame(
+        [
+            {"trial": trial.number, "epoch": epoch, "test_elbo": elbo}
+            for trial in study.get_trials(states=FINISHED)
+            for epoch, elbo in enumerate(trial.user_attrs["curve"], start=1)
+        ]
+    )
+    for name, frame in (("trials.csv", found), ("curves.csv", curves)):
+        text = frame.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+        runs.write_text(folder / name, text)
+    trained = [
+        {"trial": trial.number, **trial.user_attrs["provenance"]}
+        for trial in study.get_trials(states=(TrialState.COMPLETE,))
+    ]
+    about = {"config": study.user_attrs["config"], "optuna": optuna.__version__, "trials": trained}
+    runs.write_text(folder / "provenance.json", json.dumps(about, indent=1) + "\n")
+    return len(found)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Search from the command line; see `python -m kanvae.search --help`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m kanvae.search", description="Search for architectures."
+    )
+    parser.add_argument("--output", type=Path, default=runs.root() / "search", help="(runs/search)")
+    parser.add_argument("--trials", type=int, default=60, help="to finish in all (60)")
+    parser.add_argument("--storage", help="database for Optuna (a file in the output folder)")
+    parser.add_argument("--scheduler", help="address of a running Dask scheduler")
+    parser.add_argument("--workers", type=int, help="here (one a core)")
+    parser.add_argument("--collect", type=Path, metavar="FOLDER", help="only write the tables")
+    for field in fields(SearchConfig):
+        kind = type(field.default)
+        parser.add_argument(f"--{field.name}", type=kind, default=field.default,
+                            help=f"({field.default})")  # fmt: skip
+    options = vars(parser.parse_args(arguments))
+    config_names = [field.name for field in fields(SearchConfig)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that workers end
+    try:
+        config = SearchConfig(**{name: options.pop(name) for name in config_names})
+        folder = options.pop("collect")
+        if folder is None:
+            study = search(config=config, **options)
+        else:
+            study = open_study(options["output"], config, options["storage"])
+            print(f"{collect(study, folder)} trials in {folder}")
+    except (ValueError, runs.RunError, data.DataError, cluster.ClusterError) as error:
+        sys.exit(f"{parser.prog}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nstopped; the same command goes on where it was.")
+    front = table(study).query("front").sort_values("parameters")
+    print(front[["architecture", "parameters", "score"]].to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+import os
+import subprocess
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from kanvae import cluster
+
+
+def square(x):
+    if x < 0:
+        raise ValueError(f"{x} is negative")
+    return x * x
+
+
+def test_results_come_as_they_are_ready_with_errors_in_words(scheduler):
+    tasks = [(f"square {x}", (x,)) for x in (2, -1, 3)]
+    with cluster.start(scheduler) as client:
+        found = {result.name: result for result in cluster.results(client, square, tasks)}
+    assert found["square 2"].value == 4
+    assert found["square 3"].value == 9
+    assert found["square -1"].error == "ValueError: -1 is negative"
+
+
+def test_later_tasks_may_depend_on_earlier_results(scheduler):
+    values = [1]
+
+    def tasks():
+        while len(values) < 4:
+            yield f"task {len(values)}", (values[-1] + 1,)
+
+    with cluster.start(scheduler) as client:
+        for result in cluster.results(client, square, tasks(), at_once=1):
+            values.append(result.value)
+    assert values == [1, 4, 25, 676]
+
+
+def test_a_task_is_run_again_as_often_as_asked(scheduler):
+    tries = []
+
+    def again(result):
+        tries.append(result.error)
+        return len(tries) < 3
+
+    with cluster.start(scheduler) as client:
+        found = list(cluster.results(client, square, [("bad", (-1,))], again))
+    assert len(tries) == 3
+    assert [result.name for result in found] == ["bad"]
+
+
+def test_each_gpu_has_a_worker_that_sees_it_alone():
+    with cluster.start(gpus=2) as client:
+        seen = client.run(lambda: (os.environ["CUDA_VISIBLE_DEVICES"], os.getpid()))
+        resources = [
+            w["resources"] for w in client.scheduler_info(n_workers=-1)["workers"].values()
+        ]
+    assert sorted(device for device, _ in seen.values()) == ["0", "1"]
+    assert len({process for _, process in seen.values()}) == 2
+    assert resources == [{"GPU": 1}, {"GPU": 1}]
+
+
+def test_the_cores_are_shared_among_the_workers(monkeypatch):
+    monkeypatch.setattr(cluster, "CPU_COUNT", 8)
+    assert cluster.worker_options(0, 2, 0)["env"]["OMP_NUM_THREADS"] == "4"
+    assert cluster.worker_options(0, 20, 0)["env"]["OMP_NUM_THREADS"] == "1"
+    assert "CUDA_VISIBLE_DEVICES" not in cluster.worker_options(0, 2, 0)["env"]
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    with (
+        pytest.raises(
+            cluster.ClusterError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"
+        ),
+        cluster.start("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_workers_are_for_this_machine_only():
+    with pytest.raises(ValueError, match="only for a cluster of this machine"):
+        cluster.start("tcp://127.0.0.1:9", workers=2).__enter__()
+
+
+def test_slurm_jobs_ask_for_what_the_file_says(tmp_path):
+    class_, options, scale = cluster.read_file(ROOT / "clusters" / "slurm.yaml")
+    with class_(**options) as made:
+        script = made.job_script()
+    (tmp_path / "job.sh").write_text(script)
+    assert subprocess.run(["bash", "-n", str(tmp_path / "job.sh")], check=False).returncode == 0
+    assert "#SBATCH -p normal" in script
+    assert "#SBATCH --cpus-per-task=4" in script
+    assert "#SBATCH -t 04:00:00" in script
+    assert "--nthreads 1 " in script  # single-threaded workers,
+    assert "--nworkers 4 " in script  # as many as cores
+    assert scale == {"jobs": 4}
+
+
+def test_kubernetes_pods_run_what_the_file_says():
+    from dask_kubernetes.operator import make_cluster_spec
+
+    class_, options, scale = cluster.read_file(ROOT / "clusters" / "kubernetes.yaml")
+    assert class_.__name__ == "KubeCluster"
+    made = make_cluster_spec(**options)
+    (container,) = made["spec"]["worker"]["spec"]["containers"]
+    assert container["args"][:4] == ["dask", "worker", "--nthreads", "1"]
+    assert container["resources"]["limits"] == {"cpu": "1", "memory": "4Gi"}
+    packages = {e["name"]: e["value"] for e in container["env"]}["EXTRA_PIP_PACKAGES"]
+    assert packages.startswith("kanvae[sweep]@git+https://")
+    assert scale == {"n": 4}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"cluster": "a.B"}, "does not describe a cluster"),
+        ("words", "does not describe a cluster"),
+        (
+            {"cluster": "dask_nowhere.Cluster", "options": {}, "scale": {}},
+            "pip install dask-nowhere",
+        ),
+        ({"cluster": "distributed.NoCluster", "options": {}, "scale": {}}, "is not installed here"),
+    ],
+)
+def test_a_file_that_describes_no_cluster_is_refused(tmp_path, content, message):
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(cluster.ClusterError, match=message):
+        cluster.read_file(tmp_path / "c.yaml")

@@ -1,0 +1,95 @@
+"""Every chapter runs from top to bottom, alone, with small parameters."""
+
+import os
+import re
+import subprocess
+import sys
+
+import jupytext
+import nbformat
+import pytest
+from conftest import ROOT
+from run_alone import SMALL, run_alone
+
+from kanvae import chapters
+
+CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+
+
+@pytest.fixture(scope="session")
+def shared_runs(tmp_path_factory):
+    """Later chapters read what earlier ones trained."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_executes_alone(chapter, tmp_path, shared_runs, monkeypatch):
+    monkeypatch.setenv("KANVAE_DATA", str(ROOT / "data"))
+    monkeypatch.setenv("KANVAE_RUNS", str(shared_runs))
+    executed = run_alone(chapter, tmp_path)
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    errors = [output.text for output in outputs if output.get("name") == "stderr"]
+    assert not any("Warning" in text for text in errors), errors
+
+
+def test_small_parameters_exist():
+    for stem, parameters in SMALL.items():
+        chapters.check(ROOT / "notebooks" / f"{stem}.ipynb", parameters)
+
+
+def test_a_chapter_with_an_impossible_value_ends_with_one_message_and_writes_nothing(tmp_path):
+    chapter = ROOT / "notebooks" / "04_training.ipynb"
+    command = [sys.executable, "-m", "kanvae.sweep", str(chapter), "-p", "architecture", "kan-0-5"]
+    environment = {**os.environ, "KANVAE_RUNS": str(tmp_path / "runs")}
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+    )
+    assert result.returncode == 1
+    assert "hidden_features is 0" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+class TestForm:
+    def test_no_outputs_are_committed(self, chapter):
+        for cell in nbformat.read(chapter, as_version=4).cells:
+            assert not cell.get("outputs")
+            assert not cell.get("execution_count")
+
+    def test_first_cells_install_import_and_take_parameters(self, chapter):
+        code = [c for c in nbformat.read(chapter, as_version=4).cells if c.cell_type == "code"]
+        assert "git+https" in code[0].source
+        assert code[1].source.startswith(("import", "from"))
+        assert code[2].metadata["tags"] == ["parameters"]
+
+    def test_every_figure_has_a_caption_a_name_an_alternative_text_and_is_discussed(self, chapter):
+        cells = nbformat.read(chapter, as_version=4).cells
+        prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        drawing = [c for c in cells if c.cell_type == "code" and "figures." in c.source]
+        assert drawing
+        for cell in drawing:
+            figure = cell.metadata["mystnb"]["figure"]
+            assert figure["caption"].endswith(".")
+            assert cell.metadata["mystnb"]["image"]["alt"]
+            assert f"{{numref}}`{figure['name']}`" in prose, figure["name"]
+
+    def test_every_numbered_equation_has_a_name_of_its_kind(self, chapter):
+        text = jupytext.writes(nbformat.read(chapter, as_version=4), "md")
+        for label in re.findall(r"^\$\$ \((.*?)\)", text, re.MULTILINE):
+            assert label.startswith("eq-")
+
+    def test_it_opens_with_a_question_and_ends_with_references(self, chapter):
+        cells = nbformat.read(chapter, as_version=4).cells
+        assert "**The question.**" in cells[0].source
+        assert "Open in Colab" in cells[0].source
+        last = cells[-1].source
+        for heading in ("## What we saw", "## Exercises", "## References"):
+            assert heading in last
+        assert last.count("<details>") in (2, 3)
+
+    def test_a_cell_is_at_most_a_screen(self, chapter):
+        for cell in nbformat.read(chapter, as_version=4).cells:
+            if cell.cell_type == "code":
+                assert cell.source.count("\n") < 30, cell.source
