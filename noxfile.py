@@ -52,6 +52,18 @@ def reproduce(session: nox.Session) -> None:
 
 
 @nox.session
+def sweep(session: nox.Session) -> None:
+    """Execute a chapter over a grid: -- notebooks/04_training.ipynb -p seed 0:5; -- --help."""
+    python(session, "-m", "kanvae.sweep", *session.posargs)
+
+
+@nox.session
+def search(session: nox.Session) -> None:
+    """Search for architectures; resumes; -- --trials 60, --help."""
+    python(session, "-m", "kanvae.search", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and types, and that every chapter's .py and .ipynb agree."""
     python(session, "-m", "ruff", "check", ".")
@@ -111,11 +123,12 @@ def address(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time KAN layers against their peers: nox -s bench [-- --checkout PATH --device cuda]."""
+    """Time KAN layers against their peers, and sweeps: -- --checkout PATH --device cuda."""
     peers = Path(".nox", "peers").absolute()
     install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps")
     python(session, *install, "--upgrade", "--target", str(peers), "flashkan", "inkan", "pykan")
     python(session, "benchmarks/layers.py", "--peers", str(peers), *session.posargs)
+    python(session, "benchmarks/sweeps.py")
 
 
 @nox.session

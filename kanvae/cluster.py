@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ import psutil
 import yaml
 from dask.system import CPU_COUNT
 from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 PATIENCE = 20  # seconds to wait for a scheduler
@@ -31,7 +33,7 @@ MARK = "KANVAE_SWEEP"  # in the environment of all processes that a task starts
 
 
 class ClusterError(RuntimeError):
-    """A cluster cannot be reached or made."""
+    """A cluster cannot be reached or made, or a folder is in use."""
 
 
 class Result(NamedTuple):
@@ -131,6 +133,25 @@ def worker_options(index: int, workers: int, gpus: int) -> dict[str, Any]:
     return options
 
 
+@contextlib.contextmanager
+def held(folder: Path | str) -> Iterator[None]:
+    """A folder that no other process on its file system may hold meanwhile; made if need be.
+
+    Raises:
+        ClusterError: another process holds it.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(Path(folder) / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ClusterError(
+            f"another sweep or search is at work on {folder}: wait for it, or choose another."
+        ) from None
+    with lock:
+        yield
+
+
 def _family(pids: Iterable[int]) -> list[psutil.Process]:
     """The processes of these numbers, and their descendants."""
     found = []
@@ -198,35 +219,34 @@ def results(
     mark = f"{os.getpid()}-{time.time_ns()}"
     waiting = iter(tasks)
     names: dict[Any, tuple[str, tuple[Any, ...], int]] = {}
-    ready = as_completed([], raise_errors=False)
+    ready = as_completed([], with_results=True, raise_errors=False)  # many fetched at a time
 
-    def submit(name: str, arguments: tuple[Any, ...], tries: int) -> None:
-        future = client.submit(
-            _marked, mark, work, *arguments, key=f"{name}-{mark}-{tries}", pure=False,
-            resources=resources, retries=0,
+    def submit(batch: list[tuple[str, tuple[Any, ...], int]]) -> None:
+        futures = client.map(
+            _marked, [(mark, work, arguments) for _, arguments, _ in batch],
+            key=[f"{name}-{mark}-{tries}" for name, _, tries in batch], pure=False, retries=0,
+            resources=dict(resources) if resources else None,
         )  # fmt: skip
-        names[future] = (name, arguments, tries)
-        ready.add(future)
+        names.update(zip(futures, batch, strict=True))
+        ready.update(futures)
 
     def fill() -> None:
-        while at_once is None or len(names) < at_once:
-            task = next(waiting, None)
-            if task is None:
-                return
-            submit(*task, 0)
+        room = None if at_once is None else at_once - len(names)
+        if batch := [(*task, 0) for task in itertools.islice(waiting, room)]:
+            submit(batch)
 
     try:
         fill()
         while names:
-            future = next(ready)
+            future, value = next(ready)
             name, arguments, tries = names.pop(future)
             if future.status == "finished":
-                result = Result(name, future.result(), None)
+                result = Result(name, value, None)
             else:
                 result = Result(name, None, _reason(future))
             future.release()
             if again(result):
-                submit(name, arguments, tries + 1)
+                submit([(name, arguments, tries + 1)])
             else:
                 yield result
             fill()
@@ -247,8 +267,8 @@ def _reason(future: Any) -> str:
 _local = threading.local()
 
 
-def _marked(mark: str, work: Callable[..., Any], *arguments: Any) -> Any:
-    _local.mark = mark
+def _marked(task: tuple[str, Callable[..., Any], tuple[Any, ...]]) -> Any:
+    _local.mark, work, arguments = task
     try:
         return work(*arguments)
     finally:

@@ -90,6 +90,44 @@ def lines(
 
 
 @_styled
+def bundles(x: Any, groups: Mapping[str, Sequence[Any]], xlabel: str, ylabel: str) -> Figure:
+    """Groups of curves, each in one colour.
+
+    Args:
+        x: (N,) positions.
+        groups: label -> curves, each of N values or fewer.
+    """
+    figure, ax = plt.subplots(figsize=(7, 3))
+    places = np.asarray(x)
+    for i, (label, curves) in enumerate(groups.items()):
+        for j, values in enumerate(curves):
+            drawn = places[: len(values)]
+            ax.plot(drawn, values, ".-", color=PALETTE[i], linewidth=1, label="_" if j else label)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
+    ax.legend()
+    return figure
+
+
+@_styled
+def front(groups: Mapping[str, Any], steps: Any, ylabel: str) -> Figure:
+    """A score against the number of parameters, groups of points, and the front of both.
+
+    Args:
+        groups: label -> (N, 2) of parameters and score.
+        steps: (M, 2) of the front, by rising number of parameters.
+    """
+    figure, ax = plt.subplots(figsize=(7, 3.4))
+    ax.step(*np.asarray(steps, float).T, where="post", color=INK, linewidth=1, label="front")
+    for i, (label, points) in enumerate(groups.items()):
+        shape = "os"[i % 2]
+        ax.plot(*np.asarray(points, float).T, shape, color=PALETTE[i], markersize=6, label=label)
+    ax.set(xscale="log", xlabel="parameters", ylabel=ylabel)
+    ax.legend(fontsize="small")
+    return figure
+
+
+@_styled
 def densities(
     edges: Any, panels: Mapping[str, Mapping[str, Any]], marks: Sequence[float]
 ) -> Figure:

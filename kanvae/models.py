@@ -2,8 +2,8 @@
 
 encoder x -> h -> (mean, log_var), decoder z -> h' -> logits; `depth` puts more hidden layers on
 both sides than the paper's one. Where the layers are linear a ReLU stands after each hidden one;
-where they are KAN layers nothing does, their edges being non-linear themselves (paper, sections V-A and
-V-C).
+where they are KAN layers nothing does, their edges being non-linear themselves (paper, sections
+V-A and V-C).
 """
 
 from __future__ import annotations

@@ -4,10 +4,12 @@
     frechet.csv      a line a Fréchet distance, one for each evaluation seed of a run
     epochs.csv.gz    a line an epoch of a run: learning rate, training means, test terms
     provenance.json  for each run: its configuration, when, at which commit, on what it was trained
+    search/          the trials of the architecture search, their curves, where they ran
     NAME/            a run folder of a model that figures draw; without weights where only its
                      learning curve is drawn
 
-`python -m kanvae.reproduce` writes them, from run folders; nothing in them is typed by hand.
+`python -m kanvae.reproduce` and `python -m kanvae.search --collect` write them, from run folders;
+nothing in them is typed by hand.
 """
 
 from __future__ import annotations
@@ -78,6 +80,13 @@ def history(architecture: Architecture | str, regime: str, seed: int = 0) -> np.
         RunError: the run is not among the featured ones.
     """
     return runs.read_history(_file(name(architecture, regime, seed)) / "history.csv.gz")
+
+
+def search() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """The architecture search: its trials, their curves, its settings and where it ran."""
+    folder = _file("search")
+    about = json.loads((folder / "provenance.json").read_text())
+    return pd.read_csv(folder / "trials.csv"), pd.read_csv(folder / "curves.csv"), about
 
 
 class Difference(NamedTuple):

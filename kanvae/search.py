@@ -17,22 +17,26 @@ import argparse
 import json
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import optuna
 import pandas as pd
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
 from kanvae import cluster, data, evaluation, paper, runs
 from kanvae.models import VAE, Architecture, count_parameters
 from kanvae.training import TrainingConfig, load_model, train
+
+with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
+    warnings.simplefilter("ignore")
+    import optuna
+    from optuna.storages import BaseStorage, JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import FrozenTrial, Trial, TrialState
 
 SCORES = ("nll", "frechet")
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -110,6 +114,15 @@ def suggest(trial: Trial) -> Architecture:
     )
 
 
+def proposals(count: int, seed: int = 0) -> list[Architecture]:
+    """What Optuna proposes before it has seen any trial: draws from the space of the search."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        directions=["minimize", "minimize"], sampler=optuna.samplers.TPESampler(seed=seed)
+    )
+    return [suggest(study.ask()) for _ in range(count)]
+
+
 def as_parameters(architecture: Architecture) -> dict[str, Any]:
     """What Optuna has to be told to propose this architecture: the inverse of `suggest`."""
     a = architecture
@@ -182,8 +195,6 @@ def open_study(
 ) -> optuna.Study:
     """The study in a folder, begun if it is not there, with Table I's rows as its first trials.
 
-    Trials that a stopped search left running are proposed again.
-
     Raises:
         ValueError: the study there is of another configuration.
     """
@@ -213,10 +224,14 @@ def open_study(
             f"{output} holds a search of another configuration ({'; '.join(different)}): choose "
             "another folder."
         )
+    return study
+
+
+def resume(study: optuna.Study) -> None:
+    """Propose the trials again that a stopped search left running."""
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
-    return study
 
 
 def search(
@@ -241,13 +256,23 @@ def search(
 
     Raises:
         ValueError: `trials` is below 1, or the folder holds another search.
-        cluster.ClusterError: the cluster cannot be reached or made.
+        cluster.ClusterError: the cluster cannot be reached or made, or the folder is in use.
     """
     if trials < 1:
         raise ValueError(f"trials is {trials}: it must be 1 or more.")
     config = config or SearchConfig()
     output = Path(output).expanduser().absolute()
-    study = open_study(output, config, storage)
+    with cluster.held(output):
+        study = open_study(output, config, storage)
+        resume(study)
+        _run(study, str(output), trials, config, scheduler, workers, progress)
+    return study
+
+
+def _run(
+    study: optuna.Study, output: str, trials: int, config: SearchConfig, scheduler: str | None,
+    workers: int | None, progress: bool,
+) -> None:  # fmt: skip
     asked: dict[str, Trial] = {}
 
     def finished() -> list[FrozenTrial]:
@@ -258,15 +283,19 @@ def search(
             trial = study.ask()
             architecture = str(suggest(trial))
             trial.set_user_attr("architecture", architecture)
-            rivals = [Rival(t.user_attrs["parameters"], t.user_attrs["curve"]) for t in finished()]
+            rivals = [
+                Rival(t.user_attrs["parameters"], t.user_attrs["curve"])
+                for t in finished()
+                if "row" not in trial.user_attrs  # Table I is trained to its end
+            ]
             name = f"trial {trial.number}: {architecture}"
             asked[name] = trial
-            yield name, (str(output), architecture, config, rivals)
+            yield name, (output, architecture, config, rivals)
 
     failed: set[str] = set()
     before = min(len(finished()), trials)
     if before == trials:
-        return study
+        return
     with (
         cluster.start(scheduler, workers=workers) as client,
         tqdm(total=trials, initial=before, unit="trial", disable=not progress) as bar,
@@ -287,7 +316,6 @@ def search(
                     continue
                 _tell(study, trial, result.value)
                 bar.update()
-    return study
 
 
 def _tell(study: optuna.Study, trial: Trial, value: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ import nbformat
 import pandas as pd
 import yaml
 from distributed import Client
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from tqdm import tqdm
 
 from kanvae import chapters, cluster, results, runs
@@ -62,7 +62,7 @@ COLUMNS = (
 
 
 class SweepError(RuntimeError):
-    """A folder holds something else, is in use, or cannot be written."""
+    """A folder holds something else, or cannot be written."""
 
 
 # ---- the points -------------------------------------------------------------------------------
@@ -322,8 +322,8 @@ def sweep(
 
     Raises:
         ValueError: a point that cannot be valid; nothing was started.
-        SweepError: the folder is of another chapter, in use, or cannot be written.
-        cluster.ClusterError: the cluster cannot be reached or made.
+        SweepError: the folder is of another chapter, or cannot be written.
+        cluster.ClusterError: the cluster cannot be reached or made, or the folder is in use.
     """
     points = expand(grid, paired) if isinstance(grid, Mapping) else list(grid)
     here = not (scheduler or cluster_file)
@@ -334,7 +334,8 @@ def sweep(
     if is_local(output):
         output = str(Path(output).expanduser().absolute())
     try:
-        with _held(output):
+        # An object store needs no lock: writes are whole, and points are done at worst twice.
+        with cluster.held(output) if is_local(output) else contextlib.nullcontext():
             _begin(notebook, output)
             done = {n for n, result in read_results(output).items() if result["status"] == "done"}
             missing = [point for point in points if point_name(point) not in done]
@@ -351,24 +352,6 @@ def sweep(
             f"{output} cannot be written ({error}). Mend that and start the same sweep again: "
             "finished points stay finished."
         ) from error
-
-
-@contextlib.contextmanager
-def _held(output: str):
-    """Keep other sweeps of this machine, or of its shared file system, out of the folder."""
-    if not is_local(output):  # there writes are whole, and points are done at worst twice
-        yield
-        return
-    Path(output).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(Path(output) / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise SweepError(
-            f"another sweep is at work on {output}: wait for it, or choose another folder."
-        ) from None
-    with lock:
-        yield
 
 
 def _begin(notebook: Path | str, output: str) -> None:

@@ -26,6 +26,8 @@ SMALL = {
     "10_layer_cost": {"rounds": 1, "turn_seconds": 0.001},
     "11_why": {"seed": 0},
     "12_what_we_found": {"regime": "figure6"},
+    "13_sweeps": {"architectures": "kan-4-2,vae-8-2", "seeds": 2, "epochs": 1},
+    "14_architecture_search": {"count": 2},
 }  # fmt: skip
 
 

@@ -14,6 +14,12 @@ CALLS = {
     "lines": lambda run: figures.lines(
         np.arange(1, 9), {"a": np.arange(1, 9), "b": np.ones((8, 2))}, "x", "y", [2.0], ["a"], True
     ),
+    "bundles": lambda run: figures.bundles(
+        [1, 2, 3], {"a": [[1, 2, 3], [2, 3]], "b": [[3, 2, 1]]}, "epoch", "ELBO"
+    ),
+    "front": lambda run: figures.front(
+        {"a": [[10, 3.0], [20, 1.0]], "b": np.empty((0, 2))}, [[10, 3.0], [20, 1.0]], "NLL"
+    ),
     "densities": lambda run: figures.densities(
         np.arange(9), {"a": {"z": np.arange(8)}, "b": {"z": np.ones(8)}}, [1.0, 2.0]
     ),
@@ -65,7 +71,7 @@ def test_a_figure_is_returned_transparent_and_not_left_open(name, trained_run):
     figure.canvas.draw()
 
 
-@pytest.mark.parametrize("name", ["lines", "learning_curves", "score_chart"])
+@pytest.mark.parametrize("name", ["lines", "learning_curves", "score_chart", "bundles", "front"])
 def test_axes_are_labelled(name, trained_run):
     figure = CALLS[name](trained_run)
     assert all(ax.get_xlabel() for ax in figure.axes)

@@ -56,6 +56,7 @@ def test_unknown_keys_are_refused_with_an_example(key):
     [
         ("kan-0-5", "hidden_features is 0"),
         ("kan-5-0", "latent_dim is 0"),
+        ("kan-5-5+depth=0", "depth is 0"),
         ("kan-5-5+grid_range=2..1", "must begin below its end"),
         ("kan-5-5+grid_size=0", "grid_size is 0"),
         ("vae-5-5+grid_size=7", "linear layers have none"),
@@ -84,7 +85,13 @@ def test_parameters_equal_the_papers_to_the_digit(row):
         assert row.parameters == 10 * row.architecture.edges()
 
 
-@pytest.mark.parametrize("key", ["vae-12-4", "kan-12-4"])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_deeper_models_have_ten_parameters_an_edge_too(depth):
+    architecture = Architecture("kan", 7, 3, depth=depth)
+    assert count_parameters(VAE(architecture)) == 10 * architecture.edges()
+
+
+@pytest.mark.parametrize("key", ["vae-12-4", "kan-12-4", "vae-12-4+depth=3", "kan-12-4+depth=2"])
 def test_shapes_and_ranges(key):
     model = VAE(Architecture.parse(key))
     x = torch.rand(5, 784).round()
@@ -110,6 +117,16 @@ def test_hidden_layers_have_a_relu_only_between_linear_layers():
         torch.testing.assert_close(
             model.decode(z), model.decoder_logits(activation(model.decoder_hidden(z)))
         )
+
+
+def test_every_hidden_layer_takes_part():
+    for key in ("vae-6-2+depth=3", "kan-6-2+depth=3"):
+        model = VAE(Architecture.parse(key))
+        logits, mean, log_var = model(torch.rand(3, 784).round())
+        (logits.sum() + mean.sum() + log_var.sum()).backward()
+        assert all(p.grad is not None for p in model.parameters())
+        names = {name.split(".")[0] for name, _ in model.named_parameters()}
+        assert {"encoder_deeper", "decoder_deeper"} < names
 
 
 def test_reparameterisation_has_the_mean_and_the_variance_asked_for():

@@ -412,7 +412,7 @@ def test_two_sweeps_on_one_folder_do_not_meet(notebook, tmp_path, scheduler):
         wait_for(lambda: (output / "sweep.json").exists())
         second = run(notebook, output, *options)
         assert second.returncode == 1
-        assert "another sweep is at work" in second.stderr
+        assert "another sweep or search is at work" in second.stderr
         assert first.wait(60) == 0
     assert len(points_done(output)) == 2
 

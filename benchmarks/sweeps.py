@@ -1,0 +1,239 @@
+"""What a sweep costs, and what it loses when things go wrong.
+
+    python benchmarks/sweeps.py [--parts overhead,throughput,scheduling,faults]
+
+overhead    seconds of a point of the training chapter beyond the bare training, and where they go
+throughput  points an hour with one worker and with two
+scheduling  10,000 points whose work is next to nothing: seconds and memory
+faults      what was killed, how often, and what was lost
+
+Each part writes a table, `results/sweep-PART.csv`; where it was measured stands in `sweeps.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+import psutil
+
+from kanvae import cluster, runs, sweep
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+from conftest import small_notebook  # noqa: E402
+
+TRAINING = ROOT / "notebooks" / "04_training.ipynb"
+SETTINGS: dict[str, Any] = {"architecture": "kan-20-10", "epochs": 2, "device": "cpu"}
+POINTS = 8
+KILLS = 5  # of each kind
+
+
+def overhead(folder: Path) -> list[dict[str, Any]]:
+    """A training as a process of its own, and as points of a sweep on one worker, in turns."""
+    bare, points = [], []
+    with cluster.start(workers=1) as client:
+        for seed in range(POINTS):
+            point = {**SETTINGS, "seed": seed, "demonstrate": False}
+            begun = time.perf_counter()
+            command = [sys.executable, "-m", "kanvae.training", str(folder / f"bare-{seed}")]
+            for name, value in {**SETTINGS, "seed": seed}.items():
+                command += [f"--{name}", str(value)]
+            subprocess.run(command, check=True, capture_output=True)
+            bare.append(time.perf_counter() - begun)
+            output = str(folder / "sweep")
+            sweep.write(f"{output}/{TRAINING.name}", TRAINING.read_bytes())
+            begun = time.perf_counter()
+            task = (sweep.point_name(point), (output, TRAINING.name, point))
+            (result,) = cluster.results(client, sweep.work, [task])
+            points.append((time.perf_counter() - begun, result.value))
+    found: dict[str, list[float]] = {}
+    for process, (wall, value) in list(zip(bare, points, strict=True))[1:]:  # warm
+        executed = nbformat.read(folder / "sweep" / value["point"] / "executed.ipynb", 4)
+        times = [cell.metadata.papermill for cell in executed.cells if cell.cell_type == "code"]
+        seconds = [cell.duration for cell in times]
+        whole = executed.metadata.papermill
+        trained = value["metrics"]["training_seconds"]
+        training = next(
+            i for i, c in enumerate(c for c in executed.cells if c.cell_type == "code")
+            if "run = train(" in c.source
+        )  # fmt: skip
+        parts = {
+            "point": wall,
+            "training alone, timed inside": trained,
+            "bare training, a process": process,
+            "point beyond the bare training": wall - process,
+            "kernel: start to first cell": _between(whole.start_time, times[0].start_time),
+            "cells: imports": seconds[1] + seconds[2],
+            "cells: data, and reading the run back": seconds[training] - trained,
+            "cells: figures and tables": sum(seconds[3:]) - seconds[training],
+            "kernel: last cell to end": _between(times[-1].end_time, whole.end_time),
+        }
+        parts["between: dispatch, checks, files"] = wall - whole.duration
+        for name, seconds_ in parts.items():
+            found.setdefault(name, []).append(seconds_)
+    return [
+        {"what": name, "median_seconds": statistics.median(values), "lowest": min(values),
+         "highest": max(values), "points": len(values)}
+        for name, values in found.items()
+    ]  # fmt: skip
+
+
+def _between(first: str, second: str) -> float:
+    return (pd.Timestamp(second) - pd.Timestamp(first)).total_seconds()
+
+
+def throughput(folder: Path) -> list[dict[str, Any]]:
+    """Points an hour with one worker and with two, each with its share of the cores."""
+    lines = []
+    for workers in (1, 2):
+        output = str(folder / f"workers-{workers}")
+        sweep.write(f"{output}/{TRAINING.name}", TRAINING.read_bytes())
+        points = [{**SETTINGS, "seed": seed, "demonstrate": False} for seed in range(POINTS)]
+        tasks = [(sweep.point_name(p), (output, TRAINING.name, p)) for p in points]
+        with cluster.start(workers=workers) as client:
+            client.run(len, [])
+            begun = time.perf_counter()
+            assert all(
+                r.value["status"] == "done" for r in cluster.results(client, sweep.work, tasks)
+            )
+            seconds = time.perf_counter() - begun
+        lines.append({"workers": workers, "points": POINTS, "seconds": seconds,
+                      "points_an_hour": 3600 * POINTS / seconds})  # fmt: skip
+    for line in lines:
+        line["ratio_to_one_worker"] = line["points_an_hour"] / lines[0]["points_an_hour"]
+    return lines
+
+
+def trivial(output: str, point: dict[str, Any]) -> dict[str, Any]:
+    """A point without a notebook: only its result is written."""
+    name = sweep.point_name(point)
+    result = {"point": name, "parameters": point, "status": "done", "attempts": 1, "seconds": 0.0}
+    result |= {"metrics": {"square": point["seed"] ** 2}, "error": "", "commit": ""}
+    sweep.write(f"{output}/{name}/result.json", json.dumps(result).encode())
+    return result
+
+
+def scheduling(folder: Path, count: int = 10_000) -> list[dict[str, Any]]:
+    """Many points whose work is next to nothing; what is left is the engine."""
+    output = str(folder / "many")
+    about = {"notebook": "none.ipynb", "digest": "", "defaults": {"seed": 0}}
+    sweep.write(f"{output}/sweep.json", json.dumps(about).encode())
+    points = [{"seed": seed} for seed in range(count)]
+    driver = psutil.Process()
+    with cluster.start(workers=2) as client:
+        before = driver.memory_info().rss
+        begun = time.perf_counter()
+        tasks = ((sweep.point_name(point), (output, point)) for point in points)
+        assert sum(r.error is None for r in cluster.results(client, trivial, tasks)) == count
+        ran = time.perf_counter() - begun
+        held = driver.memory_info().rss - before
+    begun = time.perf_counter()
+    assert len(sweep.collect(output)) == count
+    collected = time.perf_counter() - begun
+    begun = time.perf_counter()
+    assert len(sweep.read_results(output)) == count
+    resumed = time.perf_counter() - begun
+    return [{"points": count, "seconds_scheduled_and_run": ran, "seconds_to_collect": collected,
+             "seconds_to_see_what_is_done": resumed, "driver_megabytes": held / 1e6}]  # fmt: skip
+
+
+def faults(folder: Path) -> list[dict[str, Any]]:
+    """Sweeps of six short points in which something is killed at a random moment."""
+    lines = []
+    kinds: dict[str, Callable[[psutil.Process], list[psutil.Process]]] = {
+        "driver": lambda driver: [driver],
+        "worker": lambda driver: [p for p in driver.children(recursive=True) if _is(p, "worker")],
+        "kernel": lambda driver: [p for p in driver.children(recursive=True) if _is(p, "kernel")],
+    }
+    for kind, choose in kinds.items():
+        total = {"killed": kind, "times": 0, "done_before": 0, "done_twice": 0, "lost": 0,
+                 "restarts": 0, "processes_left": 0}  # fmt: skip
+        for i in range(KILLS):
+            for name, value in _one_fault(folder / f"{kind}-{i}", choose).items():
+                total[name] += value
+        lines.append(total)
+    return lines
+
+
+def _is(process: psutil.Process, kind: str) -> bool:
+    try:
+        words = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    if kind == "kernel":
+        return "ipykernel" in words
+    return "spawn_main" in words and "ipykernel" not in words
+
+
+def _one_fault(folder: Path, choose: Callable[[psutil.Process], list[psutil.Process]]) -> dict:
+    folder.mkdir(parents=True)
+    notebook, output = small_notebook(folder / "chapter.ipynb"), folder / "out"
+    command = [sys.executable, "-m", "kanvae.sweep", str(notebook), "--output", str(output)]
+    command += ["--workers", "2", "-p", "count", "0:6", "-p", "asleep", "0.7"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    driver = psutil.Popen(command, **quiet)
+    while not list(output.glob("*/.lock")):  # the first points have begun
+        time.sleep(0.02)
+    time.sleep(random.uniform(0, 3))
+    family = driver.children(recursive=True)
+    victims = choose(driver)
+    done = _stamps(output)
+    if victims:
+        random.choice(victims).send_signal(signal.SIGKILL)
+    restarts = 0
+    if driver.wait() != 0:
+        _, alive = psutil.wait_procs(family, timeout=20)
+        restarts = 1
+        subprocess.run(command, check=True, **quiet)
+    _, alive = psutil.wait_procs(family, timeout=20)
+    after = _stamps(output)
+    return {
+        "times": int(bool(victims)), "done_before": len(done), "restarts": restarts,
+        "done_twice": sum(after.get(name) != stamp for name, stamp in done.items()),
+        "lost": 6 - len(after), "processes_left": len(alive),
+    }  # fmt: skip
+
+
+def _stamps(output: Path) -> dict[str, int]:
+    found = {}
+    for path in output.glob("*/result.json"):
+        if json.loads(path.read_text())["status"] == "done":
+            found[path.parent.name] = path.stat().st_mtime_ns
+    return found
+
+
+PARTS = {"overhead": overhead, "throughput": throughput, "scheduling": scheduling, "faults": faults}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure sweeps.")
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    random.seed(0)
+    options.output.mkdir(parents=True, exist_ok=True)
+    for part in options.parts.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            table = pd.DataFrame(PARTS[part](Path(folder))).round(3)
+        table.to_csv(options.output / f"sweep-{part}.csv", index=False, lineterminator="\n")
+        print(f"{part}\n{table.to_string(index=False)}\n", flush=True)
+    found = runs.provenance() | {"cores": os.cpu_count()}
+    (options.output / "sweeps.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,mystnb,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: jupytext,kernelspec,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Sweeps: one chapter, many parameters
+#
+# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/13_sweeps.ipynb)
+#
+# **The question.** How do we run a notebook for many parameters, on a laptop or on a cluster, and lose nothing when something breaks?
+#
+# **You need** to have seen a [training](04_training.ipynb). **On this page** a small notebook is executed over a grid, its results become one table, the sweep is killed halfway and goes on where it was, and we
+# see what a point costs beyond its training. At the end stand the commands for a Slurm or Kubernetes cluster. About two minutes on two cores; not measured on a GPU.
+
+# %% tags=["remove-cell"]
+import importlib.util
+
+from IPython import get_ipython
+
+if (
+    importlib.util.find_spec("kanvae") is None
+):  # in Colab: install the book's module, with what sweeps need
+    get_ipython().run_line_magic(
+        "pip",
+        'install -q "kanvae[sweep] @ git+https://github.com/kan-vae-book/kan-vae-book"',
+    )
+
+# %% [markdown]
+# The imports, and the parameters that you may change.
+
+# %%
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from IPython.display import Markdown
+
+from kanvae import figures, sweep
+
+# %% tags=["parameters"]
+architectures = "vae-40-5,kan-10-5"
+seeds = 3
+epochs = 2
+
+# %% [markdown]
+# ## A notebook that can be swept
+#
+# Two things make a notebook fit for a sweep. A cell with the tag `parameters` holds plain assignments; papermill writes another cell behind it with the values of a **point**, one choice of all parameters. And a call of `chapters.record` says what the point's
+# results are: numbers, words, or curves. All chapters of this book have the first, the chapter on training has both. Here we write a small one, three cells.
+
+# %%
+parameters = """
+architecture = "kan-10-5"
+seed = 0
+epochs = 1
+"""
+training = """
+from kanvae.training import TrainingConfig, train
+run = train(TrainingConfig(architecture, seed=seed, epochs=epochs))
+"""
+recording = """
+from kanvae import chapters
+elbo = -(run.epochs["test_reconstruction"] + run.epochs["test_kl"])
+seconds = run.provenance["seconds"]
+chapters.record(test_elbo=elbo[-1], curve=elbo, training_seconds=seconds)
+"""
+notebook = nbformat.v4.new_notebook()
+notebook.cells = [
+    nbformat.v4.new_code_cell(cell.strip())
+    for cell in (parameters, training, recording)
+]
+notebook.cells[0].metadata["tags"] = ["parameters"]
+notebook.metadata["kernelspec"] = {
+    "name": "python3",
+    "language": "python",
+    "display_name": "Python 3",
+}
+folder = Path(tempfile.mkdtemp())
+nbformat.write(notebook, folder / "small.ipynb")
+
+# %% [markdown]
+# ## A grid, and what is refused
+#
+# A **grid** gives each parameter a list of values; its points are all combinations (or, with `paired=True`, the first values of all lists, then the second, and so on). Before anything starts, every point is held against the notebook: the names, the types, and, where they are settings of
+# a training, whether such a training exists. A typing error costs a second, not a night:
+
+# %%
+grid = {
+    "architecture": architectures.split(","),
+    "seed": range(seeds),
+    "epochs": [epochs],
+}
+points = sweep.expand(grid)
+print(f"{len(points)} points, the last: {sweep.describe(points[-1])}")
+for wrong in ({"sede": [0]}, {"seed": ["zero"]}, {"architecture": ["kan-0-5"]}):
+    try:
+        sweep.sweep(folder / "small.ipynb", wrong, folder / "wrong")
+    except ValueError as error:
+        print(f"refused: {str(error).replace(str(folder), '...')}")
+
+# %% [markdown]
+# ## The sweep
+#
+# Each point is executed by papermill in a kernel of its own, on a worker of a Dask cluster; by default that is one single-threaded worker for each core of this machine, or one for each GPU. We do the first seeds only. The bar counts points; it says how many are running, failed and left.
+
+# %%
+first = grid | {"seed": range(1)}
+started = time.perf_counter()
+table = sweep.sweep(folder / "small.ipynb", first, folder / "out")
+print(f"{len(table)} points in {time.perf_counter() - started:.0f} s")
+columns = ["architecture", "seed", "test_elbo", "training_seconds", "seconds"]
+table[["status", *columns]].round(2)
+
+# %% [markdown]
+# The table has a line for each point: all parameters, what was recorded, and how the execution went. It also stands in the folder, as CSV and Parquet, beside a page, `index.html`, that links to every executed notebook and draws the curves small.
+#
+# ## Killed, and gone on
+#
+# Now the whole grid, from the command line, and as soon as one more point is done we kill the sweep with SIGKILL, which no program can catch. Its workers and kernels notice and end themselves. The prediction: started again, it does not touch what is done, and does the rest.
+
+
+# %%
+def done():
+    results = sweep.read_results(str(folder / "out")).items()
+    return {name for name, result in results if result["status"] == "done"}
+
+
+command = [sys.executable, "-m", "kanvae.sweep", str(folder / "small.ipynb")]
+command += ["--output", str(folder / "out"), "-p", "epochs", str(epochs)]
+command += ["-p", "architecture", architectures, "-p", "seed", f"0:{seeds}"]
+before = done()
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+with subprocess.Popen(command, **quiet) as process:
+    while len(done()) == len(before) < len(points) and process.poll() is None:
+        time.sleep(0.05)
+    process.kill()
+kept = done()
+executed = {
+    name: (folder / "out" / name / "executed.ipynb").stat().st_mtime
+    for name in kept
+}
+print(f"killed with {len(kept)} of {len(points)} points done")
+
+# %%
+table = sweep.sweep(folder / "small.ipynb", grid, folder / "out")
+untouched = sum(
+    (folder / "out" / name / "executed.ipynb").stat().st_mtime == stamp
+    for name, stamp in executed.items()
+)
+print(
+    f"now {len(done())} of {len(points)} are done; {untouched} of {len(kept)} were not touched"
+)
+assert untouched == len(kept)
+assert len(done()) == len(points)
+
+# %% [markdown]
+# The same holds when a worker is killed, or a kernel, or when the disk fills up: a point that was not finished is executed again, one that was is not. A point whose own code fails keeps its notebook as far as it went, `failed.ipynb`, and does not stop the others; `--retries` tries it
+# again, and the sweep ends with a list of what failed and a non-zero exit. The repository's tests kill all of these, and `benchmarks/sweeps.py` does it at random moments and counts.
+#
+# ## What came out
+
+# %% mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the test set after each epoch, one line a point of the sweep; colours tell the architectures apart."}, "image": {"alt": "Rising lines in two colours, one bundle for each architecture."}}
+results = sweep.read_results(str(folder / "out")).values()
+curves = {key: [] for key in grid["architecture"]}
+for result in results:
+    key = result["parameters"]["architecture"]
+    curves[key].append(result["metrics"]["curve"])
+figures.bundles(
+    range(1, epochs + 1), curves, "epoch", "test ELBO, nats per image"
+)
+
+# %% [markdown]
+# Every line of {numref}`fig-sweep` is a notebook that was executed, and can be opened. What does such a point cost beyond its training? Starting a kernel, importing torch and loading the data take their time, whatever is trained:
+
+# %% tags=["found", "hide-input"]
+beyond = table["seconds"] - table["training_seconds"]
+spread = table.groupby("architecture")["test_elbo"].agg(["mean", "std"])
+Markdown(
+    f"- A sweep of {len(points)} points, killed once, was finished by the same command; the {len(kept)} points that were done before the kill were not touched.\n"
+    f"- A point took {beyond.median():.1f} s beyond its training (median; {beyond.min():.1f} to {beyond.max():.1f}): a kernel, its imports, the data.\n"
+    + "\n".join(
+        f"- `{key}`: test ELBO {row['mean']:.1f} ± {row['std']:.1f} nats after {epochs} epochs, over {seeds} seeds."
+        for key, row in spread.iterrows()
+    )
+)
+
+# %% [markdown]
+# ## On a cluster
+#
+# The same command runs on any Dask cluster. A scheduler and two workers started by hand, here or on other machines that have this package installed:
+#
+#     dask scheduler                                                  # prints its address
+#     dask worker tcp://ADDRESS:8786 --nthreads 1 --nworkers 2
+#     python -m kanvae.sweep notebooks/04_training.ipynb -p seed 0:10 --scheduler tcp://ADDRESS:8786
+#
+# Several GPUs: one worker for each, which sees it alone, and points that ask for one. (On one machine, without `--scheduler`, this happens by itself.)
+#
+#     CUDA_VISIBLE_DEVICES=0 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
+#     CUDA_VISIBLE_DEVICES=1 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
+#     python -m kanvae.sweep ... --scheduler tcp://ADDRESS:8786 --resources GPU=1
+#
+# Slurm, through dask-jobqueue, and Kubernetes, through dask-kubernetes; the files say what to set:
+#
+#     python -m kanvae.sweep ... --cluster clusters/slurm.yaml
+#     python -m kanvae.sweep ... --cluster clusters/kubernetes.yaml --output s3://bucket/sweep
+#
+# Where the workers share no file system, the output must be an address that all reach, `s3://` (with s3fs installed) or `gs://` (with gcsfs). Notebooks, results and tables go there. What a point writes beside its notebook, such as the run folder of a training, stays on the worker's own disk, and a point whose worker is lost begins
+# anew. MNIST must be on the workers too: by `KANVAE_DATA`, or by download.
+#
+# ```{admonition} What was tested, and what was not
+# :class: note
+# Tested: workers of this machine, a scheduler and workers started by hand, worker resources, an S3-compatible server. For Slurm the job script, and for Kubernetes the resource that the files generate, are checked; no job was ever submitted to such a cluster.
+# ```
+#
+# ## What we saw
+#
+# - A notebook with a parameters cell and a call of `record` is all that a sweep needs.
+# - Nothing that was done is done again, and nothing is lost but the points that were running.
+# - A point costs some seconds beyond its training. Sweep trainings of minutes, not of milliseconds.
+#
+# ## Exercises
+#
+# **1.** Add `"epochs": [1, 2, 4]` to the grid, in the same folder. How many points are new?
+#
+# <details><summary>Solution</summary>
+#
+# All those whose number of epochs is not in the folder yet. A point is known by the values that the grid gives; the table then has the points of all calls.
+#
+# </details>
+#
+# **2.** Change the cell that trains, and sweep into the same folder. What happens, and why is that right?
+#
+# <details><summary>Solution</summary>
+#
+# It is refused: the folder holds results of another version of the notebook, and a table that mixes both would be wrong without looking so. Choose another folder.
+#
+# </details>
+#
+# ## References
+#
+# {cite:t}`rocklin2015` for Dask. The parameters cell is papermill's.

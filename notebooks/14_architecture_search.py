@@ -1,0 +1,170 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,mystnb,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: jupytext,kernelspec,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Architecture search
+#
+# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/14_architecture_search.ipynb)
+#
+# **The question.** The paper names the search for better architectures as its first item of future work. Which architectures give the best likelihood for their number of parameters, and where do the rows of Table I stand among them?
+#
+# **You need** the [KAN layer's settings](02_kan_layers.ipynb) and [Table I](05_table1.ipynb). **On this page** a search over widths, depth, kind of layer and grids that ran before is read and drawn: its front beside the paper's nine rows. A quarter of a minute on two cores; the search itself took longer, as the page says.
+
+# %% tags=["remove-cell"]
+import importlib.util
+
+from IPython import get_ipython
+
+if (
+    importlib.util.find_spec("kanvae") is None
+):  # in Colab: install the book's module, with what sweeps need
+    get_ipython().run_line_magic(
+        "pip",
+        'install -q "kanvae[sweep] @ git+https://github.com/kan-vae-book/kan-vae-book"',
+    )
+
+# %% [markdown]
+# The imports, and the parameters that you may change.
+
+# %%
+import pandas as pd
+from IPython.display import Markdown
+
+from kanvae import VAE, figures, results, search
+from kanvae.models import count_parameters
+
+# %% tags=["parameters"]
+count = 5
+seed = 0
+
+# %% [markdown]
+# ## The space
+#
+# An architecture of the search is one of two kinds. A linear VAE has a width $H$ from 40 to 640, a KAN-VAE one from 8 to 400 together with its grid: $G$ from 2 to 10, order $k$ from 1 to 3, and a grid $[-r, r]$ with $r$ from 1 to 4. Both have 4 to 32 latents and one or two hidden layers on each side. Widths are drawn on a logarithmic scale. The
+# proposals come from Optuna {cite}`akiba2019` and its tree-structured Parzen estimator {cite}`bergstra2011`, which models the settings of good trials and of the others and proposes what is likely under the first and unlikely under the second. Before it has seen any trial it draws at random:
+
+# %%
+for architecture in search.proposals(count, seed):
+    size = count_parameters(VAE(architecture))
+    print(f"{size:9,} parameters: {architecture}")
+
+# %% [markdown]
+# ## Two objectives, and when to give up
+#
+# Both the score and the number of parameters are to be small. There is no single best trial then, but a **front**: the trials that no other beats in both. A trial is given up while it trains when it can hardly get there. Let $e_m(t)$ be the test ELBO of model $m$ after epoch $t$, and $P_m$ its number of parameters. A trial $m$ ends early after epoch $t$ if for some other trial $r$
+#
+# $$
+# P_r \le P_m \quad\text{and}\quad e_r(t') > e_m(t') + \delta \quad\text{for } t' = t - 1,\, t ,
+# $$ (eq-hopeless)
+#
+# that is, if a model that is no larger was ahead by more than the margin $\delta$ at two epochs in a row. Optuna's own pruners compare values of one objective, and would stop small models because large ones are better; {eq}`eq-hopeless` compares with what is no larger. The nine rows of Table I are the first trials, and they are always trained to their end.
+#
+# ```{admonition} What this search is, and is not
+# :class: warning
+# It selects by scores on test images, so the scores of the selected are a little too good, and the more so the more trials there are. It trains each model once, with one seed, and for fewer epochs than the paper. It finds candidates; a claim about one of them would need new seeds and images that the search has not seen.
+# ```
+
+# %%
+trials, curves, about = results.search()
+settings = about["config"]
+pd.Series(settings | {"trials": len(trials)}, name="value").to_frame()
+
+# %% [markdown]
+# ## The front
+#
+# The score is the NLL of test images in nats. The rows of Table I were trained and scored in the same way, so they can be compared with the others here, though not with their own scores after 30 epochs in [the chapter on Table I](05_table1.ipynb).
+
+# %% mystnb={"figure": {"name": "fig-front", "caption": "Score against the number of parameters, a point a trial that was trained to its end: the rows of Table I, and what the search proposed. The line is the front: no trial lies below and to the left of it. Lower is better."}, "image": {"alt": "Points over a logarithmic parameter axis; a falling staircase runs along their lower left side."}}
+complete = trials[trials["state"] == "complete"]
+rows = complete["row"].notna()
+kan = complete["layer"] == "kan"
+groups = {
+    "Table I, KAN": complete[rows & kan],
+    "Table I, VAE": complete[rows & ~kan],
+    "proposed, KAN": complete[~rows & kan],
+    "proposed, linear": complete[~rows & ~kan],
+}
+front = complete[complete["front"]].sort_values("parameters")
+figures.front(
+    {name: part[["parameters", "score"]] for name, part in groups.items()},
+    front[["parameters", "score"]],
+    "NLL, nats per image",
+)
+
+# %% [markdown]
+# A row of Table I that lies above the line of {numref}`fig-front` is beaten by a model that is smaller and better at once. The front in numbers:
+
+# %%
+shown = ["architecture", "parameters", "score", "row"]
+front[shown].round(1).fillna("").reset_index(drop=True)
+
+# %% [markdown]
+# ## What giving up saved
+#
+# The curves of all trials show what {eq}`eq-hopeless` does: those that end early lie below.
+
+# %% mystnb={"figure": {"name": "fig-search-curves", "caption": "Test ELBO after each epoch of all trials: trained to the end, and given up."}, "image": {"alt": "Two bundles of rising curves; those of one bundle end early and lie lower."}}
+pruned = set(trials.loc[trials["state"] == "pruned", "trial"])
+bundle = {"trained to the end": [], "given up": []}
+for trial, curve in curves.groupby("trial")["test_elbo"]:
+    name = "given up" if trial in pruned else "trained to the end"
+    bundle[name].append(curve.to_numpy())
+epochs = range(1, settings["epochs"] + 1)
+figures.bundles(epochs, bundle, "epoch", "test ELBO, nats per image")
+
+# %% tags=["found", "hide-input"]
+spent, whole = trials["epochs"].sum(), settings["epochs"] * len(trials)
+best = complete.loc[complete["score"].idxmin()]
+beaten = complete[rows & ~complete["front"]]
+kinds = front["layer"].value_counts()
+Markdown(f"""
+- Of {len(trials)} architectures tried ({settings["epochs"]} epochs, seed {settings["seed"]}), {len(front)} are on the front: {kinds.get("linear", 0)} linear, {kinds.get("kan", 0)} with KAN layers.
+- Of the {int(rows.sum())} rows of Table I, {len(beaten)} are beaten in score and size at once by another trial.
+- The best score has `{best["architecture"]}`: {best["score"]:.1f} nats with {best["parameters"]:,} parameters; `vae-400-20` has {complete.set_index("architecture")["score"]["vae-400-20"]:.1f}.
+- Giving up early left {1 - spent / whole:.0%} of the epochs untrained.
+""")
+
+# %% [markdown]
+# {numref}`fig-search-curves` shows the price too: a trial that was given up might have caught up. The margin $\delta$ sets how sure we want to be.
+#
+# ## What we saw
+#
+# - A search over both kinds of layer answers the paper's question by itself: who is on the front is counted above, not argued.
+# - Table I is a sample of one family, widths of KAN layers at one grid. Depth, grid and kind of layer move a model more than its width does, as the front's table shows.
+# - The search resumes after any stop: Optuna's journal holds the trials, run folders hold the trainings.
+#
+# ## Exercises
+#
+# **1.** Search for the Fréchet distance: `python -m kanvae.search --score frechet --output runs/search-frechet`. Do the same models win?
+#
+# <details><summary>Solution</summary>
+#
+# Compare the two fronts. [What we found](12_what_we_found.ipynb) shows that likelihood and distance rank the nine rows differently, so expect another front.
+#
+# </details>
+#
+# **2.** Take an architecture of the front and train it with five seeds and 30 epochs. Is its score still ahead of its neighbours'?
+#
+# <details><summary>Solution</summary>
+#
+# `python -m kanvae.reproduce --rows KEY --regime figure6` trains and scores any key; the order of close neighbours often changes, which is what selection by one seed on one test set means.
+#
+# </details>
+#
+# ## References
+#
+# {cite:t}`akiba2019` for Optuna, {cite:t}`bergstra2011` for its sampler, {cite:t}`nik2024`, section VII, for the question.

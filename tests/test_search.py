@@ -1,0 +1,151 @@
+import pytest
+from optuna.trial import FixedTrial, TrialState
+
+from kanvae import Architecture, cluster, paper, search
+from kanvae.models import VAE, count_parameters
+
+SMALL = search.SearchConfig(epochs=1, importance_samples=2, likelihood_images=20)
+ROWS = tuple(
+    paper.Row(key, Architecture.parse(key), 1.0, 1) for key in ("kan-8-4", "vae-40-4", "kan-9-4")
+)
+
+
+@pytest.fixture
+def small_rows(monkeypatch):
+    """A search that begins with three small architectures."""
+    monkeypatch.setattr(paper, "TABLE_I", ROWS)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [row.architecture for row in paper.TABLE_I]
+    + [Architecture("kan", 30, 7, depth=2, grid_size=9, spline_order=1, grid_range=(-2.5, 2.5))],
+    ids=str,
+)
+def test_every_architecture_can_be_proposed(architecture):
+    trial = FixedTrial(search.as_parameters(architecture))
+    assert search.suggest(trial) == architecture
+
+
+def test_proposals_follow_from_the_seed():
+    assert search.proposals(4, seed=1) == search.proposals(4, seed=1)
+    assert search.proposals(4, seed=1) != search.proposals(4, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("curve", "rival", "hopeless"),
+    [
+        ([-150, -140], (90, [-140, -130]), True),
+        ([-150, -140], (100, [-140, -130]), True),  # of the same size
+        ([-150, -140], (101, [-140, -130]), False),  # larger: both may be on the front
+        ([-150, -131], (90, [-140, -130]), False),  # catching up
+        ([-141, -140], (90, [-140, -130]), False),  # ahead once only
+        ([-150, -140], (90, [-140]), False),  # not seen that far
+        ([-150], (90, [-100]), False),  # one epoch says little
+    ],
+)
+def test_a_trial_is_given_up_when_a_smaller_one_stays_ahead(curve, rival, hopeless):
+    assert search.hopeless(curve, 100, [search.Rival(*rival)], margin=2) is hopeless
+
+
+def test_a_pruned_training_stops_early_and_can_be_resumed(tmp_path, quick):
+    config = search.SearchConfig(epochs=4, importance_samples=2, likelihood_images=20)
+    better = search.Rival(1, [-1.0] * 4)
+    found = search.work(str(tmp_path), "kan-8-4", config, [better])
+    assert "score" not in found
+    assert len(found["curve"]) == 2
+    resumed = search.work(str(tmp_path), "kan-8-4", config, [])
+    assert resumed["curve"][:2] == pytest.approx(found["curve"], rel=1e-8)
+    assert len(resumed["curve"]) == 4
+    assert len(resumed["provenance"]["starts"]) == 2
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, scheduler):
+    """A search of four trials, of which three are given, on a cluster started by hand."""
+    folder = tmp_path_factory.mktemp("search")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paper, "TABLE_I", ROWS)
+        search.search(folder / "out", 2, SMALL, scheduler=scheduler, progress=False)
+        study = search.search(folder / "out", 4, SMALL, scheduler=scheduler, progress=False)
+    return folder / "out", study
+
+
+def test_a_search_goes_on_until_so_many_trials_are_finished(found):
+    _, study = found
+    trials = search.table(study)
+    assert len(trials) == 4
+    assert sorted(trials["row"].dropna()) == sorted(row.name for row in ROWS)
+    assert trials["state"].isin(["complete", "pruned"]).all()
+
+
+def test_the_front_is_what_no_trial_beats_in_both(found):
+    _, study = found
+    trials = search.table(study)
+    done = trials[trials["state"] == "complete"]
+    for _, one in done.iterrows():
+        beaten = (
+            (done["score"] <= one["score"]) & (done["parameters"] <= one["parameters"])
+            & ((done["score"] < one["score"]) | (done["parameters"] < one["parameters"]))
+        ).any()  # fmt: skip
+        assert one["front"] == (not beaten)
+        model = VAE(Architecture.parse(one["architecture"]))
+        assert one["parameters"] == count_parameters(model)
+
+
+def test_the_tables_hold_every_trial_and_where_it_ran(found, tmp_path):
+    _, study = found
+    assert search.collect(study, tmp_path / "tables") == 4
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {
+        "trials.csv", "curves.csv", "provenance.json",
+    }  # fmt: skip
+
+
+def test_a_trial_that_a_killed_search_left_running_is_proposed_again(small_rows, tmp_path):
+    study = search.open_study(tmp_path, SMALL)
+    left = study.ask()
+    architecture = search.suggest(left)
+    again = search.open_study(tmp_path, SMALL)
+    assert again.trials[left.number].state == TrialState.RUNNING  # another may still be at it
+    search.resume(again)
+    assert again.trials[left.number].state == TrialState.FAIL
+    proposed = {search.suggest(again.ask()) for _ in ROWS}
+    assert architecture in proposed
+    assert proposed == {row.architecture for row in ROWS}
+
+
+def test_two_searches_on_one_folder_do_not_meet(tmp_path):
+    with cluster.held(tmp_path), pytest.raises(cluster.ClusterError, match="is at work on"):
+        search.search(tmp_path, 2, SMALL)
+
+
+def test_a_folder_of_another_search_is_refused(found):
+    output, _ = found
+    other = search.SearchConfig(epochs=2, importance_samples=2, likelihood_images=20)
+    with pytest.raises(ValueError, match=r"epochs is 1 there, 2 here.*choose another folder"):
+        search.open_study(output, other)
+
+
+def test_a_search_in_which_everything_fails_ends(small_rows, tmp_path, scheduler, monkeypatch):
+    monkeypatch.setattr(search, "work", str.splitlines)  # takes no such arguments
+    with pytest.raises(cluster.ClusterError, match=r"trials failed, the last with TypeError"):
+        search.search(tmp_path, 2, SMALL, scheduler=scheduler, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--score", "beauty"], "score is 'beauty': choose one of"),
+        (["--epochs", "0"], "epochs is 0"),
+        (["--regime", "half"], "unknown regime 'half'"),
+        (["--margin", "-1"], "margin is -1"),
+        (["--importance_samples", "0"], "importance_samples is 0"),
+        (["--trials", "0"], "trials is 0"),
+        (["--device", "cuda:99"], "is not on this machine"),
+    ],
+)
+def test_impossible_options_are_refused_in_one_line(options, message, tmp_path):
+    with pytest.raises(SystemExit, match=message) as stop:
+        search.main(["--output", str(tmp_path / "out"), *options])
+    assert "\n" not in str(stop.value.code)
+    assert not (tmp_path / "out").exists()
