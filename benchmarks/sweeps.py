@@ -7,7 +7,8 @@ throughput  points an hour with one worker and with two
 scheduling  10,000 points whose work is next to nothing: seconds and memory
 faults      what was killed, how often, and what was lost
 
-Each part writes a table, `results/sweep-PART.csv`; where it was measured stands in `sweeps.json`.
+Each part writes a table, `book/results/sweeps/PART.csv`, which the chapter on sweeps shows; where
+it was measured stands beside them in `provenance.json`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import distributed
 import nbformat
 import pandas as pd
 import psutil
@@ -222,17 +224,20 @@ PARTS = {"overhead": overhead, "throughput": throughput, "scheduling": schedulin
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure sweeps.")
     parser.add_argument("--parts", default=",".join(PARTS))
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--output", type=Path, default=ROOT / "book" / "results" / "sweeps")
     options = parser.parse_args()
     random.seed(0)
     options.output.mkdir(parents=True, exist_ok=True)
     for part in options.parts.split(","):
         with tempfile.TemporaryDirectory() as folder:
             table = pd.DataFrame(PARTS[part](Path(folder))).round(3)
-        table.to_csv(options.output / f"sweep-{part}.csv", index=False, lineterminator="\n")
+        table.to_csv(options.output / f"{part}.csv", index=False, lineterminator="\n")
         print(f"{part}\n{table.to_string(index=False)}\n", flush=True)
-    found = runs.provenance() | {"cores": os.cpu_count()}
-    (options.output / "sweeps.json").write_text(json.dumps(found, indent=2) + "\n")
+    path = options.output / "provenance.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    here = runs.provenance() | {"cores": os.cpu_count(), "dask": distributed.__version__}
+    known |= dict.fromkeys(options.parts.split(","), here)
+    runs.write_text(path, json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@
     epochs.csv.gz    a line an epoch of a run: learning rate, training means, test terms
     provenance.json  for each run: its configuration, when, at which commit, on what it was trained
     search/          the trials of the architecture search, their curves, where they ran
+    sweeps/          what sweeps cost, and what faults cost them
     NAME/            a run folder of a model that figures draw; without weights where only its
                      learning curve is drawn
 
-`python -m kanvae.reproduce` and `python -m kanvae.search --collect` write them, from run folders;
-nothing in them is typed by hand.
+`python -m kanvae.reproduce`, `python -m kanvae.search --collect` and `benchmarks/sweeps.py` write
+them; nothing in them is typed by hand.
 """
 
 from __future__ import annotations
@@ -87,6 +88,13 @@ def search() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     folder = _file("search")
     about = json.loads((folder / "provenance.json").read_text())
     return pd.read_csv(folder / "trials.csv"), pd.read_csv(folder / "curves.csv"), about
+
+
+def sweeps() -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """What was measured of sweeps, a table a part, and where."""
+    folder = _file("sweeps")
+    tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+    return tables, json.loads((folder / "provenance.json").read_text())
 
 
 class Difference(NamedTuple):

@@ -51,7 +51,7 @@ from pathlib import Path
 import nbformat
 from IPython.display import Markdown
 
-from kanvae import figures, sweep
+from kanvae import figures, results, sweep
 
 # %% tags=["parameters"]
 architectures = "vae-40-5,kan-10-5"
@@ -137,8 +137,8 @@ table[["status", *columns]].round(2)
 
 # %%
 def done():
-    results = sweep.read_results(str(folder / "out")).items()
-    return {name for name, result in results if result["status"] == "done"}
+    found = sweep.read_results(str(folder / "out")).items()
+    return {name for name, result in found if result["status"] == "done"}
 
 
 command = [sys.executable, "-m", "kanvae.sweep", str(folder / "small.ipynb")]
@@ -176,9 +176,9 @@ assert len(done()) == len(points)
 # ## What came out
 
 # %% mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the test set after each epoch, one line a point of the sweep; colours tell the architectures apart."}, "image": {"alt": "Rising lines in two colours, one bundle for each architecture."}}
-results = sweep.read_results(str(folder / "out")).values()
+points_done = sweep.read_results(str(folder / "out")).values()
 curves = {key: [] for key in grid["architecture"]}
-for result in results:
+for result in points_done:
     key = result["parameters"]["architecture"]
     curves[key].append(result["metrics"]["curve"])
 figures.bundles(
@@ -199,6 +199,37 @@ Markdown(
         for key, row in spread.iterrows()
     )
 )
+
+# %% [markdown]
+# ## What it costs, measured
+#
+# The line above is this page's own. A benchmark (`benchmarks/sweeps.py`) takes more care: it runs the same trainings of the chapter on training as processes of their own and as points, in turns, and takes a point apart by the times that papermill notes. The line printed above the table says where and when.
+
+# %%
+tables, measured = results.sweeps()
+first_part = measured["overhead"]
+print(
+    f"{first_part['processor']}, {first_part['cores']} cores, {first_part['date'][:10]}, dask {first_part['dask']}"
+)
+tables["overhead"].set_index("what")
+
+# %% [markdown]
+# "Point beyond the bare training" is what a sweep adds to `python -m kanvae.training`, which has to import torch and load the data too. Two workers on two cores, each with one thread, against one worker with both:
+
+# %%
+tables["throughput"]
+
+# %% [markdown]
+# Ten thousand points that do next to nothing but write their result, to see the engine alone: to run them, to write the tables, and to find out at a new start what is done.
+
+# %%
+tables["scheduling"].T.rename(columns={0: "value"})
+
+# %% [markdown]
+# And what it loses. In sweeps of six points one process was killed with SIGKILL at a random moment, several times for each kind of process. Points that were done before must not be done again, none may be lost, and no process may be left.
+
+# %%
+tables["faults"]
 
 # %% [markdown]
 # ## On a cluster

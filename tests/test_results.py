@@ -118,6 +118,38 @@ def test_learning_curves_are_whole(name):
     assert np.isfinite(history["test_kl"]).sum() == paper.EPOCHS
 
 
+def test_the_search_is_whole_and_its_front_is_one():
+    trials, curves, about = results.search()
+    assert trials["trial"].is_unique
+    assert (curves.groupby("trial").size() == trials.set_index("trial")["epochs"]).all()
+    complete = trials[trials["state"] == "complete"]
+    assert (complete["epochs"] == about["config"]["epochs"]).all()
+    rows = {str(row.architecture) for row in paper.TABLE_I}
+    assert set(complete.loc[complete["row"].notna(), "architecture"]) == rows
+    assert {trial["trial"] for trial in about["trials"]} == set(complete["trial"])
+    for line in trials.itertuples():
+        architecture = Architecture.parse(line.architecture)
+        assert line.parameters == count_parameters(VAE(architecture))
+        assert (line.layer, line.depth) == (architecture.layer, architecture.depth)
+    front = complete[complete["front"]].sort_values("parameters")
+    assert front["score"].is_monotonic_decreasing
+    for line in complete[~complete["front"]].itertuples():
+        below = front[front["parameters"] <= line.parameters]
+        assert (below["score"] <= line.score).any()
+
+
+def test_what_was_measured_of_sweeps_says_where_and_lost_nothing():
+    tables, measured = results.sweeps()
+    assert tables.keys() == measured.keys() == {"overhead", "throughput", "scheduling", "faults"}
+    for where in measured.values():
+        assert where["processor"]
+        assert where["commit"]
+    faults = tables["faults"].set_index("killed")
+    assert {"driver", "worker", "kernel"} <= set(faults.index)
+    assert (faults["times"] >= 5).all()
+    assert (faults[["done_twice", "lost", "processes_left"]] == 0).all(axis=None)
+
+
 def test_the_results_stay_small():
     size = sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file())
     assert size < 30e6
