@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,6 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 PATIENCE = 20  # seconds to wait for a scheduler
-LOST = 3  # how often a task is started again after its worker died, before it counts as failed
 MARK = "KANVAE_SWEEP"  # in the environment of all processes that a task starts
 
 
@@ -56,7 +55,7 @@ def start(
     Args:
         scheduler: the address of a running scheduler, such as "tcp://10.0.0.1:8786".
         file: a YAML file that names a class of cluster and its options, such as
-            `book/clusters/slurm.yaml`.
+            `clusters/slurm.yaml`.
         workers: how many workers to start here (a core each, or a GPU each, by default).
         gpus: how many GPUs to use; each gets a worker that sees it alone.
 
@@ -167,11 +166,17 @@ def from_file(file: Path | str) -> Iterator[Any]:
     """The cluster that a YAML file describes: its class, the options of that, and its size.
 
     Raises:
-        ClusterError: the file does not describe a cluster.
+        ClusterError: the file does not describe a cluster, or it cannot be made.
     """
     class_, options, scale = read_file(file)
-    with class_(**options) as made:
+    try:
+        made = class_(**options)
         made.scale(**scale)
+    except Exception as error:  # of whatever kind that class of cluster raises
+        raise ClusterError(
+            f"the cluster of {file} cannot be made ({type(error).__name__}: {error})."
+        ) from error
+    with made:
         yield made
 
 
@@ -260,7 +265,7 @@ def results(
 def _reason(future: Any) -> str:
     error = future.exception()
     if type(error).__name__ == "KilledWorker":
-        return f"its worker died {LOST + 1} times while it ran"
+        return f"its worker died {error.allowed_failures + 1} times while it ran"
     return f"{type(error).__name__}: {error}"
 
 
@@ -299,7 +304,7 @@ def running(client: Client) -> int:
 
 
 @contextlib.contextmanager
-def ticking(client: Client, bar: tqdm, failed: set[str]) -> Iterator[None]:
+def ticking(client: Client, bar: tqdm, failed: Collection[str]) -> Iterator[None]:
     """Show once a second how many points are running, failed and left."""
     ended = threading.Event()
 

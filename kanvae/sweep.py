@@ -339,14 +339,15 @@ def sweep(
             _begin(notebook, output)
             done = {n for n, result in read_results(output).items() if result["status"] == "done"}
             missing = [point for point in points if point_name(point) not in done]
+            failed: dict[str, dict[str, Any]] = {}
             if missing:
                 gpus = _gpus(notebook, missing) if here else 0
                 with cluster.start(scheduler, cluster_file, workers, gpus) as client:
-                    _run(
+                    failed = _run(
                         client, output, Path(notebook).name, missing, len(points), retries,
                         resources, progress,
                     )  # fmt: skip
-            return collect(output)
+            return collect(output, failed)
     except OSError as error:
         raise SweepError(
             f"{output} cannot be written ({error}). Mend that and start the same sweep again: "
@@ -389,10 +390,11 @@ def _gpus(notebook: Path | str, points: Sequence[Point]) -> int:
 def _run(
     client: Client, output: str, notebook: str, missing: Sequence[Point], total: int, retries: int,
     resources: Mapping[str, float] | None, progress: bool,
-) -> None:  # fmt: skip
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Execute the points that are missing; the results of those that failed."""
     attempts = {point_name(point): 1 for point in missing}
     by_name = {point_name(point): point for point in missing}
-    failed: set[str] = set()
+    failed: dict[str, dict[str, Any]] = {}
 
     def again(result: cluster.Result) -> bool:
         value = result.value or {}
@@ -420,18 +422,23 @@ def _run(
                     "point": result.name, "parameters": by_name[result.name], "status": "failed",
                     "error": result.error, "attempts": attempts[result.name],
                 }  # fmt: skip
-                write(f"{output}/{result.name}/result.json", json.dumps(value).encode())
             if value["status"] != "done":
-                failed.add(result.name)
+                failed[result.name] = value
             bar.update()
+    return failed
 
 
 # ---- what came out ------------------------------------------------------------------------------
 
 
-def collect(output: str) -> pd.DataFrame:
-    """Write the tables and the index of a sweep's folder, and return the table."""
-    found = sorted(read_results(output).values(), key=lambda result: _order(result["parameters"]))
+def collect(output: str, failed: Mapping[str, dict[str, Any]] | None = None) -> pd.DataFrame:
+    """Write the tables and the index of a sweep's folder, and return the table.
+
+    Args:
+        failed: results that are not in the folder, of points that could not even write them.
+    """
+    known = {**(failed or {}), **read_results(output)}
+    found = sorted(known.values(), key=lambda result: _order(result["parameters"]))
     about = json.loads(read(f"{output}/sweep.json") or "{}")
     lines, curves = [], {}
     for result in found:
@@ -560,7 +567,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, help="here (a core each, or a GPU each)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--scheduler", help="address of a running Dask scheduler")
-    where.add_argument("--cluster", help="YAML file of a cluster, such as book/clusters/slurm.yaml")
+    where.add_argument("--cluster", help="YAML file of a cluster, such as clusters/slurm.yaml")
     parser.add_argument("--resources", default="", help="that a worker must have, such as GPU=1")
     parser.add_argument("--dry-run", action="store_true", help="check, and show what would run")
     options = parser.parse_args(arguments)

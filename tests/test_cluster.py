@@ -127,3 +127,13 @@ def test_a_file_that_describes_no_cluster_is_refused(tmp_path, content, message)
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(cluster.ClusterError, match=message):
         cluster.read_file(tmp_path / "c.yaml")
+
+
+def test_a_cluster_that_cannot_be_made_is_told_in_words(tmp_path):
+    content = {"cluster": "collections.OrderedDict", "options": {"cores": 1}, "scale": {"n": 1}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    with (
+        pytest.raises(cluster.ClusterError, match=r"c\.yaml cannot be made \(AttributeError"),
+        cluster.start(file=tmp_path / "c.yaml"),
+    ):
+        pass

@@ -58,12 +58,13 @@ def wait_for(condition, seconds=60):
     raise TimeoutError
 
 
-def kernels():
-    """The processes that sweeps have started on this machine."""
+def kernels(output):
+    """The processes that a sweep has started on this machine."""
     found = []
     for process in psutil.process_iter():
         try:
-            if cluster.MARK in process.environ():
+            environment = process.environ()
+            if cluster.MARK in environment and str(output) in environment["KANVAE_RUNS"]:
                 found.append(process)
         except psutil.Error:
             pass
@@ -263,7 +264,7 @@ def test_from_python_on_workers_of_its_own(notebook, tmp_path):
     )
     assert table["status"].tolist() == ["done", "done"]
     assert table["rate"].tolist() == [1, 2.5]
-    assert kernels() == []
+    assert kernels(tmp_path) == []
 
 
 def test_only_workers_with_the_resource_get_points(notebook, tmp_path, scheduler):
@@ -337,7 +338,7 @@ def test_a_kernel_that_is_killed_is_started_again(notebook, tmp_path, scheduler)
     options = ["-p", "count", "1", "-p", "asleep", "3.0", "--scheduler", scheduler]
     with subprocess.Popen(command(notebook, output, *options), stderr=subprocess.DEVNULL) as driver:
         wait_for(lambda: list(output.glob("*/.*-executed.ipynb")))
-        (kernel,) = wait_for(kernels)
+        (kernel,) = wait_for(lambda: kernels(output))
         kernel.kill()
         assert driver.wait(90) == 0
     assert len(points_done(output)) == 1
@@ -347,12 +348,22 @@ def test_a_worker_that_is_killed_costs_no_point(notebook, tmp_path, scheduler):
     output = tmp_path / "out"
     options = ["-p", "count", "0:3", "-p", "asleep", "2.0", "--scheduler", scheduler]
     with subprocess.Popen(command(notebook, output, *options), stderr=subprocess.DEVNULL) as driver:
-        kernel = wait_for(kernels)[0]
+        kernel = wait_for(lambda: kernels(output))[0]
         worker = psutil.Process(kernel.ppid())
         assert worker.pid != driver.pid
         worker.kill()
         assert driver.wait(90) == 0
     assert len(points_done(output)) == 3
+
+
+def test_a_point_that_kills_its_workers_fails_and_the_others_are_done(tmp_path, scheduler):
+    deadly = "import os, signal\nif count == 1: os.kill(os.getppid(), signal.SIGKILL)"
+    notebook = small_notebook(tmp_path / "chapter.ipynb", deadly)
+    done = run(notebook, tmp_path / "out", "-p", "count", "1,2", "--scheduler", scheduler)
+    assert done.returncode == 1
+    assert "1 failed:" in done.stderr
+    assert "its worker died" in done.stderr
+    assert len(points_done(tmp_path / "out")) == 1
 
 
 def test_a_kernel_that_does_not_start_is_retried_and_then_told(notebook, tmp_path, monkeypatch):
