@@ -154,7 +154,7 @@ def scheduling(folder: Path, count: int = 10_000) -> list[dict[str, Any]]:
 
 
 def faults(folder: Path) -> list[dict[str, Any]]:
-    """Sweeps of six short points in which something is killed at a random moment."""
+    """Sweeps of six short points in which something is killed, seconds after the first began."""
     lines = []
     kinds: dict[str, Callable[[psutil.Process], list[psutil.Process]]] = {
         "driver": lambda driver: [driver],
@@ -162,11 +162,15 @@ def faults(folder: Path) -> list[dict[str, Any]]:
         "kernel": lambda driver: [p for p in driver.children(recursive=True) if _is(p, "kernel")],
     }
     for kind, choose in kinds.items():
-        total = {"killed": kind, "times": 0, "done_before": 0, "done_twice": 0, "lost": 0,
-                 "restarts": 0, "processes_left": 0}  # fmt: skip
+        moments = []
+        counts = ("times", "done_before", "done_twice", "lost", "restarts", "processes_left")
+        total: dict[str, Any] = {"killed": kind, "after_seconds": "", **dict.fromkeys(counts, 0)}
         for i in range(KILLS):
-            for name, value in _one_fault(folder / f"{kind}-{i}", choose).items():
+            moment = random.uniform(0, 4)
+            moments.append(moment)
+            for name, value in _one_fault(folder / f"{kind}-{i}", choose, moment).items():
                 total[name] += value
+        total["after_seconds"] = f"{min(moments):.1f} to {max(moments):.1f}"
         lines.append(total)
     return lines
 
@@ -181,7 +185,9 @@ def _is(process: psutil.Process, kind: str) -> bool:
     return "spawn_main" in words and "ipykernel" not in words
 
 
-def _one_fault(folder: Path, choose: Callable[[psutil.Process], list[psutil.Process]]) -> dict:
+def _one_fault(
+    folder: Path, choose: Callable[[psutil.Process], list[psutil.Process]], moment: float
+) -> dict[str, int]:
     folder.mkdir(parents=True)
     notebook, output = small_notebook(folder / "chapter.ipynb"), folder / "out"
     command = [sys.executable, "-m", "kanvae.sweep", str(notebook), "--output", str(output)]
@@ -190,7 +196,7 @@ def _one_fault(folder: Path, choose: Callable[[psutil.Process], list[psutil.Proc
     driver = psutil.Popen(command, **quiet)
     while not list(output.glob("*/.lock")):  # the first points have begun
         time.sleep(0.02)
-    time.sleep(random.uniform(0, 3))
+    time.sleep(moment)
     family = driver.children(recursive=True)
     victims = choose(driver)
     done = _stamps(output)

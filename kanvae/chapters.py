@@ -159,8 +159,8 @@ def execute(
     part = output.with_name(f".{os.getpid()}-{output.name}")
     try:
         done = papermill.execute_notebook(
-            str(notebook),
-            str(part),
+            _literal(notebook),
+            _literal(part),
             dict(parameters or {}),
             kernel_name="python3",
             progress_bar={"desc": Path(notebook).stem, "leave": True} if progress else False,
@@ -185,6 +185,11 @@ def execute(
             if failed is not None:
                 part.replace(failed)
             part.unlink(missing_ok=True)
+
+
+def _literal(path: Path | str) -> str:
+    """A path for papermill, which would put parameters into braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _manager(environment: dict[str, str]) -> type:

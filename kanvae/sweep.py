@@ -207,12 +207,19 @@ def read(path: str) -> bytes | None:
 
 def read_results(output: str, name: str = "*") -> dict[str, dict[str, Any]]:
     """The results in a sweep's folder, or the one of a point, by the name of their point."""
-    fs, inside = fsspec.url_to_fs(output)
-    fs.invalidate_cache()
-    paths = fs.glob(f"{inside}/{name}/result.json")
-    contents = fs.cat(paths, on_error="omit") if paths else {}
+    if is_local(output):
+        contents = [path.read_bytes() for path in Path(output).glob(f"{name}/result.json")]
+    else:
+        fs, inside = fsspec.url_to_fs(output)
+        fs.invalidate_cache()
+        paths = fs.glob(f"{inside}/{name}/result.json")
+        contents = (
+            [fs.cat_file(paths[0])]
+            if len(paths) == 1
+            else list(fs.cat(paths).values() if paths else [])
+        )
     found = {}
-    for content in contents.values() if isinstance(contents, dict) else [contents]:
+    for content in contents:
         with contextlib.suppress(ValueError, KeyError):  # a damaged result is none
             result = json.loads(content)
             found[result["point"]] = result
@@ -462,7 +469,7 @@ def collect(output: str, failed: Mapping[str, dict[str, Any]] | None = None) -> 
 def _order(point: Point) -> list[tuple[str, bool, Any]]:
     """Points in the order of their values, numbers as numbers."""
     return [
-        (name, isinstance(value, str), value if isinstance(value, str) else float(value))
+        (name, False, value) if isinstance(value, int | float) else (name, True, str(value))
         for name, value in sorted(point.items())
     ]
 

@@ -226,7 +226,7 @@ tables["throughput"]
 tables["scheduling"].T.rename(columns={0: "value"})
 
 # %% [markdown]
-# And what it loses. In sweeps of six points one process was killed with SIGKILL at a random moment, several times for each kind of process. Points that were done before must not be done again, none may be lost, and no process may be left.
+# And what it loses. In sweeps of six points one process was killed with SIGKILL at a random moment after the first point began, several times for each kind of process. Points that were done before must not be done again, none may be lost, and no process may be left.
 
 # %%
 tables["faults"]

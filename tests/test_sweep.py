@@ -1,5 +1,6 @@
 """Sweeps on a real cluster, most of them on one that was started by hand as separate processes."""
 
+import glob
 import json
 import os
 import re
@@ -44,7 +45,7 @@ def run(*arguments, **options):
 def points_done(output):
     return sorted(
         path.parent.name
-        for path in Path(output).glob("*/result.json")
+        for path in map(Path, glob.glob(f"{glob.escape(str(output))}/*/result.json"))
         if json.loads(path.read_text())["status"] == "done"
     )
 
@@ -435,6 +436,13 @@ def test_a_damaged_result_is_done_again(notebook, tmp_path, scheduler):
     (path,) = output.glob("*/result.json")
     path.write_text('{"point": "cou')
     assert run(notebook, output, *options).returncode == 0
+    assert len(points_done(output)) == 1
+
+
+def test_a_folder_may_have_any_name(notebook, tmp_path, scheduler):
+    output = tmp_path / "runs [1] * {a} ü?"
+    table = sweep.sweep(notebook, {"count": [1]}, output, scheduler=scheduler, progress=False)
+    assert table["status"].tolist() == ["done"], table["error"].tolist()
     assert len(points_done(output)) == 1
 
 
