@@ -25,6 +25,7 @@ import hashlib
 import html
 import itertools
 import json
+import math
 import os
 import re
 import signal
@@ -510,11 +511,14 @@ def index(title: str, table: pd.DataFrame, curves: Mapping[str, Mapping[str, lis
 
 
 def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return str(value)
 
 
 def sparkline(values: Sequence[float]) -> str:
     """A small curve as SVG; its ends are said to those who cannot see it."""
+    values = [value for value in values if math.isfinite(value)]
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)

@@ -238,6 +238,13 @@ def test_the_index_links_to_every_notebook_and_draws_curves(finished):
     assert "too large" in text
 
 
+def test_the_index_shows_nothing_for_what_is_not_there(finished):
+    output, _, _ = finished
+    assert "nan" not in (output / "index.html").read_text()
+    assert sweep.sparkline([1.0, float("nan")]) == ""
+    assert "nan" not in sweep.sparkline([1.0, float("nan"), 2.0])
+
+
 def test_a_second_start_does_only_what_is_not_done(finished, scheduler):
     output, _, notebook = finished
     before = {path: path.stat().st_mtime_ns for path in output.glob("*/executed.ipynb")}
