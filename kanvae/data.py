@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 # MD5 sums of the uncompressed files: an archive may be compressed anew, its content may not change.
@@ -145,7 +146,9 @@ def _download(folder: Path, name: str) -> None:
     import torchvision
 
     try:
-        getattr(torchvision.datasets, name)(folder, download=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f".{name}.lock"):  # the points of a sweep begin at the same moment
+            getattr(torchvision.datasets, name)(folder, download=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"{name} is not in {folder} and cannot be downloaded ({str(error).splitlines()[0]}). "

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torchvision
 from conftest import ROOT
+from filelock import FileLock, Timeout
 
 from kanvae import data
 
@@ -130,3 +131,18 @@ def test_stochastic_binarisation_has_the_brightness_as_its_mean():
     brightness = torch.tensor([0, 0.2, 0.8, 1.0])
     error = 5 * (brightness * (1 - brightness) / 20_000).sqrt()
     assert ((drawn.double().mean(0) - brightness).abs() <= error).all()
+
+
+def test_one_process_at_a_time_downloads(tmp_path, monkeypatch):
+    held = []
+
+    def download(folder, download):
+        with pytest.raises(Timeout):
+            FileLock(folder / ".MNIST.lock").acquire(timeout=0)
+        held.append(folder)
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", download)
+    monkeypatch.setenv("KANVAE_DATA", str(tmp_path / "new"))
+    with pytest.raises(data.DataError):  # nothing came
+        data.load("MNIST")
+    assert held
