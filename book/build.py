@@ -127,6 +127,8 @@ def page(stem: str) -> nbformat.NotebookNode:
     code = [cell for cell in executed.cells if cell.cell_type == "code"]
     for cell in code:
         cell.outputs = _last_states(cell.outputs)
+        for output in cell.outputs:
+            output.get("data", {}).pop(chapters.MIME, None)  # for sweeps, not for readers
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -142,7 +144,8 @@ def page(stem: str) -> nbformat.NotebookNode:
 def found(stem: str) -> str:
     """What a chapter found: the sentences that its cell tagged `found` computed."""
     cells = [cell for cell in page(stem).cells if "found" in cell.metadata.get("tags", [])]
-    return "\n".join(cell.outputs[0].data["text/markdown"].strip() for cell in cells)
+    text = "\n".join(cell.outputs[0].data["text/markdown"].strip() for cell in cells)
+    return re.sub(r"\]\((\d\d_\w+\.ipynb)", r"](../notebooks/\1", text)  # links from book/
 
 
 def _last_states(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

@@ -308,12 +308,14 @@ def ticking(client: Client, bar: tqdm, failed: Collection[str]) -> Iterator[None
     """Show once a second how many points are running, failed and left."""
     ended = threading.Event()
 
+    def show(busy: int) -> None:
+        left = bar.total - bar.n
+        bar.set_postfix_str(f"running {busy}, failed {len(failed)}, left {left}")
+
     def tick() -> None:
         while not ended.wait(1):
             with contextlib.suppress(Exception):  # the cluster may be closing
-                left = bar.total - bar.n
-                busy = running(client)
-                bar.set_postfix_str(f"running {busy}, failed {len(failed)}, left {left}")
+                show(running(client))
 
     thread = threading.Thread(target=tick, daemon=True)
     if not bar.disable:
@@ -324,3 +326,4 @@ def ticking(client: Client, bar: tqdm, failed: Collection[str]) -> Iterator[None
         ended.set()
         if not bar.disable:
             thread.join()
+            show(0)

@@ -114,12 +114,14 @@ def front(groups: Mapping[str, Any], steps: Any, ylabel: str) -> Figure:
     """A score against the number of parameters, groups of points, and the front of both.
 
     Args:
-        groups: label -> (N, 2) of parameters and score.
+        groups: label -> (N, 2) of parameters and score; an empty group is left out.
         steps: (M, 2) of the front, by rising number of parameters.
     """
     figure, ax = plt.subplots(figsize=(7, 3.4))
     ax.step(*np.asarray(steps, float).T, where="post", color=INK, linewidth=1, label="front")
     for i, (label, points) in enumerate(groups.items()):
+        if len(points) == 0:
+            continue
         shape = "os"[i % 2]
         ax.plot(*np.asarray(points, float).T, shape, color=PALETTE[i], markersize=6, label=label)
     ax.set(xscale="log", xlabel="parameters", ylabel=ylabel)

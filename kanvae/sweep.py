@@ -412,6 +412,8 @@ def _run(
         return True
 
     tasks = ((name, (output, notebook, point)) for name, point in by_name.items())
+    if progress:
+        tqdm.write(f"{total} points, {total - len(missing)} done before; {client.dashboard_link}")
     with (
         tqdm(total=total, initial=total - len(missing), unit="point", disable=not progress) as bar,
         cluster.ticking(client, bar, failed),
@@ -419,10 +421,6 @@ def _run(
             cluster.results(client, work, tasks, again, resources=resources)
         ) as found,
     ):
-        if progress:
-            bar.write(
-                f"{total} points, {total - len(missing)} done before; {client.dashboard_link}"
-            )
         for result in found:
             value = result.value
             if value is None:  # the worker could not even say what happened

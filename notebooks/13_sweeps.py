@@ -107,12 +107,13 @@ grid = {
     "epochs": [epochs],
 }
 points = sweep.expand(grid)
-print(f"{len(points)} points, the last: {sweep.describe(points[-1])}")
+lines = [f"{len(points)} points, the last: {sweep.describe(points[-1])}"]
 for wrong in ({"sede": [0]}, {"seed": ["zero"]}, {"architecture": ["kan-0-5"]}):
     try:
         sweep.sweep(folder / "small.ipynb", wrong, folder / "wrong")
     except ValueError as error:
-        print(f"refused: {str(error).replace(str(folder), '...')}")
+        lines.append(f"refused: {str(error).replace(str(folder), '...')}")
+Markdown("\n".join(f"- {line}" for line in lines))
 
 # %% [markdown]
 # ## The sweep
@@ -164,7 +165,7 @@ untouched = sum(
     for name, stamp in executed.items()
 )
 print(
-    f"now {len(done())} of {len(points)} are done; {untouched} of {len(kept)} were not touched"
+    f"{len(done())} of {len(points)} done; {untouched} of {len(kept)} not touched"
 )
 assert untouched == len(kept)
 assert len(done()) == len(points)
