@@ -187,7 +187,7 @@ Markdown(f"""
 # %% [markdown]
 # ## How sure is this?
 #
-# - **Seeds.** The intervals are over training seeds, all other settings being the paper's. With five seeds they are wide where spreads are; "beyond the seeds' spread" means that a 95 % interval leaves zero out. With dozens of comparisons on this page, one or two such intervals would leave zero out by chance; the conclusions rest on
+# - **Seeds.** The intervals are over training seeds, all other settings being the paper's. They are wide where seeds are few: the rows of Table I have five, the linear VAEs of the same sizes fewer, as the table at the top counts; "beyond the seeds' spread" means that a 95 % interval leaves zero out. With dozens of comparisons on this page, one or two such intervals would leave zero out by chance; the conclusions rest on
 #   patterns, not on single bars.
 # - **Measures.** The distance uses our digit classifier's features, not Inception's. The likelihood does not depend on features.
 # - **Regime.** All numbers here are for 10,000 training images, the paper's own setting as its Figure 6 shows. With 60,000 images the gap between training and test closes ([learning curves](06_learning_curves.ipynb)); the table at the top says for which models this copy has such runs.
