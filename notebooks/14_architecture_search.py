@@ -135,7 +135,7 @@ proposed = trials[trials["row"].isna()]
 own = proposed[proposed["layer"] == "kan"]
 others = proposed[proposed["layer"] == "linear"]
 Markdown(f"""
-- Of {len(trials)} architectures tried ({settings["epochs"]} epochs, seed {settings["seed"]}), {len(front)} are on the front: {kinds.get("linear", 0)} linear, {kinds.get("kan", 0)} with KAN layers.
+- Of {len(trials)} trials ({settings["epochs"]} epochs, seed {settings["seed"]}), {len(front)} are on the front: {kinds.get("linear", 0)} linear, {kinds.get("kan", 0)} with KAN layers.
 - Of the {int(rows.sum())} rows of Table I, {len(beaten)} are beaten in score and size at once by another trial.
 - The best score has `{best["architecture"]}`: {best["score"]:.1f} nats with {best["parameters"]:,} parameters; `vae-400-20` has {complete.set_index("architecture")["score"]["vae-400-20"]:.1f}.
 - Of the {len(own)} proposals with KAN layers, {int((own["state"] == "pruned").sum())} were given up; of the {len(others)} linear ones {int((others["state"] == "pruned").sum())}. Giving up early left {1 - spent / whole:.0%} of the epochs untrained.
