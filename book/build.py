@@ -128,7 +128,10 @@ def page(stem: str) -> nbformat.NotebookNode:
     for cell in code:
         cell.outputs = _last_states(cell.outputs)
         for output in cell.outputs:
-            output.get("data", {}).pop(chapters.MIME, None)  # for sweeps, not for readers
+            data = output.get("data", {})
+            data.pop(chapters.MIME, None)  # for sweeps, not for readers
+            if text := data.get("text/markdown"):  # its links are not Sphinx's to resolve
+                data["text/markdown"] = re.sub(r"(\]\(\d\d_\w+)\.ipynb", r"\1.html", text)
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -145,7 +148,7 @@ def found(stem: str) -> str:
     """What a chapter found: the sentences that its cell tagged `found` computed."""
     cells = [cell for cell in page(stem).cells if "found" in cell.metadata.get("tags", [])]
     text = "\n".join(cell.outputs[0].data["text/markdown"].strip() for cell in cells)
-    return re.sub(r"\]\((\d\d_\w+\.ipynb)", r"](../notebooks/\1", text)  # links from book/
+    return re.sub(r"\]\((\d\d_\w+)\.html", r"](../notebooks/\1.ipynb", text)  # from book/
 
 
 def _last_states(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
