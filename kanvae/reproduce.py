@@ -269,9 +269,7 @@ def _write(path: Path, content: bytes) -> None:
         with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
             file.write(content)
         content = buffer.getvalue()
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    part.write_bytes(content)
-    part.replace(path)
+    runs.write_bytes(path, content)
 
 
 def report(todo: list[TrainingConfig]) -> str:

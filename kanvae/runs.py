@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -183,9 +184,14 @@ def record(run: Run, metrics: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is whole or as it was before."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole or as it was before, to threads and processes alike."""
+    part = path.with_name(f".{os.getpid()}-{threading.get_ident()}-{path.name}")
     try:
-        part.write_text(text)
+        part.write_bytes(content)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

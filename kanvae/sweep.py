@@ -26,12 +26,10 @@ import html
 import itertools
 import json
 import math
-import os
 import re
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -186,14 +184,8 @@ def write(path: str, content: bytes) -> None:
         fs, inside = fsspec.url_to_fs(path)
         fs.pipe_file(inside, content)
         return
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{os.getpid()}-{threading.get_ident()}-{target.name}")
-    try:
-        part.write_bytes(content)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    runs.write_bytes(Path(path), content)
 
 
 def read(path: str) -> bytes | None:

@@ -71,10 +71,10 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "file"
     runs.write_text(path, "before")
 
-    def full(self, text):
+    def full(self, content):
         raise OSError("no space left")
 
-    monkeypatch.setattr("pathlib.Path.write_text", full)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(OSError, match="no space"):
         runs.write_text(path, "after")
     assert path.read_text() == "before"
