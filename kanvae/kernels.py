@@ -28,9 +28,8 @@ from torch import Tensor
 from kanvae import splines
 
 SOURCE = Path(__file__).with_suffix(".c")
-FLAGS: tuple[str, ...] = ("-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
-FLAGS += ("-fno-signed-zeros", "-fassociative-math")  # sums in any order; NaN and infinity stay
-LANES = 8  # inputs in a panel of features, as in kernels.c
+FLAGS = ("-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
+FLAGS += ("-fno-tree-slp-vectorize",)  # the vectors are written out; more of them only wait
 OPTIONAL = (("-march=native", "-fopenmp"), ("-march=native",), ())  # the first that compiles
 
 
@@ -91,9 +90,8 @@ def _processor() -> tuple[str, ...]:
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, whole, real = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
     signatures: dict[str, tuple[Any, ...]] = {
-        "features": (pointer, whole, whole, real, real, pointer),
-        "forward": (pointer,) * 4 + (whole,) * 3 + (pointer,),
-        "backward": (pointer,) * 6 + (whole,) * 3 + (real,) * 2 + (pointer,) * 4,
+        "forward": (pointer,) * 4 + (whole,) * 3 + (real,) * 2 + (pointer,),
+        "backward": (pointer,) * 5 + (whole,) * 3 + (real,) * 2 + (pointer,) * 5,
         "ends": (pointer,) * 4 + (whole,) * 2 + (pointer,) * 2,
         "ends_backward": (pointer,) * 5 + (whole,) * 2 + (pointer,) * 3,
     }
@@ -118,30 +116,30 @@ class Product(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, uniform, formula, library):
-        outputs, columns, count = spline_weight.shape
+        outputs, columns, _ = spline_weight.shape
         sizes = (len(x), columns, outputs)
-        features = torch.empty(-(-columns // LANES), len(x), LANES * (count + 1))  # panels
         y = torch.empty(len(x), outputs)
         weights = (spline_weight, spline_scaler, base_weight)
         places = _places(uniform)
-        library.features(x.data_ptr(), *sizes[:2], *places, features.data_ptr())
-        library.forward(*_at(features, *weights), *sizes, y.data_ptr())
+        library.forward(*_at(x, *weights), *sizes, *places, y.data_ptr())
         ctx.sizes, ctx.places, ctx.formula, ctx.library = sizes, places, formula, library
-        ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler, features)
+        ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler)
         return y
 
     @staticmethod
     def backward(ctx, grad):
-        *inputs, features = ctx.saved_tensors
+        x, base_weight, spline_weight, spline_scaler = inputs = ctx.saved_tensors
         if torch.is_grad_enabled():
             return *_differentiable(ctx.formula, inputs, grad), None, None, None
-        x, base_weight, spline_weight, spline_scaler = inputs
         weights = (spline_weight, spline_scaler, base_weight)
         grads = [torch.empty_like(w) for w in weights]
         x_grad = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        grad = grad.contiguous()
+        packed = torch.empty(len(x), ctx.sizes[2] + 8)
         ctx.library.backward(
-            *_at(x, features, grad.contiguous(), *weights),
+            *_at(x, grad, *weights),
             *(*ctx.sizes, *ctx.places),
+            packed.data_ptr(),
             None if x_grad is None else x_grad.data_ptr(),
             *_at(*grads),
         )
