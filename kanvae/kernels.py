@@ -28,7 +28,7 @@ from torch import Tensor
 from kanvae import splines
 
 SOURCE = Path(__file__).with_suffix(".c")
-FLAGS = ("-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
+FLAGS: tuple[str, ...] = ("-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 FLAGS += ("-fno-tree-slp-vectorize",)  # the vectors are written out; more of them only wait
 OPTIONAL = (("-march=native", "-fopenmp"), ("-march=native",), ())  # the first that compiles
 

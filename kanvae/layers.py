@@ -123,7 +123,7 @@ class KANLinear(nn.Module):
             )
         weights = (self.base_weight, self.spline_weight, self.spline_scaler)
         formula = self.affine if x.dtype == torch.bool else self.formula
-        library = self._library(x)
+        library = self._library(x, weights)
         if library is None or self.uniform is None:
             return formula(x, *weights)
         rows = x if x.ndim == 2 else x.reshape(-1, self.in_features)
@@ -146,13 +146,14 @@ class KANLinear(nn.Module):
         self, x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
     ) -> Tensor:
         """The layer on inputs that are 0 or 1, where every edge is a line through two points."""
-        points = spline_weight.new_tensor([[0.0], [1.0]]).expand(2, self.in_features)
+        points = torch.arange(2, dtype=spline_weight.dtype, device=spline_weight.device)
+        points = points.unsqueeze(1).expand(2, self.in_features)
         curves = torch.einsum("oij,eij->eoi", spline_weight, self.bases(points))
         base = self.base_activation(points).unsqueeze(1)  # (2, 1, I)
         at_zero, at_one = base_weight * base + spline_scaler * curves  # (O, I) each
         return F.linear(x.to(at_one.dtype), at_one - at_zero, at_zero.sum(1))
 
-    def _library(self, x: Tensor) -> ctypes.CDLL | None:
+    def _library(self, x: Tensor, weights: tuple[Tensor, ...]) -> ctypes.CDLL | None:
         """The compiled kernels where they compute what the formula says, None elsewhere."""
         if (
             self.uniform is None
@@ -160,7 +161,7 @@ class KANLinear(nn.Module):
             or torch.compiler.is_compiling()
             or torch._C._are_functorch_transforms_active()
             or not (x.dtype == torch.bool or kernels.fits(x))
-            or not all(kernels.fits(parameter) for parameter in self.parameters(recurse=False))
+            or not all(map(kernels.fits, weights))
         ):
             return None
         return kernels.load(self.spline_order, self.grid_size + self.spline_order)

@@ -13,6 +13,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -210,9 +211,7 @@ def _train(
     fixed = data.binarize(pixels, config.threshold) if config.binarization == "threshold" else None
 
     model = VAE(config.architecture, config.seed).to(device)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=config.learning_rate, fused=device.type != "mps"
-    )
+    optimizer = make_optimizer(model, config.learning_rate)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, factor=config.scheduler_factor, patience=config.scheduler_patience
     )
@@ -221,6 +220,8 @@ def _train(
     if checkpoint is not None:
         model.load_state_dict(checkpoint["model"])
         optimizer.load_state_dict(checkpoint["optimizer"])
+        for group in optimizer.param_groups:  # it may come from another kind of device
+            group |= {name: optimizer.defaults[name] for name in ("fused", "capturable")}
         scheduler.load_state_dict(checkpoint["scheduler"])
         history, done, seconds = (
             checkpoint["history"].cpu(),
@@ -229,6 +230,14 @@ def _train(
         )
         provenance = [*checkpoint["provenance"], *provenance]
 
+    generator = torch.Generator(device)
+
+    def step(rows: Tensor) -> Tensor:
+        x = data.binarize(pixels[rows], generator=generator) if fixed is None else fixed[rows]
+        return update(model, optimizer, x, generator)
+
+    is_gpu = device.type == "cuda"
+    run = captured(step, optimizer, generator, config.batch_size) if is_gpu else step
     updates = math.ceil(len(pixels) / config.batch_size)  # an epoch
     with tqdm(
         total=updates * config.epochs,
@@ -240,23 +249,14 @@ def _train(
     ) as bar:
         for epoch in range(done, config.epochs):
             start = time.perf_counter()
-            generator = random_stream(config.seed, epoch, device)
+            generator.manual_seed(stream_seed(config.seed, epoch))
             batches = torch.randperm(len(pixels), generator=generator, device=device)
             losses = torch.empty(
                 updates, 2, device=device
             )  # read once an epoch: no waiting in between
             model.train()
             for i, rows in enumerate(batches.split(config.batch_size)):
-                x = (
-                    fixed[rows]
-                    if fixed is not None
-                    else data.binarize(pixels[rows], generator=generator)
-                )
-                reconstruction, kl = objective.terms(model, x, generator)
-                optimizer.zero_grad()
-                (reconstruction + kl).backward()
-                optimizer.step()
-                losses[i, 0], losses[i, 1] = reconstruction.detach(), kl.detach()
+                losses[i] = run(rows)
                 bar.update()
             learning_rate = optimizer.param_groups[0]["lr"]
             if config.scheduler == "plateau":
@@ -291,6 +291,82 @@ def _train(
     runs.finish(run_dir, config.to_dict(), found, history.tolist(), model.state_dict())
 
 
+def make_optimizer(model: VAE, learning_rate: float) -> torch.optim.Adam:
+    """Adam that updates all parameters in one pass over memory, where the device knows how."""
+    kind = next(model.parameters()).device.type
+    return torch.optim.Adam(
+        model.parameters(), learning_rate, fused=kind != "mps", capturable=kind == "cuda"
+    )
+
+
+def update(
+    model: VAE, optimizer: torch.optim.Optimizer, x: Tensor, generator: torch.Generator | None
+) -> Tensor:
+    """One update of the weights on a batch (B, D): both terms of its loss, (2,), never awaited."""
+    terms = objective.terms(model, x, generator)
+    optimizer.zero_grad()
+    terms.loss.backward()
+    optimizer.step()
+    return torch.stack(terms).detach()
+
+
+def captured(
+    step: Callable[[Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    batch_size: int,
+) -> Callable[[Tensor], Tensor]:
+    """The same step as one launch on a GPU, in place of one for each of its many small operations.
+
+    The first three steps run as they are, so that all memory and all states of the optimiser are
+    there; then one is recorded as a CUDA graph, and from there on replayed. It is recorded anew
+    when the learning rate, which it holds as a number, has changed. Batches of another size run as
+    they are. Where recording fails, a warning says so, and all steps run as they are.
+
+    Args:
+        step: rows of the training set (B,) -> its result. It waits for nothing that the GPU does,
+            draws from `generator` only, and its optimiser is `capturable`.
+        optimizer, generator: the step's own.
+        batch_size: B.
+    """
+    warm_up, rate, replay = 3, None, step
+
+    def record(rows: Tensor) -> Callable[[Tensor], Tensor]:
+        rows_here, graph = rows.clone(), torch.cuda.CUDAGraph()
+        if torch.__version__ < (2, 14):  # type: ignore[operator]  # newer ones find it themselves
+            graph.register_generator_state(generator)
+        with torch.cuda.graph(graph):
+            result = step(rows_here)
+
+        def replay(rows: Tensor) -> Tensor:
+            rows_here.copy_(rows)
+            graph.replay()
+            return result
+
+        return replay
+
+    def run(rows: Tensor) -> Tensor:
+        nonlocal warm_up, rate, replay
+        if len(rows) != batch_size or warm_up:
+            warm_up -= warm_up > 0
+            return step(rows)
+        if rate != optimizer.param_groups[0]["lr"]:
+            rate = optimizer.param_groups[0]["lr"]
+            try:
+                replay = record(rows)
+            except RuntimeError as error:
+                replay, reason = step, str(error).splitlines()[0]
+                warnings.warn(
+                    f"training steps cannot be recorded as a CUDA graph ({reason}). Their many "
+                    "operations are launched one by one, which takes longer.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        return replay(rows)
+
+    return run
+
+
 @torch.no_grad()
 def mean_terms(model: VAE, x: Tensor, seed: int, rows: int = 1000) -> tuple[float, float]:
     """Reconstruction and KL over a set of images (N, D), with the same noise at every call."""
@@ -304,8 +380,13 @@ def mean_terms(model: VAE, x: Tensor, seed: int, rows: int = 1000) -> tuple[floa
 
 def random_stream(seed: int, stream: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator for one purpose of one seed. Streams of different numbers are independent."""
+    return torch.Generator(device).manual_seed(stream_seed(seed, stream))
+
+
+def stream_seed(seed: int, stream: int) -> int:
+    """The number that seeds the generator of a stream."""
     state = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state) >> 1)  # a signed number of 64 bits
+    return int(state) >> 1  # a signed number of 64 bits
 
 
 def _save(path: Path, values: dict[str, Any]) -> None:

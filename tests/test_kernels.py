@@ -1,4 +1,5 @@
 import copy
+import platform
 import warnings
 
 import pytest
@@ -48,6 +49,26 @@ def test_kernels_give_the_formulas_values_and_gradients(spline, width, outputs, 
     place = (x + 1) / step  # away from the knots, where low degrees jump and rounding decides
     x = torch.where((place - place.round()).abs() < 1e-4, x + step / 3, x)
     assert_close(run(layer, x), run(layer, x, kernel=False), scale=1e-4 if order < 2 else 2e-5)
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="vectors of one width only"
+)
+@pytest.mark.parametrize("level", ["x86-64-v2", "x86-64-v3"])
+def test_kernels_for_narrower_vectors_give_the_same(level, monkeypatch, tmp_path):
+    """Built as for a processor without AVX-512, and for one without AVX."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(kernels, "OPTIONAL", ((f"-march={level}", "-fopenmp"),))
+    narrow = load_anew()
+    assert narrow is not None
+    for width, outputs, batch in ((784, 35, 40), (20, 130, 7), (9, 3, 270)):
+        layer, x = KANLinear(width, outputs, scale_noise=5.0), 1.5 * torch.randn(batch, width)
+        expected = run(layer, x), run(layer, x > 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(kernels, "load", lambda degree, count: narrow)
+            found = run(layer, x), run(layer, x > 0)
+        for a, b in zip(found, expected, strict=True):
+            assert_close(a, b, scale=2e-5)
 
 
 def test_inputs_far_away_and_not_numbers_are_treated_alike():

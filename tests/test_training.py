@@ -236,3 +236,47 @@ def test_importing_the_package_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
     assert result.stdout.strip() == "[]"
+
+
+def steps(key, wrap, device="cpu", batches=12, rates=(2e-3,)):
+    """Losses and weights after some updates on real images, by way of `wrap(step, ...)`."""
+    x = data.binarize(data.load("MNIST").pixels[: 32 * batches - 10].to(device))
+    model = training.VAE(Architecture.parse(key), seed=3).to(device)
+    optimizer = training.make_optimizer(model, rates[0])
+    generator = torch.Generator(device)
+
+    def step(rows):
+        return training.update(model, optimizer, x[rows], generator)
+
+    run, losses = wrap(step, optimizer, generator, 32), []
+    for epoch, rate in enumerate(rates):
+        generator.manual_seed(training.stream_seed(0, epoch))
+        optimizer.param_groups[0]["lr"] = rate
+        order = torch.randperm(len(x), generator=generator, device=device)
+        losses += [run(rows).clone() for rows in order.split(32)]
+    return torch.stack(losses), model.state_dict()
+
+
+def plainly(step, *_):
+    return step
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_where_nothing_can_be_recorded_a_warning_says_so_and_training_is_the_same():
+    expected = steps("kan-8-3", plainly)
+    with pytest.warns(RuntimeWarning, match="cannot be recorded as a CUDA graph"):
+        found = steps("kan-8-3", training.captured)
+    assert torch.equal(found[0], expected[0])
+    assert all(torch.equal(found[1][name], expected[1][name]) for name in expected[1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.parametrize("key", ["kan-8-3", "vae-16-3"])
+def test_replayed_steps_are_the_steps(key):
+    """Same noise, same order, a last batch of another size, a learning rate that changes."""
+    rates = (2e-3, 2e-3, 1e-3)
+    expected = steps(key, plainly, "cuda", rates=rates)
+    found = steps(key, training.captured, "cuda", rates=rates)
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-4, atol=1e-3)
+    for name in expected[1]:
+        torch.testing.assert_close(found[1][name], expected[1][name], rtol=1e-3, atol=1e-4)
