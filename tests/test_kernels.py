@@ -51,9 +51,7 @@ def test_kernels_give_the_formulas_values_and_gradients(spline, width, outputs, 
     assert_close(run(layer, x), run(layer, x, kernel=False), scale=1e-4 if order < 2 else 2e-5)
 
 
-@pytest.mark.skipif(
-    platform.machine() != "x86_64", reason="vectors of one width only"
-)
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="vectors of one width only")
 @pytest.mark.parametrize("level", ["x86-64-v2", "x86-64-v3"])
 def test_kernels_for_narrower_vectors_give_the_same(level, monkeypatch, tmp_path):
     """Built as for a processor without AVX-512, and for one without AVX."""
