@@ -24,8 +24,8 @@
 # long, and why do straightforward implementations take thirty times as long?
 #
 # **You need** the [KAN layer](02_kan_layers.ipynb) of the second chapter. **On this page** we count operations and
-# bytes, find a floor, follow the three steps by which `KANLinear` reaches it, prove each exact, find a case in which it goes far
-# below, and measure all of it on the machine that built this page. About a minute on two cores; the kernels of this chapter are for the CPU.
+# bytes, find a floor, follow the steps by which `KANLinear` comes near it or below, prove each exact, find a case in which it goes far
+# below, and measure all of it on the machine that built this page. About a minute on two cores. The kernels of this chapter are for the CPU; what a GPU needs instead stands at the end.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -147,7 +147,7 @@ counts = {  # multiply–adds an edge and row; numbers an edge, forward and back
         2 * (n + 1) + (n + 1 + n) + (2 * n + n) + (n + 1),
     ),
     "KANLinear": (
-        3 * (n + 1),
+        (layer.spline_order + 2) + 2 * (n + 1),  # forward: what is not zero
         n + 2,  # each parameter is read
         (n + 2) + (n + 1) + (n + 2),  # merge; take apart; write
     ),
@@ -158,7 +158,7 @@ table["bytes an edge"] = 4 * (table["forward"] + table["backward"])
 table
 
 # %% [markdown]
-# The multiply–adds are the same in the last three rows; what an implementation can save is everything else. `KANLinear` does so in three steps.
+# Few of the multiply–adds can be saved; what an implementation can save is mostly everything else. `KANLinear` does so in four steps.
 #
 # ## Step one: bases without a recursion
 #
@@ -191,9 +191,33 @@ print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
 
 # %% [markdown]
 # Only $k + 1 = 4$ of the bases differ from zero at a point. The compiled kernel computes those four alone, from the fraction of the interval that $x$ has
-# passed, and writes them to their places among the features. It is exact: the others are zero, not small.
+# passed. It is exact: the others are zero, not small. They take so little time that they are never stored: the backward pass computes them again, in cache, which takes less than
+# writing 36 bytes for every input and row and reading them back.
 #
-# ## Step two: no merged weight in memory
+# ## Step two: multiply what is not zero
+#
+# The forward pass needs, of an edge's nine weights, the four that belong to the interval of $x$ and the one of SiLU:
+#
+# $$
+# y_o = \sum_i \Big[\, w^b_{oi}\, b(x_i) + \sum_{r=0}^{k} N_{m+r}(x_i)\; w^s_{oi}\, c_{oi,\,m+r} \Big] ,
+# $$ (eq-local)
+#
+# where $N_m$ is the first base that is not zero at $x_i$. This $m$ differs from row to row and from input to input, but not from output to output. So the kernel lays the outputs side by side in vector registers, and turns the weights of eight inputs into a table with a line of outputs for every
+# feature. Each row of the batch then takes five of the nine lines. The same in torch, for one row of the batch:
+
+# %%
+row = x[0]
+m = layer.bases(row).ne(0).int().argmax(-1)  # (I,) the first that is not zero
+lines = layer.spline_weight * layer.spline_scaler.unsqueeze(-1)  # (O, I, n)
+taken = (m.unsqueeze(-1) + torch.arange(4)).clamp(max=n - 1)  # (I, 4)
+local = layer.bases(row).gather(1, taken)  # (I, 4)
+picked = lines.gather(2, taken.expand(len(lines), -1, -1))  # (O, I, 4)
+short = (picked * local).sum((1, 2)) + F.silu(row) @ layer.base_weight.T
+torch.testing.assert_close(short, layer(row), rtol=1e-4, atol=1e-5)
+print(f"{local.shape[1] + 1} products an edge give what {n + 1} give")
+
+# %% [markdown]
+# ## Step three: no merged weight in memory
 #
 # {eq}`eq-merged` wants one weight made of three parameters, and its gradient wants to be taken apart again:
 #
@@ -204,10 +228,8 @@ print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
 # $$ (eq-split)
 #
 # where $\mathcal L$ is the loss and $R_j$ the gradient of an edge's merged weight for feature $j$. Each line of {eq}`eq-split` in torch is a pass over memory, some with an array of the weight's size
-# that is thrown away at once. The kernels do the products themselves, so that they can merge and take apart in passing. The inputs are cut into **panels** of eight: eight inputs have $8\,(n + 1)$ features, which fill $n + 1$ vectors of eight numbers. The weights of a few outputs are merged, panel by panel, in the
-# first-level cache; a tile of four outputs by three rows of the batch is summed in twelve vector registers; on the way back the gradient of a panel is taken apart as soon as its sum is complete. The merged weight is never in memory, nor is its gradient.
-#
-# A product of one's own must first be as good as the library's. On large batches it is nearly; on a batch of 32 it is better, since libraries are tuned for large square products, and it has less to read. So `KANLinear` can end below what we called the floor: the floor is the floor of those who call a library. No sum is
+# that is thrown away at once. The kernels do the products themselves, so that they can merge and take apart in passing. In the backward pass the inputs are cut into **panels** as wide as a vector register: eight or sixteen inputs have that many times $n + 1$ features, which fill $n + 1$ registers. The weights of a panel are merged in the
+# second-level cache; tiles of a few rows by three registers are summed without touching memory; the gradient of a panel is taken apart as soon as its sum is complete. The merged weight is never in memory, nor is its gradient. No sum is
 # split between threads, so that the numbers do not depend on how many there are.
 
 # %%
@@ -222,7 +244,7 @@ torch.testing.assert_close(features @ merged.T, layer(x), rtol=1e-4, atol=1e-5)
 print(f"features {tuple(features.shape)}, merged weight {tuple(merged.shape)}")
 
 # %% [markdown]
-# ## Step three: inputs of two values
+# ## Step four: inputs of two values
 #
 # The encoder's first layer sees binarised pixels. A function on two points is a line:
 #
@@ -257,8 +279,8 @@ print(
 # %% [markdown]
 # ## Measured
 #
-# **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor everywhere: below it where the batch is small and the layer wide, a little above it where the product is small and the fixed cost of a call is not. With two-valued inputs it should be
-# far below.
+# **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor where the batch is large. Where the batch is small, everything hangs on memory: the layer has ten numbers an edge to read and write where the floor has nine, and some of them twice. On a processor with vectors of sixteen numbers the library's product gains
+# most, so there the layer should lie further above. With two-valued inputs it should be far below.
 #
 # All candidates take turns, so that a slow moment of the machine meets them all. We show the median over rounds of the time for one forward and backward pass, with gradients of input and weights, and its ratio to the floor in the same round.
 
@@ -331,8 +353,8 @@ figures.ratio_bars(
 
 # %% [markdown]
 # Read {numref}`fig-layer-cost` from left to right in each group. The obvious layer pays most on the narrow rows, where the recursion is hardly diluted by the product. The formula without kernels
-# saves the recursion and keeps the passes over memory. With kernels the layer is at the floor; on a narrow layer and a small batch the fixed cost of a call remains visible. On bits it costs a fraction of the
-# floor, except at 784→35 and batch 32, where that fixed cost is all that is left of either.
+# saves the recursion and keeps the passes over memory. With kernels the layer comes near the floor on large batches; on small ones the memory that it has to move, and on a narrow layer the fixed cost of a call, remain visible. On bits it costs a fraction of the
+# floor, except at 784→35 and batch 32, where that fixed cost is most of what is left of either.
 #
 # ## A whole training step
 #
@@ -388,22 +410,34 @@ Markdown(
 )
 
 # %% [markdown]
+# ## On a GPU
+#
+# There a batch of 32 costs hardly any arithmetic. A training step is a few hundred small operations, and the processor launches each of them: most of the time the GPU waits for the next launch. Trainings on a GPU therefore record one step as a **CUDA graph** and replay it, one launch a step
+# (`kanvae.training.captured`). The recorded operations are those of the formula, with the same noise from the same generator; a last batch of another size runs as it is, and a new learning rate is a new recording. Where recording fails a warning says so, and training goes on operation by operation. `nox -s bench -- --device cuda` measures an epoch both ways.
+#
+# ```{admonition} Not measured
+# :class: warning
+# The timings of this book come from processors. No GPU was at hand: the replay has a test that compares it with plain steps, but that test has not run, and what the replay saves has not been measured.
+# ```
+#
 # ## What was tried and did not pay
 #
 # - **A compiler for torch** (`torch.compile`) on the formula. It fuses the elementwise work well, but not across the products, and the weight-sized arrays between them stay. It came close to the kernels on large batches
 #   and stayed well behind at batch 32; each process waits many seconds for it. `KANLinear` works under it, by the formula.
 # - **Only the four bases, in torch.** Placing them needs `scatter`, which costs more than the four zeros that it saves. In a compiled kernel the same idea pays.
-# - **Multiplying only the four.** Gathering the weights of four bases for each row halves the multiplications and loses the matrix product's efficiency, and the gradient becomes a scattered sum.
+# - **Multiplying only the four in the backward pass.** For the gradient of the inputs it saves multiplications, but each of them must then load its weight: on a processor whose product units are faster than its loads nothing was gained. For the gradient of the weights it turns sums in registers into sums in memory.
+# - **Multiplying all nine in the forward pass**, with every weight loaded once for several rows: slower than five on every shape above.
+# - **Keeping the features** from the forward to the backward pass. It costs the memory of nine numbers for each input and row, and more time than computing them again.
 # - **Leaving the products to the library**, and merging some outputs at a time into a block that stays in cache. It stayed above the floor in every row, most on narrow layers, and behind other packages at batch 32.
 # - **A product of our own, written plainly.** The compiler read the same numbers again for each multiplication and spilled its sums; it ran at half the library's speed until loads were held in registers, sums were added across lanes four at a time, and blocks were cut to the first-level cache.
 # - **Keeping the merged weight** from the forward to the backward pass. It saves a merge and costs the memory of the whole weight; the memory traffic is the same.
-# - **Fetching ahead** (prefetch instructions): no gain over what the processor does by itself.
+# - **Fetching ahead** (prefetch instructions): it pays for the gradient of the weights, which is read and written in short pieces; in the forward pass it changed nothing.
 # - **Stores that bypass the cache** for the gradients: no difference that we could measure.
 #
 # ## What we saw
 #
 # - A cubic layer on five intervals multiplies nine features an input: nine times `nn.Linear` is the floor of every method that multiplies them all.
-# - What comes on top is not arithmetic but memory: passes over arrays of the size of the bases, and of the weights. They can be left out entirely, with the same numbers; then a KAN layer costs about what its multiplications cost.
+# - What comes on top is not arithmetic but memory: passes over arrays of the size of the bases, and of the weights. They can be left out, with the same numbers, and so can the forward products with bases that are zero.
 # - On binarised pixels the layer is affine, and costs as little as an affine layer and the writing of its gradients.
 #
 # ## Exercises
