@@ -132,8 +132,12 @@ def page(stem: str) -> nbformat.NotebookNode:
             data.pop(chapters.MIME, None)  # for sweeps, not for readers
             if text := data.get("text/markdown"):  # its links are not Sphinx's to resolve
                 data["text/markdown"] = re.sub(r"(\]\(\d\d_\w+)\.ipynb", r"\1.html", text)
-    cells = []
+    cells: list[nbformat.NotebookNode] = []
+    count = 0
     for cell in notebook.cells:
+        if _is_found(cell):  # a place for the front page's links to lead to
+            count += 1
+            cells.append(nbformat.v4.new_markdown_cell(f'<a id="found-{count}"></a>'))
         if cell.cell_type == "code":
             done = code.pop(0)
             cell.outputs, cell.execution_count = done.outputs, done.execution_count
@@ -144,10 +148,21 @@ def page(stem: str) -> nbformat.NotebookNode:
     return notebook
 
 
+def _is_found(cell: nbformat.NotebookNode) -> bool:
+    return "found" in cell.metadata.get("tags", [])
+
+
 def found(stem: str) -> str:
-    """What a chapter found: the sentences that its cell tagged `found` computed."""
-    cells = [cell for cell in page(stem).cells if "found" in cell.metadata.get("tags", [])]
-    text = "\n".join(cell.outputs[0].data["text/markdown"].strip() for cell in cells)
+    """What a chapter found: the sentences that its cells tagged `found` computed.
+
+    Each sentence ends with a link to the cell that computed it.
+    """
+    lines = []
+    for i, cell in enumerate(filter(_is_found, page(stem).cells), 1):
+        link = f' <a href="../notebooks/{stem}.html#found-{i}">[cell]</a>'
+        for item in re.split(r"\n(?=- )", cell.outputs[0].data["text/markdown"].strip()):
+            lines.append(item.rstrip() + link)
+    text = "\n".join(lines)
     return re.sub(r"\]\((\d\d_\w+)\.html", r"](../notebooks/\1.ipynb", text)  # from book/
 
 

@@ -199,17 +199,17 @@ print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
 # The forward pass needs, of an edge's nine weights, the four that belong to the interval of $x$ and the one of SiLU:
 #
 # $$
-# y_o = \sum_i \Big[\, w^b_{oi}\, b(x_i) + \sum_{r=0}^{k} N_{m+r}(x_i)\; w^s_{oi}\, c_{oi,\,m+r} \Big] ,
+# y_o = \sum_i \Big[\, w^b_{oi}\, b(x_i) + \sum_{r=0}^{k} N_{a+r}(x_i)\; w^s_{oi}\, c_{oi,\,a+r} \Big] ,
 # $$ (eq-local)
 #
-# where $N_m$ is the first base that is not zero at $x_i$. This $m$ differs from row to row and from input to input, but not from output to output. So the kernel lays the outputs side by side in vector registers, and turns the weights of eight inputs into a table with a line of outputs for every
+# where $N_a$ is the first base that is not zero at $x_i$. This $a$ differs from row to row and from input to input, but not from output to output. So the kernel lays the outputs side by side in vector registers, and turns the weights of eight inputs into a table with a line of outputs for every
 # feature. Each row of the batch then takes five of the nine lines. The same in torch, for one row of the batch:
 
 # %%
 row = x[0]
-m = layer.bases(row).ne(0).int().argmax(-1)  # (I,) the first that is not zero
+start = layer.bases(row).ne(0).int().argmax(-1)  # (I,) the first not zero
 lines = layer.spline_weight * layer.spline_scaler.unsqueeze(-1)  # (O, I, n)
-taken = (m.unsqueeze(-1) + torch.arange(4)).clamp(max=n - 1)  # (I, 4)
+taken = (start.unsqueeze(-1) + torch.arange(4)).clamp(max=n - 1)  # (I, 4)
 local = layer.bases(row).gather(1, taken)  # (I, 4)
 picked = lines.gather(2, taken.expand(len(lines), -1, -1))  # (O, I, 4)
 short = (picked * local).sum((1, 2)) + F.silu(row) @ layer.base_weight.T
