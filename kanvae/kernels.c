@@ -33,12 +33,12 @@ enum {
     FEATURES = COUNT + 1,
     WIDTH = LANES * FEATURES,      /* features of a panel */
     TABLE = FEATURES + 2 * DEGREE, /* rows of an input in a table of weights */
-    MOST = 8,                      /* vectors of outputs that share a table */
+    MOST = FEATURES > 64 ? 1 : 8,  /* vectors of outputs that share a table, at the most */
+    TABLE_ROWS = 256,              /* rows that share a table */
     WIDE = 3,
     DEEP = 8,                      /* panels that are worked on together where rows are few */
-    ROWS = 512,                    /* features or gradients of a panel, and merged weights of a panel, */
-    OUTPUTS = 512,                 /*   that stay in the second-level cache */
-    TABLE_ROWS = 256,              /* rows that share a table */
+    CACHED = 73728 / WIDTH,        /* lines of a panel that stay in the second-level cache: features, */
+    LINES = CACHED < 16 ? 16 : CACHED, /*   gradients or merged weights */
     FEW = 4096                     /* less work than this is not worth a second thread */
 };
 
@@ -148,7 +148,8 @@ INLINE octet sigmoid(octet x)
     y = (octet)choose(y < low, (ints)low, choose(y > -low, (ints)-low, (ints)y));
     octet w = (y * 1.44269504f + round) - round;
     octet r = y - w * 0.693359375f + w * 2.12194440e-4f; /* ln 2, in two parts that lose nothing */
-    octet p = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720))))));
+    octet p = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720));
+    p = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * p)));
     ints bits = (__builtin_convertvector(w, ints) + 127) << 23;
     return 1 / (1 + p * (octet)bits);
 }
@@ -252,12 +253,12 @@ INLINE void add_rows(const row_part *rows, const float *table, const int V, cons
     for (int i = 0; i < SIDE; i++, table += TABLE * V * LANES)
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
-            const float *w = table + (long)rows[r].from[i] * V * LANES;
+            const float *w = table + (long)rows[r].from[i] * V * LANES, *silu = table + (TABLE - 1) * V * LANES;
 #pragma GCC unroll 8
             for (int k = 0; k <= LOCAL; k++)
 #pragma GCC unroll 8
                 for (int v = 0; v < V; v++)
-                    sum[r][v] += rows[r].local[k][i] * load((k < LOCAL ? w + k * V * LANES : table + (TABLE - 1) * V * LANES) + v * LANES);
+                    sum[r][v] += rows[r].local[k][i] * load((k < LOCAL ? w + k * V * LANES : silu) + v * LANES);
         }
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
@@ -322,11 +323,11 @@ void forward(const float *x, const float *spline, const float *scaler, const flo
                        inverse_step, o, least(o + part, outputs), y + b * outputs);
 }
 
-/* The features of one panel of x, for some rows, which begin `apart` numbers apart. */
+/* The features of one panel of x: (rows, WIDTH). */
 static void features_of(const float *x, long rows, long columns, long panel, float first, float inverse_step,
-                        long apart, float *out)
+                        float *out)
 {
-    for (long row = 0; row < rows; row++, x += columns, out += apart) {
+    for (long row = 0; row < rows; row++, x += columns, out += WIDTH) {
         fetch(x + 8 * columns + panel * LANES, LANES);
         for (long i = 0; i < LANES; i += SIDE) {
             ALIGNED float local[LOCAL][SIDE];
@@ -371,19 +372,25 @@ static inline void merge(const float *spline, const float *scaler, const float *
     }
 }
 
-/* Writes sums to TALL rows of WIDTH numbers (WIDE vectors of each, or what is left of a row), or adds
-   them to what stands there. */
-INLINE void put(vector sum[TALL][WIDE], int is_first, float *to, int left)
+/* Sums of TALL rows of WIDTH numbers, WIDE vectors of each or what is left of a row: what stands there, or
+   zeros to begin with. A sum that is written and read back goes on as if it had not been. */
+INLINE void begin(vector sum[TALL][WIDE], int is_first, const float *from, int left)
+{
+#pragma GCC unroll 8
+    for (int t = 0; t < TALL; t++, from += WIDTH)
+#pragma GCC unroll 3
+        for (int w = 0; w < WIDE; w++)
+            sum[t][w] = is_first || w >= left ? (vector){0} : load(from + w * LANES);
+}
+
+INLINE void put(vector sum[TALL][WIDE], float *to, int left)
 {
 #pragma GCC unroll 8
     for (int t = 0; t < TALL; t++, to += WIDTH)
 #pragma GCC unroll 3
         for (int w = 0; w < WIDE; w++)
-            if (w < left) {
-                if (!is_first)
-                    sum[t][w] += load(to + w * LANES);
+            if (w < left)
                 store(to + w * LANES, sum[t][w]);
-            }
 }
 
 /* The gradients of the features of SIDE inputs, at `splines` and at `silus` -> those of the inputs, of
@@ -416,13 +423,17 @@ INLINE void slopes(const float *x, const float *splines, const float *silus, lon
     copy8(x_grad, sum, least(SIDE, size));
 }
 
-/* grad (B, O) -> x_grad (B, I), of some panels and rows: height * deep is ROWS at the most. */
+/* Rows with those that stand in for rows that are not there. */
+static inline long rounded(long rows) { return (rows + TALL - 1) / TALL * TALL; }
+
+/* grad (B, O) -> x_grad (B, I), of some panels and rows. Where deep is more than 1, their rounded rows are
+   LINES together at the most. */
 static void inputs_backward(const float *x, const float *grad, const float *spline, const float *scaler,
                             const float *base, long height, long columns, long outputs, long panel, long deep,
                             float first, float inverse_step, float *x_grad)
 {
-    ALIGNED float panel_grad[ROWS + TALL][WIDTH], merged[OUTPUTS][WIDTH];
-    long block = OUTPUTS / deep;
+    ALIGNED float panel_grad[LINES + TALL][WIDTH], merged[LINES][WIDTH];
+    long block = LINES / deep, lines = rounded(height); /* of a panel */
     for (long o0 = 0; o0 < outputs; o0 += block) {
         long depth = least(block, outputs - o0);
         for (long o = 0; o < depth; o++)
@@ -439,7 +450,8 @@ static void inputs_backward(const float *x, const float *grad, const float *spli
                 }
                 for (int v = 0; v < FEATURES; v += WIDE) {
                     const float *weight = merged[d * block] + v * LANES;
-                    vector sum[TALL][WIDE] = {0};
+                    vector sum[TALL][WIDE];
+                    begin(sum, o0 == 0, panel_grad[d * lines + b] + v * LANES, FEATURES - v);
                     for (long o = 0; o < depth; o++, weight += WIDTH) {
                         vector part[WIDE];
 #pragma GCC unroll 3
@@ -456,15 +468,15 @@ static void inputs_backward(const float *x, const float *grad, const float *spli
                                 sum[t][w] += g * part[w];
                         }
                     }
-                    put(sum, o0 == 0, panel_grad[d * height + b] + v * LANES, FEATURES - v);
+                    put(sum, panel_grad[d * lines + b] + v * LANES, FEATURES - v);
                 }
                 for (long t = b; o0 + block >= outputs && t < least(b + TALL, height); t++)
                     for (long i = 0; i < LANES; i += SIDE) {
-                        long at = t * columns + (panel + d) * LANES + i, size = columns - (panel + d) * LANES - i;
-                        const float *from = panel_grad[d * height + t];
-                        if (size > 0)
-                            slopes(x + at, from + i * COUNT, from + LANES * COUNT + i, size, first, inverse_step,
-                                   x_grad + at);
+                        long column = (panel + d) * LANES + i, at = t * columns + column;
+                        const float *from = panel_grad[d * lines + t];
+                        if (column < columns)
+                            slopes(x + at, from + i * COUNT, from + LANES * COUNT + i, columns - column,
+                                   first, inverse_step, x_grad + at);
                     }
             }
     }
@@ -497,16 +509,16 @@ static inline void split(const float *merged_grad, const float *spline, const fl
 }
 
 /* packed (parts, B, TALL) -> the gradients of the weights of some panels and of the outputs [o0, o1), which are
-   OUTPUTS at the most. With more than ROWS rows there is one panel. */
+   LINES at the most. Where deep * B is more than LINES, deep is 1. */
 static void weights_backward(const float *x, const float *packed, const float *spline, const float *scaler,
                              long rows, long columns, long panel, long deep, long o0, long o1, float first,
                              float inverse_step, float *spline_grad, float *scaler_grad, float *base_grad)
 {
-    ALIGNED float features[ROWS][WIDTH], merged_grad[OUTPUTS + TALL][WIDTH];
-    for (long b = 0; b == 0 || b < rows; b += ROWS) {
-        long height = least(ROWS, rows - b), is_last = b + ROWS >= rows;
+    ALIGNED float features[LINES][WIDTH], merged_grad[LINES + TALL][WIDTH];
+    for (long b = 0; b == 0 || b < rows; b += LINES) {
+        long height = least(LINES, rows - b), is_last = b + LINES >= rows;
         for (long d = 0; d < deep; d++)
-            features_of(x + b * columns, height, columns, panel + d, first, inverse_step, WIDTH,
+            features_of(x + b * columns, height, columns, panel + d, first, inverse_step,
                         features[d * height]);
         for (long o = 0; o < o1 - o0; o += TALL)
             for (long d = 0; d < deep; d++) {
@@ -515,7 +527,8 @@ static void weights_backward(const float *x, const float *packed, const float *s
                 for (int v = 0; v < FEATURES; v += WIDE) {
                     const float *from = features[d * height] + v * LANES, *end = from + height * WIDTH;
                     const float *up = packed + ((o0 + o) / TALL * rows + b) * TALL;
-                    vector sum[TALL][WIDE] = {0};
+                    vector sum[TALL][WIDE];
+                    begin(sum, b == 0, merged_grad[o] + v * LANES, FEATURES - v);
                     for (long t = 0; t < some && is_last; t++) {
                         long at = (start + t * columns) * COUNT + v * LANES;
                         fetch(spline + at, WIDE * LANES);
@@ -537,7 +550,7 @@ static void weights_backward(const float *x, const float *packed, const float *s
                                 sum[t][w] += u * part[w];
                         }
                     }
-                    put(sum, b == 0, merged_grad[o] + v * LANES, FEATURES - v);
+                    put(sum, merged_grad[o] + v * LANES, FEATURES - v);
                 }
                 for (long t = 0; t < some && is_last; t++) {
                     long at = start + t * columns;
@@ -568,13 +581,16 @@ void backward(const float *x, const float *grad, const float *spline, const floa
               float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
     long panels = (columns + LANES - 1) / LANES, parts = (outputs + TALL - 1) / TALL;
-    /* Few rows: several panels at a time, for they follow each other in memory, but work for every thread. */
-    long deep = least(ROWS / 2 / (rows + !rows), panels / (2 * THREADS));
-    deep = deep < 1 ? 1 : deep > DEEP ? DEEP : deep;
-    long height = least(ROWS / deep, rows);
-    long part = least(OUTPUTS, panels < 4 * THREADS ? 16 * TALL : (outputs + TALL - 1) / TALL * TALL);
-    if (panels < 4 * THREADS && height > 2 * TALL)
-        height = least(height, ((rows + THREADS - 1) / THREADS + TALL - 1) / TALL * TALL);
+    /* Where rows are few, several panels at a time, for they follow each other in memory; where panels are
+       few, rows and outputs are divided too, so that there is work for every thread. */
+    long deep = least(DEEP, least(LINES / 2 / rounded(rows + 1), panels / (2 * THREADS)));
+    deep = deep < 1 ? 1 : deep;
+    long height = least(LINES / deep, rows), part = LINES / TALL * TALL;
+    if (panels < 4 * THREADS) {
+        height = least(height, rounded((rows + THREADS - 1) / THREADS));
+        part = least(part, 16 * TALL);
+    }
+    height = height < 1 ? 1 : height;
 #pragma omp parallel if (rows * columns * outputs > FEW)
     {
 #pragma omp for
@@ -584,15 +600,16 @@ void backward(const float *x, const float *grad, const float *spline, const floa
 #pragma omp for collapse(2) schedule(dynamic) nowait
             for (long panel = 0; panel < panels; panel += deep)
                 for (long b = 0; b < rows; b += height)
-                    inputs_backward(x + b * columns, grad + b * outputs, spline, scaler, base, least(height, rows - b),
-                                    columns, outputs, panel, least(deep, panels - panel), first, inverse_step,
-                                    x_grad + b * columns);
+                    inputs_backward(x + b * columns, grad + b * outputs, spline, scaler, base,
+                                    least(height, rows - b), columns, outputs, panel,
+                                    least(deep, panels - panel), first, inverse_step, x_grad + b * columns);
         }
 #pragma omp for collapse(2) schedule(dynamic)
         for (long panel = 0; panel < panels; panel += deep)
             for (long o = 0; o < outputs; o += part)
-                weights_backward(x, packed, spline, scaler, rows, columns, panel, least(deep, panels - panel), o,
-                                 least(o + part, outputs), first, inverse_step, spline_grad, scaler_grad, base_grad);
+                weights_backward(x, packed, spline, scaler, rows, columns, panel,
+                                 least(deep, panels - panel), o, least(o + part, outputs), first,
+                                 inverse_step, spline_grad, scaler_grad, base_grad);
     }
 }
 
@@ -606,7 +623,8 @@ void ends(const float *spline, const float *scaler, const float *base, const flo
         octet sum = {0};
         for (long i = 0; i < columns; i += SIDE) {
             long edge = o * columns + i, size = least(SIDE, columns - i);
-            octet left[SIDE] = {0}, right[SIDE] = {0}, scale = some(scaler + edge, size), b = some(base + edge, size);
+            octet left[SIDE] = {0}, right[SIDE] = {0};
+            octet scale = some(scaler + edge, size), b = some(base + edge, size);
             for (long t = 0; t < size; t++) {
                 const float *c = spline + (edge + t) * COUNT;
                 int j = 0;
