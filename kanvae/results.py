@@ -71,7 +71,13 @@ def run(architecture: Architecture | str, regime: str, seed: int = 0) -> runs.Ru
     Raises:
         RunError: they do not.
     """
-    return runs.read(_file(name(architecture, regime, seed)))
+    inside = name(architecture, regime, seed)
+    if _file(inside).is_dir() and not (root() / inside / "weights.safetensors").exists():
+        raise runs.RunError(
+            f"the weights of {inside} do not come with the book, only its curve. "
+            f"`nox -s reproduce -- --rows {architecture} --regime {regime} --seeds {seed}` trains it."
+        )
+    return runs.read(root() / inside)
 
 
 def history(architecture: Architecture | str, regime: str, seed: int = 0) -> np.ndarray:

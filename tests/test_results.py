@@ -162,6 +162,13 @@ def test_what_is_missing_is_named_with_what_is_there():
         results.run("kan-1-1", "full")
 
 
+def test_missing_weights_are_named_with_the_command_that_trains_them():
+    with pytest.raises(
+        runs.RunError, match="weights of kan-35-15-full-seed0 do not come .*--regime full --seeds 0"
+    ):
+        results.run("kan-35-15", "full")
+
+
 def test_own_results_come_before_the_reference(monkeypatch, tmp_path):
     monkeypatch.delenv("KANVAE_RESULTS")
     monkeypatch.setenv("KANVAE_RUNS", str(tmp_path))
