@@ -74,8 +74,8 @@ def run(architecture: Architecture | str, regime: str, seed: int = 0) -> runs.Ru
     inside = name(architecture, regime, seed)
     if _file(inside).is_dir() and not (root() / inside / "weights.safetensors").exists():
         raise runs.RunError(
-            f"the weights of {inside} do not come with the book, only its curve. "
-            f"`nox -s reproduce -- --rows {architecture} --regime {regime} --seeds {seed}` trains it."
+            f"the weights of {inside} do not come with the book, only its curve. Train it: "
+            f"`nox -s reproduce -- --rows {architecture} --regime {regime} --seeds {seed}`."
         )
     return runs.read(root() / inside)
 
