@@ -165,7 +165,7 @@ def test_what_is_missing_is_named_with_what_is_there():
 def test_missing_weights_are_named_with_the_command_that_trains_them():
     with pytest.raises(
         runs.RunError,
-        match=r"weights of kan-35-15-full-seed0 do not come .*--regime full --seeds 0",
+        match=r"weights of kan-35-15-full-seed0 do not come .*--seeds 0",
     ):
         results.run("kan-35-15", "full")
 
