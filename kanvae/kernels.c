@@ -372,25 +372,19 @@ static inline void merge(const float *spline, const float *scaler, const float *
     }
 }
 
-/* Sums of TALL rows of WIDTH numbers, WIDE vectors of each or what is left of a row: what stands there, or
-   zeros to begin with. A sum that is written and read back goes on as if it had not been. */
-INLINE void begin(vector sum[TALL][WIDE], int is_first, const float *from, int left)
-{
-#pragma GCC unroll 8
-    for (int t = 0; t < TALL; t++, from += WIDTH)
-#pragma GCC unroll 3
-        for (int w = 0; w < WIDE; w++)
-            sum[t][w] = is_first || w >= left ? (vector){0} : load(from + w * LANES);
-}
-
-INLINE void put(vector sum[TALL][WIDE], float *to, int left)
+/* Writes sums to TALL rows of WIDTH numbers (WIDE vectors of each, or what is left of a row), or adds
+   them to what stands there. */
+INLINE void put(vector sum[TALL][WIDE], int is_first, float *to, int left)
 {
 #pragma GCC unroll 8
     for (int t = 0; t < TALL; t++, to += WIDTH)
 #pragma GCC unroll 3
         for (int w = 0; w < WIDE; w++)
-            if (w < left)
+            if (w < left) {
+                if (!is_first)
+                    sum[t][w] += load(to + w * LANES);
                 store(to + w * LANES, sum[t][w]);
+            }
 }
 
 /* The gradients of the features of SIDE inputs, at `splines` and at `silus` -> those of the inputs, of
@@ -426,14 +420,14 @@ INLINE void slopes(const float *x, const float *splines, const float *silus, lon
 /* Rows with those that stand in for rows that are not there. */
 static inline long rounded(long rows) { return (rows + TALL - 1) / TALL * TALL; }
 
-/* grad (B, O) -> x_grad (B, I), of some panels and rows. Where deep is more than 1, their rounded rows are
-   LINES together at the most. */
+/* grad (B, O) -> x_grad (B, I), of some panels and rows, the outputs block by block. The rounded rows of all
+   panels are LINES together at the most, and so are the blocks. */
 static void inputs_backward(const float *x, const float *grad, const float *spline, const float *scaler,
-                            const float *base, long height, long columns, long outputs, long panel, long deep,
-                            float first, float inverse_step, float *x_grad)
+                            const float *base, long height, long columns, long outputs, long block,
+                            long panel, long deep, float first, float inverse_step, float *x_grad)
 {
     ALIGNED float panel_grad[LINES + TALL][WIDTH], merged[LINES][WIDTH];
-    long block = LINES / deep, lines = rounded(height); /* of a panel */
+    long lines = rounded(height);
     for (long o0 = 0; o0 < outputs; o0 += block) {
         long depth = least(block, outputs - o0);
         for (long o = 0; o < depth; o++)
@@ -450,8 +444,7 @@ static void inputs_backward(const float *x, const float *grad, const float *spli
                 }
                 for (int v = 0; v < FEATURES; v += WIDE) {
                     const float *weight = merged[d * block] + v * LANES;
-                    vector sum[TALL][WIDE];
-                    begin(sum, o0 == 0, panel_grad[d * lines + b] + v * LANES, FEATURES - v);
+                    vector sum[TALL][WIDE] = {0};
                     for (long o = 0; o < depth; o++, weight += WIDTH) {
                         vector part[WIDE];
 #pragma GCC unroll 3
@@ -468,7 +461,7 @@ static void inputs_backward(const float *x, const float *grad, const float *spli
                                 sum[t][w] += g * part[w];
                         }
                     }
-                    put(sum, panel_grad[d * lines + b] + v * LANES, FEATURES - v);
+                    put(sum, o0 == 0, panel_grad[d * lines + b] + v * LANES, FEATURES - v);
                 }
                 for (long t = b; o0 + block >= outputs && t < least(b + TALL, height); t++)
                     for (long i = 0; i < LANES; i += SIDE) {
@@ -527,8 +520,7 @@ static void weights_backward(const float *x, const float *packed, const float *s
                 for (int v = 0; v < FEATURES; v += WIDE) {
                     const float *from = features[d * height] + v * LANES, *end = from + height * WIDTH;
                     const float *up = packed + ((o0 + o) / TALL * rows + b) * TALL;
-                    vector sum[TALL][WIDE];
-                    begin(sum, b == 0, merged_grad[o] + v * LANES, FEATURES - v);
+                    vector sum[TALL][WIDE] = {0};
                     for (long t = 0; t < some && is_last; t++) {
                         long at = (start + t * columns) * COUNT + v * LANES;
                         fetch(spline + at, WIDE * LANES);
@@ -550,7 +542,7 @@ static void weights_backward(const float *x, const float *packed, const float *s
                                 sum[t][w] += u * part[w];
                         }
                     }
-                    put(sum, merged_grad[o] + v * LANES, FEATURES - v);
+                    put(sum, b == 0, merged_grad[o] + v * LANES, FEATURES - v);
                 }
                 for (long t = 0; t < some && is_last; t++) {
                     long at = start + t * columns;
@@ -582,8 +574,10 @@ void backward(const float *x, const float *grad, const float *spline, const floa
 {
     long panels = (columns + LANES - 1) / LANES, parts = (outputs + TALL - 1) / TALL;
     /* Where rows are few, several panels at a time, for they follow each other in memory; where panels are
-       few, rows and outputs are divided too, so that there is work for every thread. */
-    long deep = least(DEEP, least(LINES / 2 / rounded(rows + 1), panels / (2 * THREADS)));
+       few, rows and outputs are divided too, so that there is work for every thread. Blocks, in the order of
+       which sums are added, do not depend on the threads. */
+    long most = least(DEEP, LINES / 2 / rounded(rows + !rows)), deep = least(most, panels / (2 * THREADS));
+    long block = LINES / (most < 1 ? 1 : most);
     deep = deep < 1 ? 1 : deep;
     long height = least(LINES / deep, rows), part = LINES / TALL * TALL;
     if (panels < 4 * THREADS) {
@@ -601,7 +595,7 @@ void backward(const float *x, const float *grad, const float *spline, const floa
             for (long panel = 0; panel < panels; panel += deep)
                 for (long b = 0; b < rows; b += height)
                     inputs_backward(x + b * columns, grad + b * outputs, spline, scaler, base,
-                                    least(height, rows - b), columns, outputs, panel,
+                                    least(height, rows - b), columns, outputs, block, panel,
                                     least(deep, panels - panel), first, inverse_step, x_grad + b * columns);
         }
 #pragma omp for collapse(2) schedule(dynamic)
