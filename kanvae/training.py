@@ -163,7 +163,8 @@ def train(
     """The run of this configuration: read if it is there, resumed if it was begun, else trained.
 
     After every epoch a checkpoint is written. A training that was stopped at any moment goes on
-    from the last one, to the same weights, bit for bit on the CPU, as one that was not.
+    from the last one, to the same weights, bit for bit on one CPU with one number of threads, as
+    one that was not.
 
     Args:
         run_dir: its folder; by default one named after the configuration in `runs.root()`.

@@ -139,7 +139,10 @@ def test_killed_with_sigkill_and_resumed_on_real_mnist(tmp_path):
     command = [sys.executable, "-m", "kanvae.training", str(tmp_path / "killed")]
     command += ["--architecture", "vae-64-4", "--epochs", "3", "--batch_size", "200"]
     checkpoint = runs.partial(tmp_path / "killed") / "checkpoint.pt"
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    threads = str(torch.get_num_threads())  # the sums of linear layers depend on it
+    same = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    silent = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=same, **silent)
     deadline = time.monotonic() + 60
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
