@@ -8,7 +8,7 @@
    coefficients times the scale, and the base weight. Features and merged weights are made where they
    are used, in cache, and never written to memory.
 
-   No sum is ever split between threads: the results do not depend on how many there are. */
+   A sum is cut, if at all, by the shape of the layer alone: results do not depend on the threads. */
 
 #include <string.h>
 #ifdef _OPENMP
@@ -21,32 +21,38 @@
 #define SIDE 8 /* numbers in an octet */
 #if defined(__AVX512F__)
 #define LANES 16 /* numbers in a vector, and inputs in a panel */
-#define TALL 8   /* a product keeps TALL x WIDE vectors of sums in registers */
+#define TALL 8   /* a product keeps TALL x 2 or TALL x WIDE vectors of sums in registers */
+#define WIDE 3
 #else
 #define LANES 8
-#define TALL 4
+#define TALL 6
+#define WIDE 2
 #endif
 
 enum {
     LOCAL = DEGREE + 1,
     INTERVALS = COUNT + DEGREE,
     FEATURES = COUNT + 1,
-    WIDTH = LANES * FEATURES,      /* features of a panel */
-    TABLE = FEATURES + 2 * DEGREE, /* rows of an input in a table of weights */
-    MOST = FEATURES > 64 ? 1 : 8,  /* vectors of outputs that share a table, at the most */
-    TABLE_ROWS = 256,              /* rows that share a table */
-    WIDE = 3,
-    DEEP = 8,                      /* panels that are worked on together where rows are few */
-    CACHED = 73728 / WIDTH,        /* lines of a panel that stay in the second-level cache: features, */
-    LINES = CACHED < 16 ? 16 : CACHED, /*   gradients or merged weights */
-    FEW = 4096                     /* less work than this is not worth a second thread */
+    WIDTH = LANES * FEATURES,              /* features of a panel, */
+    PADDED = (WIDTH + TALL - 1) / TALL * TALL, /* and with those that fill up the last product */
+    TILE = 2 * LANES,                      /* rows that stand side by side */
+    CACHED = 73728 / WIDTH / TILE * TILE,  /* rows of a panel that stay in the second-level cache */
+    LINES = CACHED < TILE ? TILE : CACHED,
+    DEEP = 8,                              /* panels that are worked on together where rows are few */
+    SHARE = 4 * TALL,                      /* outputs that are worked on together where rows are many */
+    FEW_ROWS = LINES < 2 * TILE ? 0 : 2 * TILE,
+    TABLE = FEATURES + 2 * DEGREE,         /* lines of an input in a table of weights */
+    MOST = FEATURES > 64 ? 1 : 8,          /* vectors of outputs that share a table, at the most */
+    TABLE_ROWS = 256,                      /* rows that share a table */
+    FEW = 4096                             /* less work than this is not worth a second thread */
 };
 
 #define ALIGNED __attribute__((aligned(64)))
 #define INLINE static inline __attribute__((always_inline))
 typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float octet __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
-typedef int ints __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
+typedef int places __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
 
 static inline long least(long a, long b) { return a < b ? a : b; }
 
@@ -58,6 +64,9 @@ INLINE octet load8(const float *from) { return *(const octet *)from; }
 
 INLINE void store8(float *to, octet v) { *(octet *)to = v; }
 
+/* A number in every lane. */
+INLINE vector all(float number) { return number - (vector){0}; }
+
 /* Keeps a value in a register, where GCC would rather read it from memory at each use. */
 #if defined(__AVX__)
 #define HOLD(v) __asm__("" : "+v"(v))
@@ -68,7 +77,7 @@ INLINE void store8(float *to, octet v) { *(octet *)to = v; }
 #if defined(__clang__)
 #define CHOOSE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define CHOOSE(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#define CHOOSE(a, b, ...) __builtin_shuffle(a, b, (places){__VA_ARGS__})
 #endif
 
 /* Rows of a square become columns. */
@@ -95,10 +104,21 @@ INLINE void transpose(octet *m)
 }
 
 /* The sums of the numbers of each of eight octets. */
-INLINE octet totals(octet *m)
+INLINE octet totals(const octet *m)
 {
-    transpose(m);
-    return ((m[0] + m[1]) + (m[2] + m[3])) + ((m[4] + m[5]) + (m[6] + m[7]));
+    octet twos[4], fours[2];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        octet a = m[2 * i], b = m[2 * i + 1];
+        twos[i] = CHOOSE(a, b, 0, 8, 1, 9, 4, 12, 5, 13) + CHOOSE(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        octet a = twos[2 * i], b = twos[2 * i + 1];
+        fours[i] = CHOOSE(a, b, 0, 1, 8, 9, 4, 5, 12, 13) + CHOOSE(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    octet a = fours[0], b = fours[1];
+    return CHOOSE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + CHOOSE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
 /* Copies numbers, of which there are SIDE but at an edge. */
@@ -111,13 +131,15 @@ static inline void copy8(float *to, const float *from, long size)
 }
 
 /* The degree + 1 bases that can differ from zero at the fractions f of an interval (Cox-de Boor). */
-static inline void local_bases(octet f, int degree, octet *bases)
+INLINE void local_bases(vector f, const int degree, vector *bases)
 {
-    bases[0] = f - f + 1;
+    bases[0] = all(1);
+#pragma GCC unroll 16
     for (int k = 1; k <= degree; k++) {
-        octet carry = f - f;
+        vector carry = all(0);
+#pragma GCC unroll 16
         for (int r = 0; r < k; r++) {
-            octet share = bases[r] * (1.0f / k);
+            vector share = bases[r] * (1.0f / k);
             bases[r] = carry + ((float)(r + 1) - f) * share;
             carry = (f + (float)(k - 1 - r)) * share;
         }
@@ -129,29 +151,29 @@ static inline void local_bases(octet f, int degree, octet *bases)
 INLINE ints choose(ints mask, ints a, ints b) { return (mask & a) | (~mask & b); }
 
 /* The interval that holds each x, -1 where none does, and the fraction of it that x has passed. */
-INLINE ints locate(octet x, float first, float inverse_step, octet *fraction)
+INLINE ints locate(vector x, float first, float inverse_step, vector *fraction)
 {
-    octet u = (x - first) * inverse_step;
+    vector u = (x - first) * inverse_step;
     ints inside = (u >= 0) & (u <= INTERVALS);
-    octet within = (octet)((ints)u & inside);
+    vector within = (vector)((ints)u & inside);
     ints whole = __builtin_convertvector(within, ints);
     whole = choose(whole < INTERVALS, whole, whole - 1); /* the right end joins the last */
-    *fraction = within - __builtin_convertvector(whole, octet);
+    *fraction = within - __builtin_convertvector(whole, vector);
     return whole | ~inside;
 }
 
 /* 1 / (1 + exp(-x)), where exp(y) = 2^w exp(r), w whole, |r| <= ln(2) / 2. */
-INLINE octet sigmoid(octet x)
+INLINE vector sigmoid(vector x)
 {
     const float round = 12582912; /* 1.5 * 2^23: what is added to it loses its fraction */
-    octet low = {-87, -87, -87, -87, -87, -87, -87, -87}, y = -x;
-    y = (octet)choose(y < low, (ints)low, choose(y > -low, (ints)-low, (ints)y));
-    octet w = (y * 1.44269504f + round) - round;
-    octet r = y - w * 0.693359375f + w * 2.12194440e-4f; /* ln 2, in two parts that lose nothing */
-    octet p = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720));
+    vector low = all(-87), y = -x;
+    y = (vector)choose(y < low, (ints)low, choose(y > -low, (ints)-low, (ints)y));
+    vector w = (y * 1.44269504f + round) - round;
+    vector r = y - w * 0.693359375f + w * 2.12194440e-4f; /* ln 2, in two parts that lose nothing */
+    vector p = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720));
     p = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * p)));
     ints bits = (__builtin_convertvector(w, ints) + 127) << 23;
-    return 1 / (1 + p * (octet)bits);
+    return 1 / (1 + p * (vector)bits);
 }
 
 /* Numbers of which there are SIDE but at an edge; zeros in place of the others. */
@@ -165,17 +187,208 @@ INLINE octet some(const float *from, long size)
     return found;
 }
 
-/* Fetches into cache what will be read soon, and what will be written. */
-INLINE void fetch(const float *from, long size)
+/* Numbers with those that stand in for numbers that are not there. */
+static inline long rounded(long size, long to) { return (size + to - 1) / to * to; }
+
+/* SIDE columns of a matrix of `rows` rows, as lines of TILE rows; zeros for what is not there. */
+INLINE void turn(const float *from, long rows, long size, long stride, float to[SIDE][TILE])
 {
-    for (long i = 0; i < size; i += 16)
-        __builtin_prefetch(from + i);
+    for (long b = 0; b < TILE; b += SIDE) {
+        octet square[SIDE];
+        for (long t = 0; t < SIDE; t++)
+            square[t] = b + t < rows ? some(from + (b + t) * stride, size) : (octet){0};
+        transpose(square);
+        for (long t = 0; t < SIDE; t++)
+            store8(to[t] + b, square[t]);
+    }
 }
 
-INLINE void fetch_to_write(const float *from, long size)
+/* The way back: lines of TILE rows become SIDE columns, or `size` of them. */
+INLINE void turn_back(const float from[SIDE][TILE], long rows, long size, long stride, float *to)
 {
-    for (long i = 0; i < size; i += 16)
-        __builtin_prefetch(from + i, 1);
+    for (long b = 0; b < rows; b += SIDE) {
+        octet square[SIDE];
+        for (long t = 0; t < SIDE; t++)
+            square[t] = load8(from[t] + b);
+        transpose(square);
+        for (long t = 0; t < least(SIDE, rows - b); t++)
+            copy8(to + (b + t) * stride, (float *)&square[t], size);
+    }
+}
+
+/* The bases of one input in LANES rows, a line of TILE rows for each. */
+INLINE void bases_of(vector x, float first, float inverse_step, float *to)
+{
+    vector fraction, local[LOCAL];
+    ints from = locate(x, first, inverse_step, &fraction) - DEGREE; /* the first that is not zero */
+    local_bases(fraction, DEGREE, local);
+#pragma GCC unroll 64
+    for (int j = 0; j < COUNT; j++) {
+        ints basis = {0};
+#pragma GCC unroll 16
+        for (int k = 0; k < LOCAL; k++)
+            basis |= (from == j - k) & (ints)local[k];
+        store(to + j * TILE, (vector)basis);
+    }
+}
+
+/* The features of the `size` inputs of a panel, in `rows` rows, TILE at the most: first the bases of each input,
+   then the SiLUs. */
+static void features_of(const float *x, long rows, long columns, long size, float first, float inverse_step,
+                        float (*to)[TILE])
+{
+    for (long i = 0; i < size; i += SIDE) {
+        ALIGNED float inputs[SIDE][TILE];
+        turn(x + i, rows, least(SIDE, size - i), columns, inputs);
+        for (long t = 0; t < least(SIDE, size - i); t++)
+            for (int v = 0; v < TILE; v += LANES) {
+                vector input = load(inputs[t] + v);
+                bases_of(input, first, inverse_step, to[(i + t) * COUNT] + v);
+                store(to[size * COUNT + i + t] + v, input * sigmoid(input));
+            }
+    }
+}
+
+/* The merged weights of a panel for one output, in the order of its features. */
+INLINE void merge(const float *spline, const float *scaler, const float *base, long size, float *merged)
+{
+    memcpy(merged + size * COUNT, base, size * sizeof(float));
+    for (long i = 0; i < size; i++, spline += COUNT, merged += COUNT) {
+        int j = 0;
+        for (; j + SIDE <= COUNT; j += SIDE)
+            store8(merged + j, load8(spline + j) * scaler[i]);
+        for (; j < COUNT; j++)
+            merged[j] = spline[j] * scaler[i];
+    }
+}
+
+/* Adds to TALL lines of V vectors the product of a (TALL, depth) and b (depth, V vectors); strides are in numbers.
+   Meanwhile what stands at `next`, if it is not null, and on from there in steps, is fetched into cache. */
+INLINE void add_product(const float *a, const long row, const long column, const float *b, const long line,
+                        long depth, const int V, int is_first, float *sums, const long stride,
+                        const float *next, long step)
+{
+    vector sum[TALL][3];
+#pragma GCC unroll 8
+    for (int t = 0; t < TALL; t++)
+#pragma GCC unroll 3
+        for (int v = 0; v < V; v++)
+            sum[t][v] = is_first ? all(0) : load(sums + t * stride + v * LANES);
+    for (long k = 0; k < depth; k++, a += column, b += line) {
+        vector part[3];
+        if (next) {
+            __builtin_prefetch(next);
+            next += step;
+        }
+#pragma GCC unroll 3
+        for (int v = 0; v < V; v++) {
+            part[v] = load(b + v * LANES);
+            HOLD(part[v]);
+        }
+#pragma GCC unroll 8
+        for (int t = 0; t < TALL; t++) {
+            vector number = all(a[t * row]);
+            HOLD(number);
+#pragma GCC unroll 3
+            for (int v = 0; v < V; v++)
+                sum[t][v] += number * part[v];
+        }
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < TALL; t++)
+#pragma GCC unroll 3
+        for (int v = 0; v < V; v++)
+            store(sums + t * stride + v * LANES, sum[t][v]);
+}
+
+/* The merged weights of a panel for the outputs [o0, o1), SHARE at the most: zeros for those that are not there. */
+static void merge_all(const float *spline, const float *scaler, const float *base, long columns, long start, long o0,
+                      long o1, float (*merged)[WIDTH])
+{
+    long at = o0 * columns + start, size = least(LANES, columns - start);
+    for (long o = 0; o < o1 - o0; o++, at += columns)
+        if (size == LANES) /* a number that the compiler knows */
+            merge(spline + at * COUNT, scaler + at, base + at, LANES, merged[o]);
+        else
+            merge(spline + at * COUNT, scaler + at, base + at, size, merged[o]);
+    if ((o1 - o0) % TALL)
+        memset(merged[o1 - o0], 0, (TALL - (o1 - o0) % TALL) * sizeof *merged);
+}
+
+/* Sums of the outputs [o0, o1), from the panels [panel, end): (tiles, lines, TILE). rows is FEW_ROWS at the most.
+   Sums run in the order of the inputs. */
+static void panels_forward(const float *x, const float *spline, const float *scaler, const float *base, long rows,
+                           long columns, long panel, long end, float first, float inverse_step, long o0, long o1,
+                           long lines, float *sums)
+{
+    ALIGNED float features[LINES / TILE][WIDTH][TILE], merged[TALL][WIDTH];
+    long tiles = (rows + TILE - 1) / TILE, most = LINES / TILE / tiles, deep;
+    for (long from = panel; panel < end; panel += deep) {
+        deep = least(most, end - panel);
+        for (long d = 0; d < deep; d++)
+            for (long b = 0; b < tiles; b++)
+                features_of(x + b * TILE * columns + (panel + d) * LANES, least(TILE, rows - b * TILE), columns,
+                            least(LANES, columns - (panel + d) * LANES), first, inverse_step,
+                            features[d * tiles + b]);
+        for (long o = o0; o < o1; o += TALL)
+            for (long d = 0; d < deep; d++) {
+                long start = (panel + d) * LANES, width = least(LANES, columns - start) * FEATURES;
+                /* a part of the weights of the next outputs, each output's lying in one piece */
+                const float *next = spline + ((o + TALL + d * TALL / deep) * columns + panel * LANES) * COUNT
+                                    + d * TALL % deep * LANES * COUNT;
+                merge_all(spline, scaler, base, columns, start, o, least(o + TALL, o1), merged);
+                for (long b = 0; b < tiles; b++)
+                    add_product(merged[0], WIDTH, 1, features[d * tiles + b][0], TILE, width, 2, panel + d == from,
+                                sums + (b * lines + o) * TILE, TILE, b ? 0 : next, 8);
+            }
+    }
+}
+
+/* The lines of an (O, TILE) matrix, with those that stand in for outputs that are not there. */
+static inline long lines_of(long outputs) { return rounded(rounded(outputs, TALL), SIDE); }
+
+/* In how many parts inputs are cut in the forward pass, and outputs in the backward pass where inputs are few, so
+   that there is work for several threads. */
+static inline long input_parts(long columns) { return columns < 256 ? 1 : columns < 512 ? 2 : 4; }
+
+static inline long output_parts(long columns, long outputs) { return columns < 256 ? (outputs + 255) / 256 : 1; }
+
+/* How many numbers `forward` and `backward` need a place for. */
+long scratch(long rows, long columns, long outputs)
+{
+    long size = rounded(rows, TILE) * lines_of(outputs);
+    long forward = rows > FEW_ROWS ? 0 : input_parts(columns) * size;
+    long backward = size + output_parts(columns, outputs) * rows * columns;
+    return forward > backward ? forward : backward;
+}
+
+/* The outputs of FEW_ROWS rows at the most: all features times the merged weights, rows side by side. */
+static void forward_by_products(const float *x, const float *spline, const float *scaler, const float *base,
+                                long rows, long columns, long outputs, float first, float inverse_step,
+                                float *sums, float *y)
+{
+    long panels = (columns + LANES - 1) / LANES, lines = lines_of(outputs), size = rounded(rows, TILE) * lines;
+    long parts = input_parts(columns), shares = (THREADS + parts - 1) / parts; /* work for every thread */
+    long share = rounded((outputs + shares - 1) / shares, TALL);
+#pragma omp parallel if (rows * columns * outputs > FEW)
+    {
+#pragma omp for collapse(2) schedule(dynamic)
+        for (long p = 0; p < parts; p++)
+            for (long o = 0; o < outputs; o += share)
+                panels_forward(x, spline, scaler, base, rows, columns, p * panels / parts,
+                               (p + 1) * panels / parts, first, inverse_step, o, least(o + share, outputs), lines,
+                               sums + p * size);
+#pragma omp for collapse(2)
+        for (long b = 0; b < rows; b += TILE)
+            for (long o = 0; o < outputs; o += SIDE) {
+                float *to = sums + b * lines + o * TILE;
+                for (long p = 1; p < parts; p++)
+                    for (int i = 0; i < SIDE * TILE; i += LANES)
+                        store(to + i, load(to + i) + load(to + p * size + i));
+                turn_back((const float(*)[TILE])to, least(TILE, rows - b), least(SIDE, outputs - o), outputs,
+                          y + b * outputs + o);
+            }
+    }
 }
 
 /* The merged weights of SIDE inputs from i0 on and of `size` outputs from o0 on, as a table in which the
@@ -221,28 +434,31 @@ static void make_table(const float *spline, const float *scaler, const float *ba
         }
 }
 
-/* What a row of SIDE inputs brings to a table of weights: for each input the bases that can differ from
-   zero, its SiLU, and which base is the first of them. */
+/* What a row of LANES inputs brings to tables of weights: for each input the bases that can differ from zero,
+   its SiLU, and which base is the first of them. */
 typedef struct {
-    float local[LOCAL + 1][SIDE];
-    int from[SIDE];
+    float local[LOCAL + 1][LANES];
+    int from[LANES];
 } row_part;
 
 INLINE void look(const float *x, long size, float first, float inverse_step, row_part *row)
 {
-    octet fraction, local[LOCAL], inputs = some(x, size);
-    ints at = locate(inputs, first, inverse_step, &fraction);
-    octet there = (octet)(at >= 0);
+    vector fraction, local[LOCAL], inputs = {0};
+    if (size >= LANES)
+        inputs = load(x);
+    else
+        memcpy(&inputs, x, size * sizeof(float));
+    ints at = locate(inputs, first, inverse_step, &fraction), there = at >= 0;
     local_bases(fraction, DEGREE, local);
     for (int k = 0; k < LOCAL; k++)
-        store8(row->local[k], (octet)((ints)local[k] & (ints)there));
-    store8(row->local[LOCAL], inputs * sigmoid(inputs));
-    *(ints *)row->from = at & (at >= 0);
+        store(row->local[k], (vector)((ints)local[k] & there));
+    store(row->local[LOCAL], inputs * sigmoid(inputs));
+    *(ints *)row->from = at & there;
 }
 
-/* Adds to R rows of V vectors of outputs what SIDE inputs give to them. Of the bases of an input only the
-   LOCAL that can differ from zero are multiplied. */
-INLINE void add_rows(const row_part *rows, const float *table, const int V, const int R, float *total)
+/* Adds to R rows of V vectors of outputs what SIDE inputs, from i0 of their part on, give to them. Of the bases
+   of an input only the LOCAL that can differ from zero are multiplied. */
+INLINE void add_rows(const row_part *rows, long i0, const float *table, const int V, const int R, float *total)
 {
     vector sum[R][V];
 #pragma GCC unroll 8
@@ -250,7 +466,7 @@ INLINE void add_rows(const row_part *rows, const float *table, const int V, cons
 #pragma GCC unroll 8
         for (int v = 0; v < V; v++)
             sum[r][v] = load(total + (r * V + v) * LANES);
-    for (int i = 0; i < SIDE; i++, table += TABLE * V * LANES)
+    for (long i = i0; i < i0 + SIDE; i++, table += TABLE * V * LANES)
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
             const float *w = table + (long)rows[r].from[i] * V * LANES, *silu = table + (TABLE - 1) * V * LANES;
@@ -268,18 +484,18 @@ INLINE void add_rows(const row_part *rows, const float *table, const int V, cons
 }
 
 /* The same for any number of rows, some at a time, so that no sum waits for another. */
-INLINE void add_all_rows(const row_part *rows, long count, const float *table, const int V, float *total)
+INLINE void add_all_rows(const row_part *rows, long count, long i0, const float *table, const int V, float *total)
 {
     const int R = V < 2 ? 8 : V < 3 ? 4 : V < 6 ? 2 : 1;
     long b = 0;
     for (; b + R <= count; b += R)
-        add_rows(rows + b, table, V, R, total + b * V * LANES);
+        add_rows(rows + b, i0, table, V, R, total + b * V * LANES);
     for (; b < count; b++)
-        add_rows(rows + b, table, V, 1, total + b * V * LANES);
+        add_rows(rows + b, i0, table, V, 1, total + b * V * LANES);
 }
 
-/* The outputs y (B, O) of `height` rows and the outputs [o0, o1). Sums run in the order of the inputs. */
-static void outputs_of(const float *x, const float *spline, const float *scaler, const float *base, long height,
+/* The outputs y (B, O) of `height` rows and the outputs [o0, o1), by tables. Sums run in the order of the inputs. */
+static void outputs_by_table(const float *x, const float *spline, const float *scaler, const float *base, long height,
                        long columns, long outputs, float first, float inverse_step, long o0, long o1, float *y)
 {
     ALIGNED float table[SIDE * TABLE * MOST * LANES], total[TABLE_ROWS * MOST * LANES];
@@ -289,28 +505,28 @@ static void outputs_of(const float *x, const float *spline, const float *scaler,
     memset(total, 0, height * stride * sizeof(float));
     for (long i = 0; i < columns; i += SIDE) {
         make_table(spline, scaler, base, columns, i, o0, o1 - o0, stride, table);
-        for (long b = 0; b < height; b++) {
+        for (long b = 0; b < height && i % LANES == 0; b++) {
             look(x + b * columns + i, columns - i, first, inverse_step, rows + b);
-            fetch(x + b * columns + i + SIDE, SIDE);
+            __builtin_prefetch(x + b * columns + i + LANES);
         }
         switch (V) { /* a number that the compiler knows */
-        case 1: add_all_rows(rows, height, table, 1, total); break;
-        case 2: add_all_rows(rows, height, table, 2, total); break;
-        case 3: add_all_rows(rows, height, table, 3, total); break;
-        case 4: add_all_rows(rows, height, table, 4, total); break;
-        case 5: add_all_rows(rows, height, table, 5, total); break;
-        case 6: add_all_rows(rows, height, table, 6, total); break;
-        case 7: add_all_rows(rows, height, table, 7, total); break;
-        default: add_all_rows(rows, height, table, 8, total);
+        case 1: add_all_rows(rows, height, i % LANES, table, 1, total); break;
+        case 2: add_all_rows(rows, height, i % LANES, table, 2, total); break;
+        case 3: add_all_rows(rows, height, i % LANES, table, 3, total); break;
+        case 4: add_all_rows(rows, height, i % LANES, table, 4, total); break;
+        case 5: add_all_rows(rows, height, i % LANES, table, 5, total); break;
+        case 6: add_all_rows(rows, height, i % LANES, table, 6, total); break;
+        case 7: add_all_rows(rows, height, i % LANES, table, 7, total); break;
+        default: add_all_rows(rows, height, i % LANES, table, 8, total);
         }
     }
     for (long b = 0; b < height; b++)
         memcpy(y + b * outputs + o0, total + b * stride, (o1 - o0) * sizeof(float));
 }
 
-/* x (B, I), spline (O, I, n), scaler (O, I), base (O, I) -> y (B, O). */
-void forward(const float *x, const float *spline, const float *scaler, const float *base, long rows,
-             long columns, long outputs, float first, float inverse_step, float *y)
+/* The outputs of any number of rows: what is not zero times tables of merged weights, outputs side by side. */
+static void forward_by_tables(const float *x, const float *spline, const float *scaler, const float *base, long rows,
+                              long columns, long outputs, float first, float inverse_step, float *y)
 {
     long vectors = (outputs + LANES - 1) / LANES, tables = (vectors + MOST - 1) / MOST;
     long part = (vectors + tables - 1) / tables * LANES;     /* outputs that share a table */
@@ -319,291 +535,203 @@ void forward(const float *x, const float *spline, const float *scaler, const flo
 #pragma omp parallel for collapse(2) schedule(dynamic) if (rows * columns * outputs > FEW)
     for (long b = 0; b < rows; b += height)
         for (long o = 0; o < outputs; o += part)
-            outputs_of(x + b * columns, spline, scaler, base, least(height, rows - b), columns, outputs, first,
+            outputs_by_table(x + b * columns, spline, scaler, base, least(height, rows - b), columns, outputs, first,
                        inverse_step, o, least(o + part, outputs), y + b * outputs);
 }
 
-/* The features of one panel of x: (rows, WIDTH). */
-static void features_of(const float *x, long rows, long columns, long panel, float first, float inverse_step,
-                        float *out)
+/* x (B, I), spline (O, I, n), scaler (O, I), base (O, I) -> y (B, O). sums is a place for `scratch` numbers.
+   Tables save products and cost turning the weights: with few rows and wide vectors more than they save. */
+void forward(const float *x, const float *spline, const float *scaler, const float *base, long rows,
+             long columns, long outputs, float first, float inverse_step, float *sums, float *y)
 {
-    for (long row = 0; row < rows; row++, x += columns, out += WIDTH) {
-        fetch(x + 8 * columns + panel * LANES, LANES);
-        for (long i = 0; i < LANES; i += SIDE) {
-            ALIGNED float local[LOCAL][SIDE];
-            ALIGNED int interval[SIDE];
-            long at = panel * LANES + i;
-            float *to = out + i * COUNT;
-            octet fraction, inputs = some(x + at, columns - at);
-            *(ints *)interval = locate(inputs, first, inverse_step, &fraction);
-            local_bases(fraction, DEGREE, (octet *)local);
-            store8(out + LANES * COUNT + i, inputs * sigmoid(inputs));
-            for (int v = 0; v < COUNT; v++)
-                store8(to + v * SIDE, (octet){0});
-            for (int j = 0; j < SIDE; j++, to += COUNT) {
-                int from = interval[j] - DEGREE;
-                if (from >= 0 && from < COUNT - DEGREE)
-                    for (int r = 0; r < LOCAL; r++)
-                        to[from + r] = local[r][j];
-                else if (from >= -DEGREE) /* in the margins some bases lie beyond the ends */
-                    for (int r = 0; r < LOCAL; r++)
-                        if (from + r >= 0 && from + r < COUNT)
-                            to[from + r] = local[r][j];
-            }
-        }
-    }
+    if (LANES == 16 && rows > 0 && rows <= FEW_ROWS)
+        forward_by_products(x, spline, scaler, base, rows, columns, outputs, first, inverse_step, sums, y);
+    else
+        forward_by_tables(x, spline, scaler, base, rows, columns, outputs, first, inverse_step, y);
 }
 
-/* The merged weights of a panel for one output, in the order of its features. */
-static inline void merge(const float *spline, const float *scaler, const float *base, long columns,
-                         long output, long panel, float *merged)
+/* The gradients of the bases and of the SiLU of an input in LANES rows -> that of the input. The slope of a base
+   is the difference of two bases of one degree less, over the step. */
+INLINE vector slope_of(vector x, const float *grads, const float *silu, float first, float inverse_step)
 {
-    long size = least(LANES, columns - panel * LANES), at = output * columns + panel * LANES;
-    if (size < LANES)
-        memset(merged, 0, WIDTH * sizeof(float));
-    memcpy(merged + LANES * COUNT, base + at, size * sizeof(float));
-    spline += at * COUNT, scaler += at;
-    for (long i = 0; i < size; i++, spline += COUNT, merged += COUNT) {
-        int j = 0;
-        for (; j + SIDE <= COUNT; j += SIDE)
-            store8(merged + j, load8(spline + j) * scaler[i]);
-        for (; j < COUNT; j++)
-            merged[j] = spline[j] * scaler[i];
-    }
-}
-
-/* Writes sums to TALL rows of WIDTH numbers (WIDE vectors of each, or what is left of a row), or adds
-   them to what stands there. */
-INLINE void put(vector sum[TALL][WIDE], int is_first, float *to, int left)
-{
-#pragma GCC unroll 8
-    for (int t = 0; t < TALL; t++, to += WIDTH)
-#pragma GCC unroll 3
-        for (int w = 0; w < WIDE; w++)
-            if (w < left) {
-                if (!is_first)
-                    sum[t][w] += load(to + w * LANES);
-                store(to + w * LANES, sum[t][w]);
-            }
-}
-
-/* The gradients of the features of SIDE inputs, at `splines` and at `silus` -> those of the inputs, of
-   which there are `size`. The slope of a base is the difference of two bases of one degree less, over the
-   step. */
-INLINE void slopes(const float *x, const float *splines, const float *silus, long size, float first,
-                   float inverse_step, float *x_grad)
-{
-    ALIGNED float slope[LOCAL][SIDE], sum[SIDE];
-    ALIGNED int interval[SIDE];
-    octet fraction, inputs = some(x, size), share = sigmoid(inputs);
-    *(ints *)interval = locate(inputs, first, inverse_step, &fraction);
-    octet lower[LOCAL + 1] = {0}; /* the bases of one degree less, between two zeros */
+    vector fraction, share = sigmoid(x), lower[LOCAL + 1];
+    ints from = locate(x, first, inverse_step, &fraction) - DEGREE, found = {0};
+    lower[0] = lower[LOCAL] = all(0); /* the bases of one degree less, between two zeros */
     if (DEGREE > 0)
         local_bases(fraction, DEGREE - 1, lower + 1);
-    for (int k = 0; k < LOCAL; k++)
-        store8(slope[k], (lower[k] - lower[k + 1]) * inverse_step);
-    store8(sum, load8(silus) * share * (1 + inputs * (1 - share)));
-    for (int i = 0; i < SIDE; i++) {
-        const float *grad = splines + i * COUNT;
-        int from = interval[i] - DEGREE;
-        if (from >= 0 && from < COUNT - DEGREE)
-            for (int k = 0; k < LOCAL; k++)
-                sum[i] += grad[from + k] * slope[k][i];
-        else if (from >= -DEGREE)
-            for (int k = 0; k < LOCAL; k++)
-                if (from + k >= 0 && from + k < COUNT)
-                    sum[i] += grad[from + k] * slope[k][i];
+#pragma GCC unroll 64
+    for (int f = -DEGREE; f < COUNT; f++) {
+        vector sum = all(0);
+#pragma GCC unroll 16
+        for (int k = 0; k < LOCAL; k++)
+            if (f + k >= 0 && f + k < COUNT)
+                sum += (lower[k] - lower[k + 1]) * load(grads + (f + k) * TILE);
+        found |= (from == f) & (ints)sum;
     }
-    copy8(x_grad, sum, least(SIDE, size));
+    return (vector)found * inverse_step + load(silu) * share * (1 + x * (1 - share));
 }
 
-/* Rows with those that stand in for rows that are not there. */
-static inline long rounded(long rows) { return (rows + TALL - 1) / TALL * TALL; }
-
-/* grad (B, O) -> x_grad (B, I), of some panels and rows, the outputs block by block. The rounded rows of all
-   panels are LINES together at the most, and so are the blocks. */
-static void inputs_backward(const float *x, const float *grad, const float *spline, const float *scaler,
-                            const float *base, long height, long columns, long outputs, long block,
-                            long panel, long deep, float first, float inverse_step, float *x_grad)
-{
-    ALIGNED float panel_grad[LINES + TALL][WIDTH], merged[LINES][WIDTH];
-    long lines = rounded(height);
-    for (long o0 = 0; o0 < outputs; o0 += block) {
-        long depth = least(block, outputs - o0);
-        for (long o = 0; o < depth; o++)
-            for (long d = 0; d < deep; d++)
-                merge(spline, scaler, base, columns, o0 + o, panel + d, merged[d * block + o]);
-        for (long d = 0; d < deep; d++)
-            for (long b = 0; b < height; b += TALL) {
-                const float *from[TALL];
-                for (int t = 0; t < TALL; t++) { /* the last row stands in for those that are not there */
-                    long row = least(b + t, height - 1), at = row * columns + (panel + d) * LANES;
-                    from[t] = grad + row * outputs + o0;
-                    fetch(x + at, LANES);
-                    fetch_to_write(x_grad + at, LANES);
-                }
-                for (int v = 0; v < FEATURES; v += WIDE) {
-                    const float *weight = merged[d * block] + v * LANES;
-                    vector sum[TALL][WIDE] = {0};
-                    for (long o = 0; o < depth; o++, weight += WIDTH) {
-                        vector part[WIDE];
-#pragma GCC unroll 3
-                        for (int w = 0; w < WIDE; w++) {
-                            part[w] = load(weight + (v + w < FEATURES ? w : 0) * LANES);
-                            HOLD(part[w]);
-                        }
-#pragma GCC unroll 8
-                        for (int t = 0; t < TALL; t++) {
-                            vector g = from[t][o] - (vector){0};
-                            HOLD(g);
-#pragma GCC unroll 3
-                            for (int w = 0; w < WIDE; w++)
-                                sum[t][w] += g * part[w];
-                        }
-                    }
-                    put(sum, o0 == 0, panel_grad[d * lines + b] + v * LANES, FEATURES - v);
-                }
-                for (long t = b; o0 + block >= outputs && t < least(b + TALL, height); t++)
-                    for (long i = 0; i < LANES; i += SIDE) {
-                        long column = (panel + d) * LANES + i, at = t * columns + column;
-                        const float *from = panel_grad[d * lines + t];
-                        if (column < columns)
-                            slopes(x + at, from + i * COUNT, from + LANES * COUNT + i, columns - column,
-                                   first, inverse_step, x_grad + at);
-                    }
-            }
-    }
-}
-
-/* The gradient of a panel's merged weights, for one output -> those of the three they were made of. */
-static inline void split(const float *merged_grad, const float *spline, const float *scaler, long size,
-                         float *spline_grad, float *scaler_grad, float *base_grad)
+/* The gradient of a panel's merged weights, for one output -> those of the three they were made of, or, where it
+   is not the first, what is added to them. */
+INLINE void split(const float *merged_grad, const float *spline, const float *scaler, long size, int is_first,
+                  float *spline_grad, float *scaler_grad, float *base_grad)
 {
     for (long i0 = 0; i0 < size; i0 += SIDE) {
         octet products[SIDE] = {0};
-        long some = least(SIDE, size - i0);
-        copy8(base_grad + i0, merged_grad + COUNT * LANES + i0, some);
-        for (long i = 0; i < some; i++) {
+        long there = least(SIDE, size - i0);
+        for (long i = 0; i < there; i++) {
             const float *from = merged_grad + (i0 + i) * COUNT, *c = spline + (i0 + i) * COUNT;
             float *to = spline_grad + (i0 + i) * COUNT;
             int j = 0;
             for (; j + SIDE <= COUNT; j += SIDE) {
+                octet grad = load8(from + j) * scaler[i0 + i];
                 products[i] += load8(from + j) * load8(c + j);
-                store8(to + j, load8(from + j) * scaler[i0 + i]);
+                if (!is_first)
+                    grad += load8(to + j);
+                store8(to + j, grad);
             }
             for (; j < COUNT; j++) {
                 products[i][j % SIDE] += from[j] * c[j];
-                to[j] = from[j] * scaler[i0 + i];
+                to[j] = (is_first ? 0 : to[j]) + from[j] * scaler[i0 + i];
             }
         }
-        octet found = totals(products);
-        copy8(scaler_grad + i0, (float *)&found, some);
+        octet found = totals(products), base = load8(merged_grad + size * COUNT + i0);
+        if (!is_first) {
+            found += some(scaler_grad + i0, there);
+            base += some(base_grad + i0, there);
+        }
+        copy8(scaler_grad + i0, (float *)&found, there);
+        copy8(base_grad + i0, (float *)&base, there);
     }
 }
 
-/* packed (parts, B, TALL) -> the gradients of the weights of some panels and of the outputs [o0, o1), which are
-   LINES at the most. Where deep * B is more than LINES, deep is 1. */
-static void weights_backward(const float *x, const float *packed, const float *spline, const float *scaler,
-                             long rows, long columns, long panel, long deep, long o0, long o1, float first,
-                             float inverse_step, float *spline_grad, float *scaler_grad, float *base_grad)
+/* upstream (tiles, lines, TILE) -> the gradients of the inputs of `deep` panels, if x_grad is not null, and of their
+   weights; those of the outputs [o0, o1). deep * rows is LINES at the most. */
+static void panels_backward(const float *x, const float *upstream, const float *spline, const float *scaler,
+                            const float *base, long rows, long columns, long panel, long deep, long o0, long o1,
+                            long lines, int is_first, float first, float inverse_step, float *x_grad,
+                            float *spline_grad, float *scaler_grad, float *base_grad)
 {
-    ALIGNED float features[LINES][WIDTH], merged_grad[LINES + TALL][WIDTH];
-    for (long b = 0; b == 0 || b < rows; b += LINES) {
-        long height = least(LINES, rows - b), is_last = b + LINES >= rows;
-        for (long d = 0; d < deep; d++)
-            features_of(x + b * columns, height, columns, panel + d, first, inverse_step,
-                        features[d * height]);
-        for (long o = 0; o < o1 - o0; o += TALL)
-            for (long d = 0; d < deep; d++) {
-                long some = least(TALL, o1 - o0 - o), size = least(LANES, columns - (panel + d) * LANES);
-                long start = (o0 + o) * columns + (panel + d) * LANES;
-                for (int v = 0; v < FEATURES; v += WIDE) {
-                    const float *from = features[d * height] + v * LANES, *end = from + height * WIDTH;
-                    const float *up = packed + ((o0 + o) / TALL * rows + b) * TALL;
-                    vector sum[TALL][WIDE] = {0};
-                    for (long t = 0; t < some && is_last; t++) {
-                        long at = (start + t * columns) * COUNT + v * LANES;
-                        fetch(spline + at, WIDE * LANES);
-                        fetch_to_write(spline_grad + at, WIDE * LANES);
-                    }
-                    for (; from < end; from += WIDTH, up += TALL) {
-                        vector part[WIDE];
-#pragma GCC unroll 3
-                        for (int w = 0; w < WIDE; w++) {
-                            part[w] = load(from + (v + w < FEATURES ? w : 0) * LANES);
-                            HOLD(part[w]);
-                        }
-#pragma GCC unroll 8
-                        for (int t = 0; t < TALL; t++) {
-                            vector u = up[t] - (vector){0};
-                            HOLD(u);
-#pragma GCC unroll 3
-                            for (int w = 0; w < WIDE; w++)
-                                sum[t][w] += u * part[w];
-                        }
-                    }
-                    put(sum, b == 0, merged_grad[o] + v * LANES, FEATURES - v);
+    ALIGNED float features[LINES][WIDTH], sums[LINES / TILE][PADDED][TILE];
+    ALIGNED float merged[SHARE + 1][WIDTH], merged_grad[TALL][WIDTH];
+    long tiles = rounded(rows + !rows, TILE) / TILE;
+    long share = tiles < 4 ? TALL : SHARE; /* with few rows few, whose weights lie on as many pages of memory */
+    for (long d = 0; d < deep; d++)
+        for (long b = 0; b < tiles; b++) { /* row by row */
+            long at = b * TILE * columns + (panel + d) * LANES, size = least(LANES, columns - (panel + d) * LANES);
+            features_of(x + at, least(TILE, rows - b * TILE), columns, size, first, inverse_step, sums[0]);
+            long width = size * FEATURES, full = rounded(width, LANES);
+            memset(sums[0][width], 0, (full - width) * sizeof **sums);
+            for (long f = 0; f < full; f += SIDE)
+                for (long r = 0; r < TILE; r += SIDE) {
+                    octet square[SIDE];
+                    for (int t = 0; t < SIDE; t++)
+                        square[t] = load8(sums[0][f + t] + r);
+                    transpose(square);
+                    for (int t = 0; t < SIDE; t++)
+                        store8(features[(d * tiles + b) * TILE + r + t] + f, square[t]);
                 }
-                for (long t = 0; t < some && is_last; t++) {
-                    long at = start + t * columns;
-                    const float *part = merged_grad[o + t], *c = spline + at * COUNT, *s = scaler + at;
+        }
+    for (long from = o0, depth; o0 < o1; o0 += share)
+        for (long d = 0; d < deep; d++) {
+            long start = (panel + d) * LANES, size = least(LANES, columns - start), width = size * FEATURES;
+            depth = least(share, o1 - o0);
+            if (x_grad) {
+                merge_all(spline, scaler, base, columns, start, o0, o0 + depth, merged);
+                /* meanwhile the weights of the next panel are fetched, and the places of this one's gradients */
+                const float *next = spline + (o0 * columns + start + LANES) * COUNT;
+                const float *place = spline_grad + (o0 * columns + start) * COUNT;
+                for (long b = 0; b < tiles; b++)
+                    for (long f = 0; f < width; f += TALL) {
+                        const long line = f / TALL, half = LANES * COUNT / 16;
+                        const float *there = line < half ? next + line * 16 : place + (line - half) * 16;
+                        add_product(merged[0] + f, 1, WIDTH, upstream + (b * lines + o0) * TILE, TILE, depth, 2,
+                                    o0 == from, sums[d * tiles + b][f], TILE,
+                                    b || line >= 2 * half ? 0 : there, columns * COUNT);
+                    }
+            }
+            for (long o = 0; o < depth; o += TALL) {
+                long at = (o0 + o) * columns + start;
+                for (long v = 0; v < width; v += WIDE * LANES)
+                    for (long b = 0; b < tiles; b++) {
+                        const float *up = upstream + (b * lines + o0 + o) * TILE;
+                        const float *part = features[(d * tiles + b) * TILE] + v;
+                        float *to = merged_grad[0] + v;
+                        long height = least(TILE, rows - b * TILE);
+                        if (WIDE == 3 && width - v > 2 * LANES)
+                            add_product(up, TILE, 1, part, WIDTH, height, 3, b == 0, to, WIDTH, 0, 0);
+                        else if (width - v > LANES)
+                            add_product(up, TILE, 1, part, WIDTH, height, 2, b == 0, to, WIDTH, 0, 0);
+                        else
+                            add_product(up, TILE, 1, part, WIDTH, height, 1, b == 0, to, WIDTH, 0, 0);
+                    }
+                for (long t = 0; t < least(TALL, depth - o); t++, at += columns) {
+                    const float *c = spline + at * COUNT, *s = scaler + at;
                     float *to = spline_grad + at * COUNT;
-                    if (size == LANES) /* a number that the compiler knows */
-                        split(part, c, s, LANES, to, scaler_grad + at, base_grad + at);
+                    if (size == LANES && is_first) /* numbers that the compiler knows */
+                        split(merged_grad[t], c, s, LANES, 1, to, scaler_grad + at, base_grad + at);
                     else
-                        split(part, c, s, size, to, scaler_grad + at, base_grad + at);
+                        split(merged_grad[t], c, s, size, is_first, to, scaler_grad + at, base_grad + at);
                 }
             }
-    }
+        }
+    for (long b = 0; b < tiles && x_grad; b++)
+        for (long d = 0; d < deep; d++)
+            for (long i = 0; i < least(LANES, columns - (panel + d) * LANES); i += SIDE) {
+                ALIGNED float inputs[SIDE][TILE], slopes[SIDE][TILE];
+                long at = b * TILE * columns + (panel + d) * LANES + i, height = least(TILE, rows - b * TILE);
+                long width = least(LANES, columns - (panel + d) * LANES) * COUNT;
+                long size = least(SIDE, columns - (panel + d) * LANES - i);
+                float(*grads)[TILE] = sums[d * tiles + b];
+                turn(x + at, height, size, columns, inputs);
+                for (long t = 0; t < size; t++)
+                    for (int v = 0; v < TILE; v += LANES)
+                        store(slopes[t] + v,
+                              slope_of(load(inputs[t] + v), grads[(i + t) * COUNT] + v,
+                                       grads[width + i + t] + v, first, inverse_step));
+                turn_back((const float(*)[TILE])slopes, height, size, columns, x_grad + at);
+            }
 }
 
-/* grad (B, O) -> packed (parts, B, TALL): TALL outputs side by side, zeros for those that are not there. */
-static void pack(const float *grad, long rows, long outputs, long part, float *packed)
-{
-    long size = least(TALL, outputs - part * TALL);
-    for (long b = 0; b < rows; b++)
-        for (long t = 0; t < TALL; t++)
-            packed[(part * rows + b) * TALL + t] = t < size ? grad[b * outputs + part * TALL + t] : 0;
-}
-
-/* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. packed is
-   a place for B rows of O numbers, O rounded up to a multiple of 8. */
+/* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. upstream is a
+   place for `scratch` numbers. */
 void backward(const float *x, const float *grad, const float *spline, const float *scaler, const float *base,
-              long rows, long columns, long outputs, float first, float inverse_step, float *packed,
+              long rows, long columns, long outputs, float first, float inverse_step, float *upstream,
               float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
-    long panels = (columns + LANES - 1) / LANES, parts = (outputs + TALL - 1) / TALL;
-    /* Where rows are few, several panels at a time, for they follow each other in memory; where panels are
-       few, rows and outputs are divided too, so that there is work for every thread. Blocks, in the order of
-       which sums are added, do not depend on the threads. */
-    long most = least(DEEP, LINES / 2 / rounded(rows + !rows)), deep = least(most, panels / (2 * THREADS));
-    long block = LINES / (most < 1 ? 1 : most);
-    deep = deep < 1 ? 1 : deep;
-    long height = least(LINES / deep, rows), part = LINES / TALL * TALL;
-    if (panels < 4 * THREADS) {
-        height = least(height, rounded((rows + THREADS - 1) / THREADS));
-        part = least(part, 16 * TALL);
-    }
-    height = height < 1 ? 1 : height;
+    long panels = (columns + LANES - 1) / LANES, lines = lines_of(outputs), parts = output_parts(columns, outputs);
+    x_grad = rows ? x_grad : 0;
+    long height = least(LINES, rows + !rows), deep = least(DEEP, LINES / rounded(height, TILE));
+    float *x_parts = parts > 1 && x_grad ? upstream + rounded(rows, TILE) * lines : x_grad;
+    /* Where rows are few, several panels at a time, for they follow each other in memory. */
+    long groups = least(rounded((panels + deep - 1) / deep, THREADS), panels);
 #pragma omp parallel if (rows * columns * outputs > FEW)
     {
-#pragma omp for
-        for (long o = 0; o < parts; o++)
-            pack(grad, rows, outputs, o, packed);
-        if (x_grad) {
-#pragma omp for collapse(2) schedule(dynamic) nowait
-            for (long panel = 0; panel < panels; panel += deep)
-                for (long b = 0; b < rows; b += height)
-                    inputs_backward(x + b * columns, grad + b * outputs, spline, scaler, base,
-                                    least(height, rows - b), columns, outputs, block, panel,
-                                    least(deep, panels - panel), first, inverse_step, x_grad + b * columns);
-        }
+#pragma omp for collapse(2)
+        for (long b = 0; b < rows; b += TILE)
+            for (long o = 0; o < lines; o += SIDE)
+                turn(grad + b * outputs + o, least(TILE, rows - b), least(SIDE, outputs - o), outputs,
+                     (float(*)[TILE])(upstream + b * lines + o * TILE));
 #pragma omp for collapse(2) schedule(dynamic)
-        for (long panel = 0; panel < panels; panel += deep)
-            for (long o = 0; o < outputs; o += part)
-                weights_backward(x, packed, spline, scaler, rows, columns, panel,
-                                 least(deep, panels - panel), o, least(o + part, outputs), first,
-                                 inverse_step, spline_grad, scaler_grad, base_grad);
+        for (long p = 0; p < parts; p++)
+            for (long g = 0; g < groups; g++) {
+                long from = g * panels / groups, to = (g + 1) * panels / groups;
+                for (long b = 0; b == 0 || b < rows; b += height)
+                    panels_backward(x + b * columns, upstream + b * lines, spline, scaler, base,
+                                    least(height, rows - b), columns, from, to - from, p * outputs / parts,
+                                    (p + 1) * outputs / parts, lines, b == 0, first, inverse_step,
+                                    x_parts ? x_parts + (p * rows + b) * columns : 0, spline_grad, scaler_grad,
+                                    base_grad);
+            }
+        if (x_parts != x_grad) {
+#pragma omp for
+            for (long i = 0; i < rows * columns; i++) {
+                float sum = 0;
+                for (long p = 0; p < parts; p++)
+                    sum += x_parts[p * rows * columns + i];
+                x_grad[i] = sum;
+            }
+        }
     }
 }
 

@@ -90,7 +90,7 @@ def _processor() -> tuple[str, ...]:
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, whole, real = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
     signatures: dict[str, tuple[Any, ...]] = {
-        "forward": (pointer,) * 4 + (whole,) * 3 + (real,) * 2 + (pointer,),
+        "forward": (pointer,) * 4 + (whole,) * 3 + (real,) * 2 + (pointer,) * 2,
         "backward": (pointer,) * 5 + (whole,) * 3 + (real,) * 2 + (pointer,) * 5,
         "ends": (pointer,) * 4 + (whole,) * 2 + (pointer,) * 2,
         "ends_backward": (pointer,) * 5 + (whole,) * 2 + (pointer,) * 3,
@@ -98,17 +98,21 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     for name, arguments in signatures.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
+    library.scratch.argtypes, library.scratch.restype = (whole,) * 3, whole
     return library
 
 
-def fits(tensor: Tensor) -> bool:
-    """Whether a kernel can read the tensor: float32, in the CPU's memory, row after row."""
-    return (
-        type(tensor) in (Tensor, torch.nn.Parameter)
-        and tensor.dtype == torch.float32
-        and tensor.device.type == "cpu"
-        and tensor.is_contiguous()
-    )
+def fits(*tensors: Tensor) -> bool:
+    """Whether a kernel can read the tensors: float32, in the CPU's memory, row after row."""
+    for tensor in tensors:  # at every call of every layer: no generator, no function for each
+        if not (
+            type(tensor) in (Tensor, torch.nn.Parameter)
+            and tensor.dtype is torch.float32
+            and tensor.is_cpu
+            and tensor.is_contiguous()
+        ):
+            return False
+    return True
 
 
 class Product(torch.autograd.Function):
@@ -118,10 +122,11 @@ class Product(torch.autograd.Function):
     def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, uniform, formula, library):
         outputs, columns, _ = spline_weight.shape
         sizes = (len(x), columns, outputs)
-        y = torch.empty(len(x), outputs)
+        y = x.new_empty(len(x), outputs)
         weights = (spline_weight, spline_scaler, base_weight)
         places = _places(uniform)
-        library.forward(*_at(x, *weights), *sizes, *places, y.data_ptr())
+        scratch = x.new_empty(library.scratch(*sizes))
+        library.forward(*_at(x, *weights), *sizes, *places, *_at(scratch, y))
         ctx.sizes, ctx.places, ctx.formula, ctx.library = sizes, places, formula, library
         ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler)
         return y
@@ -135,11 +140,11 @@ class Product(torch.autograd.Function):
         grads = [torch.empty_like(w) for w in weights]
         x_grad = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         grad = grad.contiguous()
-        packed = torch.empty(len(x), ctx.sizes[2] + 8)
+        scratch = x.new_empty(ctx.library.scratch(*ctx.sizes))
         ctx.library.backward(
             *_at(x, grad, *weights),
             *(*ctx.sizes, *ctx.places),
-            packed.data_ptr(),
+            scratch.data_ptr(),
             None if x_grad is None else x_grad.data_ptr(),
             *_at(*grads),
         )
@@ -155,7 +160,7 @@ class Affine(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, at, formula, library):
-        value, rise = torch.empty(len(base_weight)), torch.empty_like(base_weight)  # (O,), (O, I)
+        value, rise = base_weight.new_empty(len(base_weight)), torch.empty_like(base_weight)
         weights = (spline_weight, spline_scaler, base_weight)
         library.ends(*_at(*weights, at), *rise.shape, *_at(value, rise))
         x = x.to(rise.dtype)
@@ -181,7 +186,7 @@ class Affine(torch.autograd.Function):
 @functools.cache
 def ends_features(uniform: tuple[float, float], grid_size: int, spline_order: int) -> Tensor:
     """The features at 0 and at 1: (2, n + 1), the bases and then SiLU."""
-    points = torch.tensor([0.0, 1.0])
+    points = torch.tensor([0.0, 1.0], dtype=torch.float32, device="cpu")
     bases = splines.uniform_bases(points, *uniform, grid_size + spline_order, spline_order)
     return torch.cat((bases, torch.nn.functional.silu(points).unsqueeze(1)), dim=1)
 

@@ -160,8 +160,7 @@ class KANLinear(nn.Module):
             or type(self.base_activation) is not nn.SiLU
             or torch.compiler.is_compiling()
             or torch._C._are_functorch_transforms_active()
-            or not (x.dtype == torch.bool or kernels.fits(x))
-            or not all(map(kernels.fits, weights))
+            or not kernels.fits(*weights, *(() if x.dtype == torch.bool else (x,)))
         ):
             return None
         return kernels.load(self.spline_order, self.grid_size + self.spline_order)

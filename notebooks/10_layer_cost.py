@@ -149,7 +149,7 @@ counts = {  # multiply–adds an edge and row; numbers an edge, forward and back
     "KANLinear": (
         (layer.spline_order + 2) + 2 * (n + 1),  # forward: what is not zero
         n + 2,  # each parameter is read
-        (n + 2) + (n + 1) + (n + 2),  # merge; take apart; write
+        (n + 2) + (n + 2),  # read for both gradients; write
     ),
 }
 columns = ["multiply–adds an edge and row", "forward", "backward"]
@@ -203,7 +203,8 @@ print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
 # $$ (eq-local)
 #
 # where $N_a$ is the first base that is not zero at $x_i$. This $a$ differs from row to row and from input to input, but not from output to output. So the kernel lays the outputs side by side in vector registers, and turns the weights of eight inputs into a table with a line of outputs for every
-# feature. Each row of the batch then takes five of the nine lines. The same in torch, for one row of the batch:
+# feature. Each row of the batch then takes five of the nine lines. Making the table is a fixed cost, and with many rows it is small. With few rows (64 at the most) and registers that hold sixteen numbers it is more than the table saves:
+# there the kernel multiplies all nine features instead, with the rows of the batch side by side, which leaves the weights where they lie. The five lines in torch, for one row of the batch:
 
 # %%
 row = x[0]
@@ -228,9 +229,9 @@ print(f"{local.shape[1] + 1} products an edge give what {n + 1} give")
 # $$ (eq-split)
 #
 # where $\mathcal L$ is the loss and $R_j$ the gradient of an edge's merged weight for feature $j$. Each line of {eq}`eq-split` in torch is a pass over memory, some with an array of the weight's size
-# that is thrown away at once. The kernels do the products themselves, so that they can merge and take apart in passing. In the backward pass the inputs are cut into **panels** as wide as a vector register: eight or sixteen inputs have that many times $n + 1$ features, which fill $n + 1$ registers. The weights of a panel are merged in the
-# second-level cache; tiles of a few rows by three registers are summed without touching memory; the gradient of a panel is taken apart as soon as its sum is complete. The merged weight is never in memory, nor is its gradient. No sum is
-# split between threads, so that the numbers do not depend on how many there are.
+# that is thrown away at once. The kernels do the products themselves, so that they can merge and take apart in passing. In the backward pass the inputs are cut into **panels** as wide as a vector register: eight or sixteen inputs have that many times $n + 1$ features, which fill $n + 1$ registers. For a panel and
+# a few outputs the weights are merged in cache and multiplied by the upstream gradient, which gives the gradient of the inputs; then the upstream gradient is multiplied by the features, and the result is taken apart as soon as its sums are complete. Each parameter is read once for both. The sums of a small tile stay in registers. The merged weight is never in memory, nor is its gradient. Where a sum
+# is cut depends on the shape of the layer alone, so that the numbers do not depend on how many threads there are.
 
 # %%
 features = torch.cat(
@@ -279,7 +280,7 @@ print(
 # %% [markdown]
 # ## Measured
 #
-# **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor where the batch is large. Where the batch is small, everything hangs on memory: the layer has ten numbers an edge to read and write where the floor has nine, and some of them twice. On a processor with vectors of sixteen numbers the library's product gains
+# **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor where the batch is large. Where the batch is small, everything hangs on memory: the layer has ten numbers an edge to read and write where the floor has nine, and merges them and takes them apart for few products. On a processor with vectors of sixteen numbers the library's product gains
 # most, so there the layer should lie further above. With two-valued inputs it should be far below.
 #
 # All candidates take turns, so that a slow moment of the machine meets them all. We show the median over rounds of the time for one forward and backward pass, with gradients of input and weights, and its ratio to the floor in the same round.
@@ -422,16 +423,18 @@ Markdown(
 #
 # ## What was tried and did not pay
 #
+# These are notes from the making of the kernels, on two cores with registers of sixteen numbers and, built for them, of eight. They are not computed on this page.
+#
 # - **A compiler for torch** (`torch.compile`) on the formula. It fuses the elementwise work well, but not across the products, and the weight-sized arrays between them stay. It came close to the kernels on large batches
 #   and stayed well behind at batch 32; each process waits many seconds for it. `KANLinear` works under it, by the formula.
 # - **Only the four bases, in torch.** Placing them needs `scatter`, which costs more than the four zeros that it saves. In a compiled kernel the same idea pays.
 # - **Multiplying only the four in the backward pass.** For the gradient of the inputs it saves multiplications, but each of them must then load its weight: on a processor whose product units are faster than its loads nothing was gained. For the gradient of the weights it turns sums in registers into sums in memory.
-# - **Multiplying all nine in the forward pass**, with every weight loaded once for several rows: slower than five on every shape above.
+# - **Multiplying only what is not zero, always.** With registers of sixteen numbers and a batch of 32 the forward pass took about a tenth longer than with all nine features. **Multiplying all nine, always**: with registers of eight it took about a third longer than five, and at batch 512 a little longer even with sixteen.
 # - **Keeping the features** from the forward to the backward pass. It costs the memory of nine numbers for each input and row, and more time than computing them again.
 # - **Leaving the products to the library**, and merging some outputs at a time into a block that stays in cache. It stayed above the floor in every row, most on narrow layers, and behind other packages at batch 32.
-# - **A product of our own, written plainly.** The compiler read the same numbers again for each multiplication and spilled its sums; it ran at half the library's speed until loads were held in registers, sums were added across lanes four at a time, and blocks were cut to the first-level cache.
+# - **A product of our own, written plainly.** The compiler read the same numbers again for each multiplication and spilled its sums; it ran at half the library's speed until loads were held in registers and blocks were cut to the caches.
 # - **Keeping the merged weight** from the forward to the backward pass. It saves a merge and costs the memory of the whole weight; the memory traffic is the same.
-# - **Fetching ahead** (prefetch instructions): it pays for the gradient of the weights, which is read and written in short pieces; in the forward pass it changed nothing.
+# - **Fetching ahead in bursts** (prefetch instructions). A processor has few places for lines that are under way; when they are full, products wait too. One line in each step of a product that runs anyway pays, most of all for the places of the gradients. Working on many outputs at a time does not: their weights lie on as many pages of memory, more than the processor keeps addresses for.
 # - **Stores that bypass the cache** for the gradients: no difference that we could measure.
 #
 # ## What we saw

@@ -103,7 +103,7 @@ from_equal = against(
 )
 
 # %% [markdown]
-# ## 1. Do KAN layers improve generation, or reconstruction?
+# ## Do KAN layers improve generation, or reconstruction?
 #
 # The paper's first question compares each KAN-VAE with its one VAE, `vae-400-20`. Negative differences favour the KAN-VAE in the first two columns: distance of samples from real digits, NLL of test images. The other two are reconstruction terms, on test images and on the images trained on.
 
@@ -142,7 +142,7 @@ Markdown(f"""
 """)
 
 # %% [markdown]
-# ## 2. Do they save parameters?
+# ## Do they save parameters?
 #
 # This question needs a VAE of the same size beside each KAN-VAE, which the paper does not train. Ours is ten times as wide as the KAN-VAE and has the same number of parameters to 0.7 %.
 
@@ -166,7 +166,7 @@ Markdown(f"""
 # %% [markdown]
 # In {numref}`fig-against-equal` the second panel answers by likelihood, the first by samples. They need not agree: a bound on the likelihood rewards getting every pixel of every test image right, the distance rewards samples whose classifier features are spread like those of real digits.
 #
-# ## 3. Do they make a better latent space?
+# ## Do they make a better latent space?
 #
 # "Better" is a number here: how often the ten nearest training images in the latent space have the right digit, and the silhouette of the digits ([the chapter on the latent space](07_latent_space.ipynb)). More is better.
 
@@ -187,7 +187,7 @@ Markdown(f"""
 """)
 
 # %% [markdown]
-# ## 4. Do the answers hold in the other regime?
+# ## Do the answers hold in the other regime?
 #
 # Six times the images leave much less to learn by heart, and give six times the updates. The same differences from the paper's VAE in the regime that this page did not use above; the featured models have several seeds there, the other rows one, and so no interval.
 
