@@ -39,7 +39,8 @@ enum {
     CACHED = 73728 / WIDTH / TILE * TILE,  /* rows of a panel that stay in the second-level cache */
     LINES = CACHED < TILE ? TILE : CACHED,
     DEEP = 8,                              /* panels that are worked on together where rows are few */
-    SHARE = 4 * TALL,                      /* outputs that are worked on together where rows are many */
+    SHARE = 5 * TALL,                      /* outputs that are worked on together, */
+    MANY = 65536,                          /* but for more edges than this */
     FEW_ROWS = LINES < 2 * TILE ? 0 : 2 * TILE,
     TABLE = FEATURES + 2 * DEGREE,         /* lines of an input in a table of weights */
     MOST = FEATURES > 64 ? 1 : 8,          /* vectors of outputs that share a table, at the most */
@@ -615,7 +616,8 @@ static void panels_backward(const float *x, const float *upstream, const float *
     ALIGNED float features[LINES][WIDTH], sums[LINES / TILE][PADDED][TILE];
     ALIGNED float merged[SHARE + 1][WIDTH], merged_grad[TALL][WIDTH];
     long tiles = rounded(rows + !rows, TILE) / TILE;
-    long share = tiles < 4 ? TALL : SHARE; /* with few rows few, whose weights lie on as many pages of memory */
+    /* Of many weights for few rows the outputs are few, too: as many pages of memory are in use at a time. */
+    long share = tiles < 4 && columns * lines > MANY ? TALL : SHARE;
     for (long d = 0; d < deep; d++)
         for (long b = 0; b < tiles; b++) { /* row by row */
             long at = b * TILE * columns + (panel + d) * LANES, size = least(LANES, columns - (panel + d) * LANES);

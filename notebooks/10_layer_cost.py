@@ -434,7 +434,7 @@ Markdown(
 # - **Leaving the products to the library**, and merging some outputs at a time into a block that stays in cache. It stayed above the floor in every row, most on narrow layers, and behind other packages at batch 32.
 # - **A product of our own, written plainly.** The compiler read the same numbers again for each multiplication and spilled its sums; it ran at half the library's speed until loads were held in registers and blocks were cut to the caches.
 # - **Keeping the merged weight** from the forward to the backward pass. It saves a merge and costs the memory of the whole weight; the memory traffic is the same.
-# - **Fetching ahead in bursts** (prefetch instructions). A processor has few places for lines that are under way; when they are full, products wait too. One line in each step of a product that runs anyway pays, most of all for the places of the gradients. Working on many outputs at a time does not: their weights lie on as many pages of memory, more than the processor keeps addresses for.
+# - **Fetching ahead in bursts** (prefetch instructions). A processor has few places for lines that are under way; when they are full, products wait too. One line in each step of a product that runs anyway pays, most of all for the places of the gradients. Working on many outputs of a large layer at a time does not: their weights lie on as many pages of memory, more than the processor keeps addresses for.
 # - **Stores that bypass the cache** for the gradients: no difference that we could measure.
 #
 # ## What we saw
