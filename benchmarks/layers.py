@@ -214,6 +214,7 @@ def main() -> None:
     device = torch.device(options.device)
     random.seed(0)
     torch.manual_seed(0)
+    found = runs.provenance(device) | {"rounds": ROUNDS, "threads": torch.get_num_threads()}
     layers = candidates(options.checkout)
     print("candidates:", ", ".join(layers))
     tables = []
@@ -231,7 +232,6 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     name = f"layers-{device.type}"
     table.to_csv(options.output / f"{name}.csv", index=False)
-    found = runs.provenance(device) | {"rounds": ROUNDS, "threads": torch.get_num_threads()}
     (options.output / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
     layers_only = table[table.part == "layer"]
     ratios = layers_only.pivot(index="row", columns="candidate", values="ratio_to_dense_floor")
