@@ -234,6 +234,7 @@ def main() -> None:
     options = parser.parse_args()
     random.seed(0)
     options.output.mkdir(parents=True, exist_ok=True)
+    here = runs.provenance() | {"cores": os.cpu_count(), "dask": distributed.__version__}
     for part in options.parts.split(","):
         with tempfile.TemporaryDirectory() as folder:
             table = pd.DataFrame(PARTS[part](Path(folder))).round(3)
@@ -241,7 +242,6 @@ def main() -> None:
         print(f"{part}\n{table.to_string(index=False)}\n", flush=True)
     path = options.output / "provenance.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    here = runs.provenance() | {"cores": os.cpu_count(), "dask": distributed.__version__}
     known |= dict.fromkeys(options.parts.split(","), here)
     runs.write_text(path, json.dumps(known, indent=1) + "\n")
 

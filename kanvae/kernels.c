@@ -8,7 +8,7 @@
    coefficients times the scale, and the base weight. Features and merged weights are made where they
    are used, in cache, and never written to memory.
 
-   A sum is cut, if at all, by the shape of the layer alone: results do not depend on the threads. */
+   Where a sum is cut depends on the shapes of layer and batch alone, not on the number of threads. */
 
 #include <string.h>
 #ifdef _OPENMP
@@ -33,19 +33,21 @@ enum {
     LOCAL = DEGREE + 1,
     INTERVALS = COUNT + DEGREE,
     FEATURES = COUNT + 1,
-    WIDTH = LANES * FEATURES,              /* features of a panel, */
-    PADDED = (WIDTH + TALL - 1) / TALL * TALL, /* and with those that fill up the last product */
-    TILE = 2 * LANES,                      /* rows that stand side by side */
-    CACHED = 73728 / WIDTH / TILE * TILE,  /* rows of a panel that stay in the second-level cache */
+    WIDTH = LANES * FEATURES,                  /* features of a panel, */
+    PADDED = (WIDTH + TALL - 1) / TALL * TALL, /*   and with those that fill up the last product */
+    TILE = 2 * LANES,                          /* rows that stand side by side */
+    CACHED = 73728 / WIDTH / TILE * TILE,      /* rows of a panel that stay in the second-level cache */
     LINES = CACHED < TILE ? TILE : CACHED,
-    DEEP = 8,                              /* panels that are worked on together where rows are few */
-    SHARE = 5 * TALL,                      /* outputs that are worked on together, */
-    MANY = 65536,                          /* but for more edges than this */
-    FEW_ROWS = LINES < 2 * TILE ? 0 : 2 * TILE,
-    TABLE = FEATURES + 2 * DEGREE,         /* lines of an input in a table of weights */
-    MOST = FEATURES > 64 ? 1 : 8,          /* vectors of outputs that share a table, at the most */
-    TABLE_ROWS = 256,                      /* rows that share a table */
-    FEW = 4096                             /* less work than this is not worth a second thread */
+    DEEP = 8,                                  /* panels that are worked on together where rows are few */
+    SHARE = 5 * TALL,                          /* outputs that are worked on together; */
+    MANY = 65536,                              /*   TALL where rows are few and edges more than this */
+    /* Tables save products and cost turning the weights. With wide vectors that is more than they save where
+       rows are at most: */
+    FEW_ROWS = LANES < 16 || LINES < 2 * TILE ? 0 : 2 * TILE,
+    TABLE = FEATURES + 2 * DEGREE,             /* lines of an input in a table of weights */
+    MOST = FEATURES > 64 ? 1 : 8,              /* vectors of outputs that share a table, at the most */
+    TABLE_ROWS = 256,                          /* rows that share a table */
+    FEW = 4096                                 /* less work than this is not worth a second thread */
 };
 
 #define ALIGNED __attribute__((aligned(64)))
@@ -188,6 +190,9 @@ INLINE octet some(const float *from, long size)
     return found;
 }
 
+/* The inputs of a panel. */
+static inline long inputs_of(long panel, long columns) { return least(LANES, columns - panel * LANES); }
+
 /* Numbers with those that stand in for numbers that are not there. */
 static inline long rounded(long size, long to) { return (size + to - 1) / to * to; }
 
@@ -329,11 +334,11 @@ static void panels_forward(const float *x, const float *spline, const float *sca
         for (long d = 0; d < deep; d++)
             for (long b = 0; b < tiles; b++)
                 features_of(x + b * TILE * columns + (panel + d) * LANES, least(TILE, rows - b * TILE), columns,
-                            least(LANES, columns - (panel + d) * LANES), first, inverse_step,
+                            inputs_of(panel + d, columns), first, inverse_step,
                             features[d * tiles + b]);
         for (long o = o0; o < o1; o += TALL)
             for (long d = 0; d < deep; d++) {
-                long start = (panel + d) * LANES, width = least(LANES, columns - start) * FEATURES;
+                long start = (panel + d) * LANES, width = inputs_of(panel + d, columns) * FEATURES;
                 /* a part of the weights of the next outputs, each output's lying in one piece */
                 const float *next = spline + ((o + TALL + d * TALL / deep) * columns + panel * LANES) * COUNT
                                     + d * TALL % deep * LANES * COUNT;
@@ -354,13 +359,15 @@ static inline long input_parts(long columns) { return columns < 256 ? 1 : column
 
 static inline long output_parts(long columns, long outputs) { return columns < 256 ? (outputs + 255) / 256 : 1; }
 
-/* How many numbers `forward` and `backward` need a place for. */
-long scratch(long rows, long columns, long outputs)
+/* How many numbers `forward` needs a place for, and `backward`. */
+long forward_scratch(long rows, long columns, long outputs)
 {
-    long size = rounded(rows, TILE) * lines_of(outputs);
-    long forward = rows > FEW_ROWS ? 0 : input_parts(columns) * size;
-    long backward = size + output_parts(columns, outputs) * rows * columns;
-    return forward > backward ? forward : backward;
+    return rows > FEW_ROWS ? 0 : input_parts(columns) * rounded(rows, TILE) * lines_of(outputs);
+}
+
+long backward_scratch(long rows, long columns, long outputs)
+{
+    return rounded(rows, TILE) * lines_of(outputs) + output_parts(columns, outputs) * rows * columns;
 }
 
 /* The outputs of FEW_ROWS rows at the most: all features times the merged weights, rows side by side. */
@@ -496,8 +503,9 @@ INLINE void add_all_rows(const row_part *rows, long count, long i0, const float 
 }
 
 /* The outputs y (B, O) of `height` rows and the outputs [o0, o1), by tables. Sums run in the order of the inputs. */
-static void outputs_by_table(const float *x, const float *spline, const float *scaler, const float *base, long height,
-                       long columns, long outputs, float first, float inverse_step, long o0, long o1, float *y)
+static void outputs_by_table(const float *x, const float *spline, const float *scaler, const float *base,
+                             long height, long columns, long outputs, float first, float inverse_step, long o0,
+                             long o1, float *y)
 {
     ALIGNED float table[SIDE * TABLE * MOST * LANES], total[TABLE_ROWS * MOST * LANES];
     ALIGNED row_part rows[TABLE_ROWS];
@@ -530,22 +538,22 @@ static void forward_by_tables(const float *x, const float *spline, const float *
                               long columns, long outputs, float first, float inverse_step, float *y)
 {
     long vectors = (outputs + LANES - 1) / LANES, tables = (vectors + MOST - 1) / MOST;
-    long part = (vectors + tables - 1) / tables * LANES;     /* outputs that share a table */
-    long share = (rows * tables + THREADS - 1) / THREADS;    /* work for every thread, */
+    long part = (vectors + tables - 1) / tables * LANES;          /* outputs that share a table */
+    long share = (rows * tables + THREADS - 1) / THREADS;         /* work for every thread, */
     long height = least(TABLE_ROWS, share < SIDE ? SIDE : share); /* but each table for some rows */
 #pragma omp parallel for collapse(2) schedule(dynamic) if (rows * columns * outputs > FEW)
     for (long b = 0; b < rows; b += height)
         for (long o = 0; o < outputs; o += part)
-            outputs_by_table(x + b * columns, spline, scaler, base, least(height, rows - b), columns, outputs, first,
-                       inverse_step, o, least(o + part, outputs), y + b * outputs);
+            outputs_by_table(x + b * columns, spline, scaler, base, least(height, rows - b), columns, outputs,
+                             first, inverse_step, o, least(o + part, outputs), y + b * outputs);
 }
 
-/* x (B, I), spline (O, I, n), scaler (O, I), base (O, I) -> y (B, O). sums is a place for `scratch` numbers.
-   Tables save products and cost turning the weights: with few rows and wide vectors more than they save. */
+/* x (B, I), spline (O, I, n), scaler (O, I), base (O, I) -> y (B, O). sums is a place for `forward_scratch`
+   numbers. */
 void forward(const float *x, const float *spline, const float *scaler, const float *base, long rows,
              long columns, long outputs, float first, float inverse_step, float *sums, float *y)
 {
-    if (LANES == 16 && rows > 0 && rows <= FEW_ROWS)
+    if (rows > 0 && rows <= FEW_ROWS)
         forward_by_products(x, spline, scaler, base, rows, columns, outputs, first, inverse_step, sums, y);
     else
         forward_by_tables(x, spline, scaler, base, rows, columns, outputs, first, inverse_step, y);
@@ -620,7 +628,7 @@ static void panels_backward(const float *x, const float *upstream, const float *
     long share = tiles < 4 && columns * lines > MANY ? TALL : SHARE;
     for (long d = 0; d < deep; d++)
         for (long b = 0; b < tiles; b++) { /* row by row */
-            long at = b * TILE * columns + (panel + d) * LANES, size = least(LANES, columns - (panel + d) * LANES);
+            long at = b * TILE * columns + (panel + d) * LANES, size = inputs_of(panel + d, columns);
             features_of(x + at, least(TILE, rows - b * TILE), columns, size, first, inverse_step, sums[0]);
             long width = size * FEATURES, full = rounded(width, LANES);
             memset(sums[0][width], 0, (full - width) * sizeof **sums);
@@ -636,7 +644,7 @@ static void panels_backward(const float *x, const float *upstream, const float *
         }
     for (long from = o0, depth; o0 < o1; o0 += share)
         for (long d = 0; d < deep; d++) {
-            long start = (panel + d) * LANES, size = least(LANES, columns - start), width = size * FEATURES;
+            long start = (panel + d) * LANES, size = inputs_of(panel + d, columns), width = size * FEATURES;
             depth = least(share, o1 - o0);
             if (x_grad) {
                 merge_all(spline, scaler, base, columns, start, o0, o0 + depth, merged);
@@ -679,10 +687,10 @@ static void panels_backward(const float *x, const float *upstream, const float *
         }
     for (long b = 0; b < tiles && x_grad; b++)
         for (long d = 0; d < deep; d++)
-            for (long i = 0; i < least(LANES, columns - (panel + d) * LANES); i += SIDE) {
+            for (long i = 0; i < inputs_of(panel + d, columns); i += SIDE) {
                 ALIGNED float inputs[SIDE][TILE], slopes[SIDE][TILE];
                 long at = b * TILE * columns + (panel + d) * LANES + i, height = least(TILE, rows - b * TILE);
-                long width = least(LANES, columns - (panel + d) * LANES) * COUNT;
+                long width = inputs_of(panel + d, columns) * COUNT;
                 long size = least(SIDE, columns - (panel + d) * LANES - i);
                 float(*grads)[TILE] = sums[d * tiles + b];
                 turn(x + at, height, size, columns, inputs);
@@ -696,13 +704,13 @@ static void panels_backward(const float *x, const float *upstream, const float *
 }
 
 /* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. upstream is a
-   place for `scratch` numbers. */
+   place for `backward_scratch` numbers. */
 void backward(const float *x, const float *grad, const float *spline, const float *scaler, const float *base,
               long rows, long columns, long outputs, float first, float inverse_step, float *upstream,
               float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
     long panels = (columns + LANES - 1) / LANES, lines = lines_of(outputs), parts = output_parts(columns, outputs);
-    x_grad = rows ? x_grad : 0;
+    x_grad = rows ? x_grad : 0; /* without rows there is no upstream gradient to read */
     long height = least(LINES, rows + !rows), deep = least(DEEP, LINES / rounded(height, TILE));
     float *x_parts = parts > 1 && x_grad ? upstream + rounded(rows, TILE) * lines : x_grad;
     /* Where rows are few, several panels at a time, for they follow each other in memory. */

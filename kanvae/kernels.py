@@ -98,7 +98,8 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     for name, arguments in signatures.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
-    library.scratch.argtypes, library.scratch.restype = (whole,) * 3, whole
+    for function in (library.forward_scratch, library.backward_scratch):
+        function.argtypes, function.restype = (whole,) * 3, whole
     return library
 
 
@@ -125,7 +126,7 @@ class Product(torch.autograd.Function):
         y = x.new_empty(len(x), outputs)
         weights = (spline_weight, spline_scaler, base_weight)
         places = _places(uniform)
-        scratch = x.new_empty(library.scratch(*sizes))
+        scratch = x.new_empty(library.forward_scratch(*sizes))
         library.forward(*_at(x, *weights), *sizes, *places, *_at(scratch, y))
         ctx.sizes, ctx.places, ctx.formula, ctx.library = sizes, places, formula, library
         ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler)
@@ -140,7 +141,7 @@ class Product(torch.autograd.Function):
         grads = [torch.empty_like(w) for w in weights]
         x_grad = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         grad = grad.contiguous()
-        scratch = x.new_empty(ctx.library.scratch(*ctx.sizes))
+        scratch = x.new_empty(ctx.library.backward_scratch(*ctx.sizes))
         ctx.library.backward(
             *_at(x, grad, *weights),
             *(*ctx.sizes, *ctx.places),

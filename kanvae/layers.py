@@ -160,7 +160,7 @@ class KANLinear(nn.Module):
             or type(self.base_activation) is not nn.SiLU
             or torch.compiler.is_compiling()
             or torch._C._are_functorch_transforms_active()
-            or not kernels.fits(*weights, *(() if x.dtype == torch.bool else (x,)))
+            or not kernels.fits(*(weights if x.dtype == torch.bool else (x, *weights)))
         ):
             return None
         return kernels.load(self.spline_order, self.grid_size + self.spline_order)

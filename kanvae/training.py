@@ -305,9 +305,7 @@ def update(
 ) -> Tensor:
     """One update of the weights on a batch (B, D): both terms of its loss, (2,), never awaited."""
     terms = objective.terms(model, x, generator)
-    for group in optimizer.param_groups:  # what zero_grad does, in a fifth of its time
-        for parameter in group["params"]:
-            parameter.grad = None
+    optimizer.zero_grad()
     terms.loss.backward()
     optimizer.step()
     return torch.stack(terms).detach()

@@ -147,7 +147,7 @@ counts = {  # multiply–adds an edge and row; numbers an edge, forward and back
         2 * (n + 1) + (n + 1 + n) + (2 * n + n) + (n + 1),
     ),
     "KANLinear": (
-        (layer.spline_order + 2) + 2 * (n + 1),  # forward: what is not zero
+        (layer.spline_order + 2) + 2 * (n + 1),  # forward by tables (step two)
         n + 2,  # each parameter is read
         (n + 2) + (n + 2),  # read for both gradients; write
     ),
@@ -191,8 +191,7 @@ print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
 
 # %% [markdown]
 # Only $k + 1 = 4$ of the bases differ from zero at a point. The compiled kernel computes those four alone, from the fraction of the interval that $x$ has
-# passed. It is exact: the others are zero, not small. They take so little time that they are never stored: the backward pass computes them again, in cache, which takes less than
-# writing 36 bytes for every input and row and reading them back.
+# passed. It is exact: the others are zero, not small. They are never stored: the backward pass computes them again, in cache.
 #
 # ## Step two: multiply what is not zero
 #
@@ -203,8 +202,8 @@ print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
 # $$ (eq-local)
 #
 # where $N_a$ is the first base that is not zero at $x_i$. This $a$ differs from row to row and from input to input, but not from output to output. So the kernel lays the outputs side by side in vector registers, and turns the weights of eight inputs into a table with a line of outputs for every
-# feature. Each row of the batch then takes five of the nine lines. Making the table is a fixed cost, and with many rows it is small. With few rows (64 at the most) and registers that hold sixteen numbers it is more than the table saves:
-# there the kernel multiplies all nine features instead, with the rows of the batch side by side, which leaves the weights where they lie. The five lines in torch, for one row of the batch:
+# feature. Each row of the batch then takes five of the nine lines. Making the table is a fixed cost, and with many rows it is small. With few rows, as in a batch of 32, and registers that hold sixteen numbers it is more than the table saves:
+# there the kernel multiplies all nine features instead, with the rows of the batch side by side, and needs no table. The five lines in torch, for one row of the batch:
 
 # %%
 row = x[0]
@@ -231,7 +230,7 @@ print(f"{local.shape[1] + 1} products an edge give what {n + 1} give")
 # where $\mathcal L$ is the loss and $R_j$ the gradient of an edge's merged weight for feature $j$. Each line of {eq}`eq-split` in torch is a pass over memory, some with an array of the weight's size
 # that is thrown away at once. The kernels do the products themselves, so that they can merge and take apart in passing. In the backward pass the inputs are cut into **panels** as wide as a vector register: eight or sixteen inputs have that many times $n + 1$ features, which fill $n + 1$ registers. For a panel and
 # a few outputs the weights are merged in cache and multiplied by the upstream gradient, which gives the gradient of the inputs; then the upstream gradient is multiplied by the features, and the result is taken apart as soon as its sums are complete. Each parameter is read once for both. The sums of a small tile stay in registers. The merged weight is never in memory, nor is its gradient. Where a sum
-# is cut depends on the shape of the layer alone, so that the numbers do not depend on how many threads there are.
+# is cut depends on the shapes of layer and batch alone, so that the numbers do not depend on how many threads there are.
 
 # %%
 features = torch.cat(
@@ -413,7 +412,7 @@ Markdown(
 # %% [markdown]
 # ## On a GPU
 #
-# There a batch of 32 costs hardly any arithmetic. A training step is a few hundred small operations, and the processor launches each of them: most of the time the GPU waits for the next launch. Trainings on a GPU therefore record one step as a **CUDA graph** and replay it, one launch a step
+# There a batch of 32 costs hardly any arithmetic. A training step is many small operations, and the processor launches each of them: most of the time the GPU waits for the next launch. Trainings on a GPU therefore record one step as a **CUDA graph** and replay it, one launch a step
 # (`kanvae.training.captured`). The recorded operations are those of the formula, with the same noise from the same generator; a last batch of another size runs as it is, and a new learning rate is a new recording. Where recording fails a warning says so, and training goes on operation by operation. `nox -s bench -- --device cuda` measures an epoch both ways.
 #
 # ```{admonition} Not measured
@@ -429,10 +428,10 @@ Markdown(
 #   and stayed well behind at batch 32; each process waits many seconds for it. `KANLinear` works under it, by the formula.
 # - **Only the four bases, in torch.** Placing them needs `scatter`, which costs more than the four zeros that it saves. In a compiled kernel the same idea pays.
 # - **Multiplying only the four in the backward pass.** For the gradient of the inputs it saves multiplications, but each of them must then load its weight: on a processor whose product units are faster than its loads nothing was gained. For the gradient of the weights it turns sums in registers into sums in memory.
-# - **Multiplying only what is not zero, always.** With registers of sixteen numbers and a batch of 32 the forward pass took about a tenth longer than with all nine features. **Multiplying all nine, always**: with registers of eight it took about a third longer than five, and at batch 512 a little longer even with sixteen.
+# - **Multiplying only what is not zero, always.** With registers of sixteen numbers and a batch of 32 the forward pass took longer than with all nine features. **Multiplying all nine, always.** With registers of eight it took longer than five at every batch, and at batch 512 even with sixteen.
 # - **Keeping the features** from the forward to the backward pass. It costs the memory of nine numbers for each input and row, and more time than computing them again.
 # - **Leaving the products to the library**, and merging some outputs at a time into a block that stays in cache. It stayed above the floor in every row, most on narrow layers, and behind other packages at batch 32.
-# - **A product of our own, written plainly.** The compiler read the same numbers again for each multiplication and spilled its sums; it ran at half the library's speed until loads were held in registers and blocks were cut to the caches.
+# - **A product of our own, written plainly.** The compiler read the same numbers again for each multiplication and spilled its sums; it ran far below the library's speed until loads were held in registers and blocks were cut to the caches.
 # - **Keeping the merged weight** from the forward to the backward pass. It saves a merge and costs the memory of the whole weight; the memory traffic is the same.
 # - **Fetching ahead in bursts** (prefetch instructions). A processor has few places for lines that are under way; when they are full, products wait too. One line in each step of a product that runs anyway pays, most of all for the places of the gradients. Working on many outputs of a large layer at a time does not: their weights lie on as many pages of memory, more than the processor keeps addresses for.
 # - **Stores that bypass the cache** for the gradients: no difference that we could measure.
