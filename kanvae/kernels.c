@@ -14,8 +14,10 @@
 #ifdef _OPENMP
 #include <omp.h>
 #define THREADS omp_get_max_threads()
+#define THREAD omp_get_thread_num()
 #else
 #define THREADS 1
+#define THREAD 0
 #endif
 
 #define SIDE 8 /* numbers in an octet */
@@ -35,12 +37,12 @@ enum {
     FEATURES = COUNT + 1,
     WIDTH = LANES * FEATURES,                  /* features of a panel, */
     PADDED = (WIDTH + TALL - 1) / TALL * TALL, /*   and with those that fill up the last product */
+    BLOCK = TALL % SIDE ? 3 * SIDE : SIDE,     /* outputs: a multiple of TALL and of SIDE */
     TILE = 2 * LANES,                          /* rows that stand side by side */
     CACHED = 73728 / WIDTH / TILE * TILE,      /* rows of a panel that stay in the second-level cache */
     LINES = CACHED < TILE ? TILE : CACHED,
-    DEEP = 8,                                  /* panels that are worked on together where rows are few */
-    SHARE = 5 * TALL,                          /* outputs that are worked on together; */
-    MANY = 65536,                              /*   TALL where rows are few and edges more than this */
+    SHARE = 5 * TALL,                          /* outputs that are worked on together, at the most */
+    MANY = 65536,                              /* edges beyond which it pays to read them in long pieces */
     /* Tables save products and cost turning the weights. With wide vectors that is more than they save where
        rows are at most: */
     FEW_ROWS = LANES < 16 || LINES < 2 * TILE ? 0 : 2 * TILE,
@@ -190,6 +192,14 @@ INLINE octet some(const float *from, long size)
     return found;
 }
 
+/* How many panels are worked on together, where the edges of `panels` are read for `rows` rows. Long pieces of
+   memory for a start; but few edges stay in cache, where all that is beside them takes their place. */
+static inline long depth_of(long rows, long edges)
+{
+    long most = LINES / ((rows + !rows + TILE - 1) / TILE * TILE);
+    return edges > MANY ? most : least(most, 2);
+}
+
 /* The inputs of a panel. */
 static inline long inputs_of(long panel, long columns) { return least(LANES, columns - panel * LANES); }
 
@@ -328,7 +338,7 @@ static void panels_forward(const float *x, const float *spline, const float *sca
                            long lines, float *sums)
 {
     ALIGNED float features[LINES / TILE][WIDTH][TILE], merged[TALL][WIDTH];
-    long tiles = (rows + TILE - 1) / TILE, most = LINES / TILE / tiles, deep;
+    long tiles = (rows + TILE - 1) / TILE, most = depth_of(rows, columns * lines), deep;
     for (long from = panel; panel < end; panel += deep) {
         deep = least(most, end - panel);
         for (long d = 0; d < deep; d++)
@@ -351,13 +361,17 @@ static void panels_forward(const float *x, const float *spline, const float *sca
 }
 
 /* The lines of an (O, TILE) matrix, with those that stand in for outputs that are not there. */
-static inline long lines_of(long outputs) { return rounded(rounded(outputs, TALL), SIDE); }
+static inline long lines_of(long outputs) { return rounded(outputs, BLOCK); }
 
 /* In how many parts inputs are cut in the forward pass, and outputs in the backward pass where inputs are few, so
    that there is work for several threads. */
 static inline long input_parts(long columns) { return columns < 256 ? 1 : columns < 512 ? 2 : 4; }
 
 static inline long output_parts(long columns, long outputs) { return columns < 256 ? (outputs + 255) / 256 : 1; }
+
+/* Whether every thread turns the gradient of the outputs for itself. Of few rows that takes less time than
+   getting what another thread turned. */
+static inline int turns_itself(long rows) { return rows <= 2 * TILE; }
 
 /* How many numbers `forward` needs a place for, and `backward`. */
 long forward_scratch(long rows, long columns, long outputs)
@@ -367,7 +381,8 @@ long forward_scratch(long rows, long columns, long outputs)
 
 long backward_scratch(long rows, long columns, long outputs)
 {
-    return rounded(rows, TILE) * lines_of(outputs) + output_parts(columns, outputs) * rows * columns;
+    return (turns_itself(rows) ? THREADS : 1) * rounded(rows, TILE) * lines_of(outputs)
+           + output_parts(columns, outputs) * rows * columns;
 }
 
 /* The outputs of FEW_ROWS rows at the most: all features times the merged weights, rows side by side. */
@@ -380,7 +395,7 @@ static void forward_by_products(const float *x, const float *spline, const float
     long share = rounded((outputs + shares - 1) / shares, TALL);
 #pragma omp parallel if (rows * columns * outputs > FEW)
     {
-#pragma omp for collapse(2) schedule(dynamic)
+#pragma omp for collapse(2)
         for (long p = 0; p < parts; p++)
             for (long o = 0; o < outputs; o += share)
                 panels_forward(x, spline, scaler, base, rows, columns, p * panels / parts,
@@ -541,7 +556,7 @@ static void forward_by_tables(const float *x, const float *spline, const float *
     long part = (vectors + tables - 1) / tables * LANES;          /* outputs that share a table */
     long share = (rows * tables + THREADS - 1) / THREADS;         /* work for every thread, */
     long height = least(TABLE_ROWS, share < SIDE ? SIDE : share); /* but each table for some rows */
-#pragma omp parallel for collapse(2) schedule(dynamic) if (rows * columns * outputs > FEW)
+#pragma omp parallel for collapse(2) if (rows * columns * outputs > FEW)
     for (long b = 0; b < rows; b += height)
         for (long o = 0; o < outputs; o += part)
             outputs_by_table(x + b * columns, spline, scaler, base, least(height, rows - b), columns, outputs,
@@ -711,27 +726,36 @@ void backward(const float *x, const float *grad, const float *spline, const floa
 {
     long panels = (columns + LANES - 1) / LANES, lines = lines_of(outputs), parts = output_parts(columns, outputs);
     x_grad = rows ? x_grad : 0; /* without rows there is no upstream gradient to read */
-    long height = least(LINES, rows + !rows), deep = least(DEEP, LINES / rounded(height, TILE));
-    float *x_parts = parts > 1 && x_grad ? upstream + rounded(rows, TILE) * lines : x_grad;
-    /* Where rows are few, several panels at a time, for they follow each other in memory. */
-    long groups = least(rounded((panels + deep - 1) / deep, THREADS), panels);
+    long height = least(LINES, rows + !rows), deep = depth_of(height, columns * lines);
+    long size = rounded(rows, TILE) * lines, own = turns_itself(rows);
+    float *x_parts = parts > 1 && x_grad ? upstream + (own ? THREADS : 1) * size : x_grad;
+    /* Where rows are few, several panels at a time, for they follow each other in memory; work for every thread. */
+    long groups = rounded((panels + deep - 1) / deep * parts, THREADS);
+    groups = least((groups + parts - 1) / parts, panels);
 #pragma omp parallel if (rows * columns * outputs > FEW)
     {
+        float *turned = upstream + own * THREAD * size;
+        long part = -1; /* whose gradient stands there */
 #pragma omp for collapse(2)
-        for (long b = 0; b < rows; b += TILE)
+        for (long b = 0; b < (own ? 0 : rows); b += TILE)
             for (long o = 0; o < lines; o += SIDE)
                 turn(grad + b * outputs + o, least(TILE, rows - b), least(SIDE, outputs - o), outputs,
-                     (float(*)[TILE])(upstream + b * lines + o * TILE));
-#pragma omp for collapse(2) schedule(dynamic)
+                     (float(*)[TILE])(turned + b * lines + o * TILE));
+#pragma omp for collapse(2)
         for (long p = 0; p < parts; p++)
             for (long g = 0; g < groups; g++) {
                 long from = g * panels / groups, to = (g + 1) * panels / groups;
+                long o0 = p * (lines / BLOCK) / parts * BLOCK, o1 = (p + 1) * (lines / BLOCK) / parts * BLOCK;
+                for (long b = 0; b < rows && own && part != p; b += TILE)
+                    for (long o = o0; o < o1; o += SIDE)
+                        turn(grad + b * outputs + o, least(TILE, rows - b), least(SIDE, outputs - o), outputs,
+                             (float(*)[TILE])(turned + b * lines + o * TILE));
+                part = p;
                 for (long b = 0; b == 0 || b < rows; b += height)
-                    panels_backward(x + b * columns, upstream + b * lines, spline, scaler, base,
-                                    least(height, rows - b), columns, from, to - from, p * outputs / parts,
-                                    (p + 1) * outputs / parts, lines, b == 0, first, inverse_step,
-                                    x_parts ? x_parts + (p * rows + b) * columns : 0, spline_grad, scaler_grad,
-                                    base_grad);
+                    panels_backward(x + b * columns, turned + b * lines, spline, scaler, base,
+                                    least(height, rows - b), columns, from, to - from, o0, least(o1, outputs), lines,
+                                    b == 0, first, inverse_step, x_parts ? x_parts + (p * rows + b) * columns : 0,
+                                    spline_grad, scaler_grad, base_grad);
             }
         if (x_parts != x_grad) {
 #pragma omp for
