@@ -35,7 +35,8 @@ enum {
     LOCAL = DEGREE + 1,
     INTERVALS = COUNT + DEGREE,
     FEATURES = COUNT + 1,
-    WIDTH = LANES * FEATURES,                  /* features of a panel, */
+    BITS = LANES * (COUNT < 4 ? COUNT : 4),    /* inputs in a panel of ones that are 0 or 1 */
+    WIDTH = LANES * FEATURES,                  /* features of a panel, at the most */
     PADDED = (WIDTH + TALL - 1) / TALL * TALL, /*   and with those that fill up the last product */
     BLOCK = TALL % SIDE ? 3 * SIDE : SIDE,     /* outputs: a multiple of TALL and of SIDE */
     TILE = 2 * LANES,                          /* rows that stand side by side */
@@ -58,6 +59,7 @@ typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alia
 typedef int ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float octet __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
 typedef int places __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
+typedef unsigned char bytes __attribute__((vector_size(SIDE), aligned(1), may_alias));
 
 static inline long least(long a, long b) { return a < b ? a : b; }
 
@@ -192,19 +194,36 @@ INLINE octet some(const float *from, long size)
     return found;
 }
 
-/* How many panels are worked on together, where the edges of `panels` are read for `rows` rows. Long pieces of
-   memory for a start; but few edges stay in cache, where all that is beside them takes their place. */
-static inline long depth_of(long rows, long edges)
+/* The same from bytes that are 0 or 1. */
+INLINE octet some_bits(const unsigned char *from, long size)
 {
-    long most = LINES / ((rows + !rows + TILE - 1) / TILE * TILE);
-    return edges > MANY ? most : least(most, 2);
+    bytes found = {0};
+    if (size >= SIDE)
+        found = *(const bytes *)from;
+    else if (size > 0)
+        memcpy(&found, from, size);
+    return __builtin_convertvector(__builtin_convertvector(found, places), octet);
 }
 
-/* The inputs of a panel. */
-static inline long inputs_of(long panel, long columns) { return least(LANES, columns - panel * LANES); }
+/* The inputs of a panel, `each` but in the last one. */
+static inline long inputs_of(long panel, long each, long columns) { return least(each, columns - panel * each); }
 
 /* Numbers with those that stand in for numbers that are not there. */
 static inline long rounded(long size, long to) { return (size + to - 1) / to * to; }
+
+/* How many panels are worked on together. Many edges are read from memory, best in long pieces; few stay in cache,
+   where whatever lies beside them takes their place. */
+static inline long depth_of(long rows, long edges)
+{
+    long most = LINES / rounded(rows + !rows, TILE);
+    return edges > MANY ? most : least(most, 2);
+}
+
+/* Where the inputs from number `at` on stand: bytes where they are `binary`, else numbers. */
+INLINE const void *inputs_at(const int binary, const void *x, long at)
+{
+    return (const char *)x + at * (binary ? 1 : (long)sizeof(float));
+}
 
 /* SIDE columns of a matrix of `rows` rows, as lines of TILE rows; zeros for what is not there. */
 INLINE void turn(const float *from, long rows, long size, long stride, float to[SIDE][TILE])
@@ -265,6 +284,30 @@ static void features_of(const float *x, long rows, long columns, long size, floa
     }
 }
 
+/* The `size` inputs of a panel that are 0 or 1, in `rows` rows, row by row; zeros fill up the last vector. */
+static void bits_by_row(const unsigned char *x, long rows, long columns, long size, float (*to)[WIDTH])
+{
+    for (long b = 0; b < rows; b++)
+        for (long i = 0; i < rounded(size, LANES); i += SIDE)
+            store8(to[b] + i, some_bits(x + b * columns + i, size - i));
+}
+
+/* The same in TILE rows, side by side, and a line of ones, which carries the values at 0. */
+static void bits_of(const unsigned char *x, long rows, long columns, long size, float (*to)[TILE])
+{
+    for (long i = 0; i < size; i += SIDE)
+        for (long b = 0; b < TILE; b += SIDE) {
+            octet square[SIDE];
+            for (long t = 0; t < SIDE; t++)
+                square[t] = b + t < rows ? some_bits(x + (b + t) * columns + i, size - i) : (octet){0};
+            transpose(square);
+            for (long t = 0; t < least(SIDE, size - i); t++)
+                store8(to[i + t] + b, square[t]);
+        }
+    for (long b = 0; b < TILE; b += LANES)
+        store(to[size] + b, all(1));
+}
+
 /* The merged weights of a panel for one output, in the order of its features. */
 INLINE void merge(const float *spline, const float *scaler, const float *base, long size, float *merged)
 {
@@ -276,6 +319,55 @@ INLINE void merge(const float *spline, const float *scaler, const float *base, l
         for (; j < COUNT; j++)
             merged[j] = spline[j] * scaler[i];
     }
+}
+
+/* The features of an input that is 0, and of one that is 1. */
+typedef struct {
+    ALIGNED float zero[FEATURES + SIDE], one[FEATURES + SIDE];
+} ends;
+
+static void ends_of(float first, float inverse_step, ends *at)
+{
+    const float inputs[2] = {0, 1};
+    ALIGNED float features[FEATURES][TILE];
+    features_of(inputs, 2, 1, 1, first, inverse_step, features);
+    for (int j = 0; j < FEATURES; j++) {
+        at->zero[j] = features[j][0];
+        at->one[j] = features[j][1];
+    }
+}
+
+/* What stands for the weights of an output where inputs are 0 or 1: how much each edge rises from 0 to 1, and
+   the sum of their values at 0. */
+INLINE void merge_ends(const float *spline, const float *scaler, const float *base, const ends *at, long size,
+                       float *merged)
+{
+    octet sum = {0};
+    for (long i = 0; i < size; i += SIDE) {
+        long there = least(SIDE, size - i);
+        octet left[SIDE] = {0}, right[SIDE] = {0};
+        octet scale = some(scaler + i, there), b = some(base + i, there);
+        for (long t = 0; t < there; t++) {
+            const float *c = spline + (i + t) * COUNT;
+            int j = 0;
+            for (; j + SIDE <= COUNT; j += SIDE) {
+                left[t] += load8(c + j) * load8(at->zero + j);
+                right[t] += load8(c + j) * load8(at->one + j);
+            }
+            for (; j < COUNT; j++) {
+                left[t][j % SIDE] += c[j] * at->zero[j];
+                right[t][j % SIDE] += c[j] * at->one[j];
+            }
+        }
+        octet at_zero = totals(left) * scale + b * at->zero[COUNT];
+        octet rise = totals(right) * scale + b * at->one[COUNT] - at_zero;
+        sum += at_zero;
+        copy8(merged + i, (float *)&rise, there);
+    }
+    float total = 0;
+    for (int t = 0; t < SIDE; t++)
+        total += sum[t];
+    merged[size] = total;
 }
 
 /* Adds to TALL lines of V vectors the product of a (TALL, depth) and b (depth, V vectors); strides are in numbers.
@@ -317,45 +409,58 @@ INLINE void add_product(const float *a, const long row, const long column, const
             store(sums + t * stride + v * LANES, sum[t][v]);
 }
 
-/* The merged weights of a panel for the outputs [o0, o1), SHARE at the most: zeros for those that are not there. */
-static void merge_all(const float *spline, const float *scaler, const float *base, long columns, long start, long o0,
-                      long o1, float (*merged)[WIDTH])
+/* The merged weights of a panel for the outputs [o0, o1), SHARE at the most: zeros for those that are not there.
+   `at` is null but for inputs that are 0 or 1. */
+INLINE void merge_all(const float *spline, const float *scaler, const float *base, const ends *at, long columns,
+                      long start, long size, long o0, long o1, float (*merged)[WIDTH])
 {
-    long at = o0 * columns + start, size = least(LANES, columns - start);
-    for (long o = 0; o < o1 - o0; o++, at += columns)
-        if (size == LANES) /* a number that the compiler knows */
-            merge(spline + at * COUNT, scaler + at, base + at, LANES, merged[o]);
+    long edge = o0 * columns + start;
+    for (long o = 0; o < o1 - o0; o++, edge += columns)
+        if (at)
+            merge_ends(spline + edge * COUNT, scaler + edge, base + edge, at, size, merged[o]);
+        else if (size == LANES) /* a number that the compiler knows */
+            merge(spline + edge * COUNT, scaler + edge, base + edge, LANES, merged[o]);
         else
-            merge(spline + at * COUNT, scaler + at, base + at, size, merged[o]);
+            merge(spline + edge * COUNT, scaler + edge, base + edge, size, merged[o]);
     if ((o1 - o0) % TALL)
         memset(merged[o1 - o0], 0, (TALL - (o1 - o0) % TALL) * sizeof *merged);
 }
 
-/* Sums of the outputs [o0, o1), from the panels [panel, end): (tiles, lines, TILE). rows is FEW_ROWS at the most.
-   Sums run in the order of the inputs. */
-static void panels_forward(const float *x, const float *spline, const float *scaler, const float *base, long rows,
-                           long columns, long panel, long end, float first, float inverse_step, long o0, long o1,
-                           long lines, float *sums)
+/* Sums of the outputs [o0, o1), from the panels [panel, end): (tiles, lines, TILE). rows is LINES at the most.
+   Sums run in the order of the inputs. x holds bytes where `binary`, else numbers. */
+INLINE void panels_forward(const int binary, const void *x, const float *spline, const float *scaler,
+                           const float *base, long rows, long columns, long panel, long end, float first,
+                           float inverse_step, long o0, long o1, long lines, float *sums)
 {
     ALIGNED float features[LINES / TILE][WIDTH][TILE], merged[TALL][WIDTH];
     long tiles = (rows + TILE - 1) / TILE, most = depth_of(rows, columns * lines), deep;
+    const long each = binary ? BITS : LANES;
+    ends at;
+    if (binary)
+        ends_of(first, inverse_step, &at);
     for (long from = panel; panel < end; panel += deep) {
         deep = least(most, end - panel);
         for (long d = 0; d < deep; d++)
-            for (long b = 0; b < tiles; b++)
-                features_of(x + b * TILE * columns + (panel + d) * LANES, least(TILE, rows - b * TILE), columns,
-                            inputs_of(panel + d, columns), first, inverse_step,
-                            features[d * tiles + b]);
+            for (long b = 0; b < tiles; b++) {
+                const void *inputs = inputs_at(binary, x, b * TILE * columns + (panel + d) * each);
+                long height = least(TILE, rows - b * TILE), size = inputs_of(panel + d, each, columns);
+                if (binary)
+                    bits_of(inputs, height, columns, size, features[d * tiles + b]);
+                else
+                    features_of(inputs, height, columns, size, first, inverse_step, features[d * tiles + b]);
+            }
         for (long o = o0; o < o1; o += TALL)
             for (long d = 0; d < deep; d++) {
-                long start = (panel + d) * LANES, width = inputs_of(panel + d, columns) * FEATURES;
+                long start = (panel + d) * each, size = inputs_of(panel + d, each, columns);
+                long width = binary ? size + 1 : size * FEATURES;
                 /* a part of the weights of the next outputs, each output's lying in one piece */
                 const float *next = spline + ((o + TALL + d * TALL / deep) * columns + panel * LANES) * COUNT
                                     + d * TALL % deep * LANES * COUNT;
-                merge_all(spline, scaler, base, columns, start, o, least(o + TALL, o1), merged);
+                merge_all(spline, scaler, base, binary ? &at : 0, columns, start, size, o, least(o + TALL, o1),
+                          merged);
                 for (long b = 0; b < tiles; b++)
                     add_product(merged[0], WIDTH, 1, features[d * tiles + b][0], TILE, width, 2, panel + d == from,
-                                sums + (b * lines + o) * TILE, TILE, b ? 0 : next, 8);
+                                sums + (b * lines + o) * TILE, TILE, b || binary ? 0 : next, 8);
             }
     }
 }
@@ -364,41 +469,51 @@ static void panels_forward(const float *x, const float *spline, const float *sca
 static inline long lines_of(long outputs) { return rounded(outputs, BLOCK); }
 
 /* In how many parts inputs are cut in the forward pass, and outputs in the backward pass where inputs are few, so
-   that there is work for several threads. */
-static inline long input_parts(long columns) { return columns < 256 ? 1 : columns < 512 ? 2 : 4; }
+   that there is work for several threads. Inputs that are 0 or 1 have no features to be made only once, and no
+   gradient to be summed: outputs can be cut instead, at will. */
+static inline long input_parts(const int binary, long columns)
+{
+    return binary || columns < 256 ? 1 : columns < 512 ? 2 : 4;
+}
 
-static inline long output_parts(long columns, long outputs) { return columns < 256 ? (outputs + 255) / 256 : 1; }
+static inline long output_parts(const int binary, long columns, long outputs)
+{
+    return binary ? THREADS : columns < 256 ? (outputs + 255) / 256 : 1;
+}
 
 /* Whether every thread turns the gradient of the outputs for itself. Of few rows that takes less time than
    getting what another thread turned. */
 static inline int turns_itself(long rows) { return rows <= 2 * TILE; }
 
 /* How many numbers `forward` needs a place for, and `backward`. */
-long forward_scratch(long rows, long columns, long outputs)
+long forward_scratch(int binary, long rows, long columns, long outputs)
 {
-    return rows > FEW_ROWS ? 0 : input_parts(columns) * rounded(rows, TILE) * lines_of(outputs);
+    if (!binary && rows > FEW_ROWS)
+        return 0;
+    return input_parts(binary, columns) * rounded(least(rows, LINES), TILE) * lines_of(outputs);
 }
 
-long backward_scratch(long rows, long columns, long outputs)
+long backward_scratch(int binary, long rows, long columns, long outputs)
 {
-    return (turns_itself(rows) ? THREADS : 1) * rounded(rows, TILE) * lines_of(outputs)
-           + output_parts(columns, outputs) * rows * columns;
+    long parts = binary ? 1 : output_parts(0, columns, outputs), copies = turns_itself(rows) ? THREADS : 1;
+    return copies * rounded(rows, TILE) * lines_of(outputs) + (parts > 1 ? parts * rows * columns : 0);
 }
 
-/* The outputs of FEW_ROWS rows at the most: all features times the merged weights, rows side by side. */
-static void forward_by_products(const float *x, const float *spline, const float *scaler, const float *base,
-                                long rows, long columns, long outputs, float first, float inverse_step,
-                                float *sums, float *y)
+/* The outputs of LINES rows at the most: all features times the merged weights, rows side by side. */
+INLINE void forward_by_products(const int binary, const void *x, const float *spline, const float *scaler,
+                                const float *base, long rows, long columns, long outputs, float first,
+                                float inverse_step, float *sums, float *y)
 {
-    long panels = (columns + LANES - 1) / LANES, lines = lines_of(outputs), size = rounded(rows, TILE) * lines;
-    long parts = input_parts(columns), shares = (THREADS + parts - 1) / parts; /* work for every thread */
+    const long each = binary ? BITS : LANES;
+    long panels = (columns + each - 1) / each, lines = lines_of(outputs), size = rounded(rows, TILE) * lines;
+    long parts = input_parts(binary, columns), shares = (THREADS + parts - 1) / parts; /* work for every thread */
     long share = rounded((outputs + shares - 1) / shares, TALL);
 #pragma omp parallel if (rows * columns * outputs > FEW)
     {
 #pragma omp for collapse(2)
         for (long p = 0; p < parts; p++)
             for (long o = 0; o < outputs; o += share)
-                panels_forward(x, spline, scaler, base, rows, columns, p * panels / parts,
+                panels_forward(binary, x, spline, scaler, base, rows, columns, p * panels / parts,
                                (p + 1) * panels / parts, first, inverse_step, o, least(o + share, outputs), lines,
                                sums + p * size);
 #pragma omp for collapse(2)
@@ -563,13 +678,17 @@ static void forward_by_tables(const float *x, const float *spline, const float *
                              first, inverse_step, o, least(o + part, outputs), y + b * outputs);
 }
 
-/* x (B, I), spline (O, I, n), scaler (O, I), base (O, I) -> y (B, O). sums is a place for `forward_scratch`
-   numbers. */
-void forward(const float *x, const float *spline, const float *scaler, const float *base, long rows,
-             long columns, long outputs, float first, float inverse_step, float *sums, float *y)
+/* x (B, I), spline (O, I, n), scaler (O, I), base (O, I) -> y (B, O). x holds bytes that are 0 or 1 where `binary`,
+   else numbers. sums is a place for `forward_scratch` numbers. */
+void forward(int binary, long rows, long columns, long outputs, float first, float inverse_step, const void *x,
+             const float *spline, const float *scaler, const float *base, float *sums, float *y)
 {
-    if (rows > 0 && rows <= FEW_ROWS)
-        forward_by_products(x, spline, scaler, base, rows, columns, outputs, first, inverse_step, sums, y);
+    if (binary)
+        for (long b = 0; b < rows; b += LINES)
+            forward_by_products(1, inputs_at(1, x, b * columns), spline, scaler, base, least(LINES, rows - b),
+                                columns, outputs, first, inverse_step, sums, y + b * outputs);
+    else if (rows <= FEW_ROWS)
+        forward_by_products(0, x, spline, scaler, base, rows, columns, outputs, first, inverse_step, sums, y);
     else
         forward_by_tables(x, spline, scaler, base, rows, columns, outputs, first, inverse_step, y);
 }
@@ -629,13 +748,66 @@ INLINE void split(const float *merged_grad, const float *spline, const float *sc
     }
 }
 
+/* The gradient of the rises that `merge_ends` made for one output, and that of their output in all rows -> those of
+   the three weights, or what is added to them. The value at 1 of an edge receives what its rise does, the value at 0
+   the rest of what its output does. */
+INLINE void split_ends(const float *rise_grad, float all_rows, const float *spline, const float *scaler,
+                       const ends *at, long size, int is_first, float *spline_grad, float *scaler_grad,
+                       float *base_grad)
+{
+    for (long i = 0; i < size; i += SIDE) {
+        long there = least(SIDE, size - i);
+        octet right = some(rise_grad + i, there), left = all_rows - right, products[SIDE] = {0};
+        octet base = left * at->zero[COUNT] + right * at->one[COUNT];
+        for (long t = 0; t < there; t++) {
+            const float *c = spline + (i + t) * COUNT;
+            float *to = spline_grad + (i + t) * COUNT;
+            int j = 0;
+            for (; j + SIDE <= COUNT; j += SIDE) {
+                octet grad = load8(at->zero + j) * left[t] + load8(at->one + j) * right[t];
+                products[t] += grad * load8(c + j);
+                grad *= scaler[i + t];
+                if (!is_first)
+                    grad += load8(to + j);
+                store8(to + j, grad);
+            }
+            for (; j < COUNT; j++) {
+                float grad = at->zero[j] * left[t] + at->one[j] * right[t];
+                products[t][j % SIDE] += grad * c[j];
+                to[j] = (is_first ? 0 : to[j]) + grad * scaler[i + t];
+            }
+        }
+        octet found = totals(products);
+        if (!is_first) {
+            found += some(scaler_grad + i, there);
+            base += some(base_grad + i, there);
+        }
+        copy8(scaler_grad + i, (float *)&found, there);
+        copy8(base_grad + i, (float *)&base, there);
+    }
+}
+
+/* The sums of TALL lines of a tile. */
+INLINE octet sums_of_lines(const float *lines)
+{
+    octet sum[SIDE] = {0};
+    for (int t = 0; t < TALL; t++)
+        for (int i = 0; i < TILE; i += SIDE)
+            sum[t] += load8(lines + t * TILE + i);
+    return totals(sum);
+}
+
 /* upstream (tiles, lines, TILE) -> the gradients of the inputs of `deep` panels, if x_grad is not null, and of their
    weights; those of the outputs [o0, o1). deep * rows is LINES at the most. */
-static void panels_backward(const float *x, const float *upstream, const float *spline, const float *scaler,
-                            const float *base, long rows, long columns, long panel, long deep, long o0, long o1,
-                            long lines, int is_first, float first, float inverse_step, float *x_grad,
-                            float *spline_grad, float *scaler_grad, float *base_grad)
+INLINE void panels_backward(const int binary, const void *x, const float *upstream, const float *spline,
+                            const float *scaler, const float *base, long rows, long columns, long panel, long deep,
+                            long o0, long o1, long lines, int is_first, float first, float inverse_step,
+                            float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
+    const long each = binary ? BITS : LANES;
+    ends ends_at;
+    if (binary)
+        ends_of(first, inverse_step, &ends_at);
     ALIGNED float features[LINES][WIDTH], sums[LINES / TILE][PADDED][TILE];
     ALIGNED float merged[SHARE + 1][WIDTH], merged_grad[TALL][WIDTH];
     long tiles = rounded(rows + !rows, TILE) / TILE;
@@ -643,8 +815,13 @@ static void panels_backward(const float *x, const float *upstream, const float *
     long share = tiles < 4 && columns * lines > MANY ? TALL : SHARE;
     for (long d = 0; d < deep; d++)
         for (long b = 0; b < tiles; b++) { /* row by row */
-            long at = b * TILE * columns + (panel + d) * LANES, size = inputs_of(panel + d, columns);
-            features_of(x + at, least(TILE, rows - b * TILE), columns, size, first, inverse_step, sums[0]);
+            const void *inputs = inputs_at(binary, x, b * TILE * columns + (panel + d) * each);
+            long height = least(TILE, rows - b * TILE), size = inputs_of(panel + d, each, columns);
+            if (binary) {
+                bits_by_row(inputs, height, columns, size, features + (d * tiles + b) * TILE);
+                continue;
+            }
+            features_of(inputs, height, columns, size, first, inverse_step, sums[0]);
             long width = size * FEATURES, full = rounded(width, LANES);
             memset(sums[0][width], 0, (full - width) * sizeof **sums);
             for (long f = 0; f < full; f += SIDE)
@@ -659,10 +836,11 @@ static void panels_backward(const float *x, const float *upstream, const float *
         }
     for (long from = o0, depth; o0 < o1; o0 += share)
         for (long d = 0; d < deep; d++) {
-            long start = (panel + d) * LANES, size = inputs_of(panel + d, columns), width = size * FEATURES;
+            long start = (panel + d) * each, size = inputs_of(panel + d, each, columns);
+            long width = binary ? size : size * FEATURES;
             depth = least(share, o1 - o0);
-            if (x_grad) {
-                merge_all(spline, scaler, base, columns, start, o0, o0 + depth, merged);
+            if (!binary && x_grad) {
+                merge_all(spline, scaler, base, 0, columns, start, size, o0, o0 + depth, merged);
                 /* meanwhile the weights of the next panel are fetched, and the places of this one's gradients */
                 const float *next = spline + (o0 * columns + start + LANES) * COUNT;
                 const float *place = spline_grad + (o0 * columns + start) * COUNT;
@@ -690,25 +868,31 @@ static void panels_backward(const float *x, const float *upstream, const float *
                         else
                             add_product(up, TILE, 1, part, WIDTH, height, 1, b == 0, to, WIDTH, 0, 0);
                     }
+                octet all_rows = {0};
+                for (long b = 0; binary && b < tiles; b++)
+                    all_rows += sums_of_lines(upstream + (b * lines + o0 + o) * TILE);
                 for (long t = 0; t < least(TALL, depth - o); t++, at += columns) {
                     const float *c = spline + at * COUNT, *s = scaler + at;
                     float *to = spline_grad + at * COUNT;
-                    if (size == LANES && is_first) /* numbers that the compiler knows */
+                    if (binary)
+                        split_ends(merged_grad[t], all_rows[t], c, s, &ends_at, size, is_first, to, scaler_grad + at,
+                                   base_grad + at);
+                    else if (size == LANES && is_first) /* numbers that the compiler knows */
                         split(merged_grad[t], c, s, LANES, 1, to, scaler_grad + at, base_grad + at);
                     else
                         split(merged_grad[t], c, s, size, is_first, to, scaler_grad + at, base_grad + at);
                 }
             }
         }
-    for (long b = 0; b < tiles && x_grad; b++)
+    for (long b = 0; !binary && b < tiles && x_grad; b++)
         for (long d = 0; d < deep; d++)
-            for (long i = 0; i < inputs_of(panel + d, columns); i += SIDE) {
+            for (long i = 0; i < inputs_of(panel + d, LANES, columns); i += SIDE) {
                 ALIGNED float inputs[SIDE][TILE], slopes[SIDE][TILE];
                 long at = b * TILE * columns + (panel + d) * LANES + i, height = least(TILE, rows - b * TILE);
-                long width = inputs_of(panel + d, columns) * COUNT;
+                long width = inputs_of(panel + d, LANES, columns) * COUNT;
                 long size = least(SIDE, columns - (panel + d) * LANES - i);
                 float(*grads)[TILE] = sums[d * tiles + b];
-                turn(x + at, height, size, columns, inputs);
+                turn((const float *)x + at, height, size, columns, inputs);
                 for (long t = 0; t < size; t++)
                     for (int v = 0; v < TILE; v += LANES)
                         store(slopes[t] + v,
@@ -718,13 +902,13 @@ static void panels_backward(const float *x, const float *upstream, const float *
             }
 }
 
-/* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. upstream is a
-   place for `backward_scratch` numbers. */
-void backward(const float *x, const float *grad, const float *spline, const float *scaler, const float *base,
-              long rows, long columns, long outputs, float first, float inverse_step, float *upstream,
-              float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
+INLINE void backward_of(const int binary, const void *x, const float *grad, const float *spline, const float *scaler,
+                        const float *base, long rows, long columns, long outputs, float first, float inverse_step,
+                        float *upstream, float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
-    long panels = (columns + LANES - 1) / LANES, lines = lines_of(outputs), parts = output_parts(columns, outputs);
+    const long each = binary ? BITS : LANES;
+    long panels = (columns + each - 1) / each, lines = lines_of(outputs);
+    long parts = output_parts(binary, columns, outputs);
     x_grad = rows ? x_grad : 0; /* without rows there is no upstream gradient to read */
     long height = least(LINES, rows + !rows), deep = depth_of(height, columns * lines);
     long size = rounded(rows, TILE) * lines, own = turns_itself(rows);
@@ -752,7 +936,7 @@ void backward(const float *x, const float *grad, const float *spline, const floa
                              (float(*)[TILE])(turned + b * lines + o * TILE));
                 part = p;
                 for (long b = 0; b == 0 || b < rows; b += height)
-                    panels_backward(x + b * columns, turned + b * lines, spline, scaler, base,
+                    panels_backward(binary, inputs_at(binary, x, b * columns), turned + b * lines, spline, scaler, base,
                                     least(height, rows - b), columns, from, to - from, o0, least(o1, outputs), lines,
                                     b == 0, first, inverse_step, x_parts ? x_parts + (p * rows + b) * columns : 0,
                                     spline_grad, scaler_grad, base_grad);
@@ -769,71 +953,16 @@ void backward(const float *x, const float *grad, const float *spline, const floa
     }
 }
 
-/* Every edge at 0 and at 1, where its features (n bases and SiLU) are at[0] and at[1]. value (O): the
-   outputs at inputs that are all 0. rise (O, I): from 0 to 1. */
-void ends(const float *spline, const float *scaler, const float *base, const float *at, long outputs,
-          long columns, float *value, float *rise)
+/* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. x is what
+   `forward` got; bytes have no gradient. upstream is a place for `backward_scratch` numbers. */
+void backward(int binary, long rows, long columns, long outputs, float first, float inverse_step, const void *x,
+              const float *grad, const float *spline, const float *scaler, const float *base, float *upstream,
+              float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
-#pragma omp parallel for if (outputs * columns > FEW)
-    for (long o = 0; o < outputs; o++) {
-        octet sum = {0};
-        for (long i = 0; i < columns; i += SIDE) {
-            long edge = o * columns + i, size = least(SIDE, columns - i);
-            octet left[SIDE] = {0}, right[SIDE] = {0};
-            octet scale = some(scaler + edge, size), b = some(base + edge, size);
-            for (long t = 0; t < size; t++) {
-                const float *c = spline + (edge + t) * COUNT;
-                int j = 0;
-                for (; j + SIDE <= COUNT; j += SIDE) {
-                    left[t] += load8(c + j) * load8(at + j);
-                    right[t] += load8(c + j) * load8(at + FEATURES + j);
-                }
-                for (; j < COUNT; j++) {
-                    left[t][j % SIDE] += c[j] * at[j];
-                    right[t][j % SIDE] += c[j] * at[FEATURES + j];
-                }
-            }
-            octet at_zero = totals(left) * scale + b * at[COUNT];
-            octet difference = totals(right) * scale + b * at[FEATURES + COUNT] - at_zero;
-            sum += at_zero;
-            copy8(rise + edge, (float *)&difference, size);
-        }
-        float total = 0;
-        for (int t = 0; t < SIDE; t++)
-            total += sum[t];
-        value[o] = total;
-    }
-}
-
-/* value_grad (O), rise_grad (O, I) -> the gradients of the three weights. The value at 1 of an edge
-   receives rise_grad, its value at 0 what is in value_grad and not in rise_grad. */
-void ends_backward(const float *value_grad, const float *rise_grad, const float *spline, const float *scaler,
-                   const float *at, long outputs, long columns, float *spline_grad, float *scaler_grad,
-                   float *base_grad)
-{
-#pragma omp parallel for if (outputs * columns > FEW)
-    for (long o = 0; o < outputs; o++)
-        for (long i = 0; i < columns; i += SIDE) {
-            long edge = o * columns + i, size = least(SIDE, columns - i);
-            octet right = some(rise_grad + edge, size), left = value_grad[o] - right, products[SIDE] = {0};
-            octet found = left * at[COUNT] + right * at[FEATURES + COUNT];
-            copy8(base_grad + edge, (float *)&found, size);
-            for (long t = 0; t < size; t++) {
-                const float *c = spline + (edge + t) * COUNT;
-                float *to = spline_grad + (edge + t) * COUNT;
-                int j = 0;
-                for (; j + SIDE <= COUNT; j += SIDE) {
-                    octet grad = load8(at + j) * left[t] + load8(at + FEATURES + j) * right[t];
-                    products[t] += grad * load8(c + j);
-                    store8(to + j, grad * scaler[edge + t]);
-                }
-                for (; j < COUNT; j++) {
-                    float grad = at[j] * left[t] + at[FEATURES + j] * right[t];
-                    products[t][j % SIDE] += grad * c[j];
-                    to[j] = grad * scaler[edge + t];
-                }
-            }
-            found = totals(products);
-            copy8(scaler_grad + edge, (float *)&found, size);
-        }
+    if (binary)
+        backward_of(1, x, grad, spline, scaler, base, rows, columns, outputs, first, inverse_step, upstream, 0,
+                    spline_grad, scaler_grad, base_grad);
+    else
+        backward_of(0, x, grad, spline, scaler, base, rows, columns, outputs, first, inverse_step, upstream, x_grad,
+                    spline_grad, scaler_grad, base_grad);
 }

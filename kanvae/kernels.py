@@ -25,8 +25,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kanvae import splines
-
 SOURCE = Path(__file__).with_suffix(".c")
 FLAGS: tuple[str, ...] = ("-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 FLAGS += ("-fno-tree-slp-vectorize",)  # the vectors are written out; more of them only wait
@@ -89,26 +87,24 @@ def _processor() -> tuple[str, ...]:
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, whole, real = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
-    signatures: dict[str, tuple[Any, ...]] = {
-        "forward": (pointer,) * 4 + (whole,) * 3 + (real,) * 2 + (pointer,) * 2,
-        "backward": (pointer,) * 5 + (whole,) * 3 + (real,) * 2 + (pointer,) * 5,
-        "ends": (pointer,) * 4 + (whole,) * 2 + (pointer,) * 2,
-        "ends_backward": (pointer,) * 5 + (whole,) * 2 + (pointer,) * 3,
-    }
-    for name, arguments in signatures.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, None
+    sizes = (ctypes.c_int,) + (whole,) * 3  # is x of two values, B, I, O
+    library.forward.argtypes = (*sizes, real, real) + (pointer,) * 6
+    library.backward.argtypes = (*sizes, real, real) + (pointer,) * 10
+    library.forward.restype = library.backward.restype = None
     for function in (library.forward_scratch, library.backward_scratch):
-        function.argtypes, function.restype = (whole,) * 3, whole
+        function.argtypes, function.restype = sizes, whole
     return library
 
 
-def fits(*tensors: Tensor) -> bool:
-    """Whether a kernel can read the tensors: float32, in the CPU's memory, row after row."""
-    for tensor in tensors:  # at every call of every layer: no generator, no function for each
+def fits(x: Tensor, weights: tuple[Tensor, ...]) -> bool:
+    """Whether a kernel can read the tensors: in the CPU's memory, row after row, in float32.
+
+    The input x may also be of dtype bool.
+    """
+    for tensor in (x, *weights):  # at every call of every layer: no generator, no function for each
         if not (
             type(tensor) in (Tensor, torch.nn.Parameter)
-            and tensor.dtype is torch.float32
+            and (tensor.dtype is torch.float32 or (tensor is x and x.dtype is torch.bool))
             and tensor.is_cpu
             and tensor.is_contiguous()
         ):
@@ -117,18 +113,17 @@ def fits(*tensors: Tensor) -> bool:
 
 
 class Product(torch.autograd.Function):
-    """The layer's formula: x (B, I) and its three weights -> (B, O)."""
+    """The layer's formula: x (B, I), of dtype bool too, and its three weights -> (B, O)."""
 
     @staticmethod
     def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, uniform, formula, library):
-        outputs, columns, _ = spline_weight.shape
-        sizes = (len(x), columns, outputs)
-        y = x.new_empty(len(x), outputs)
+        first, step = uniform
+        sizes = (x.dtype is torch.bool, *x.shape, len(base_weight))
+        y = base_weight.new_empty(len(x), len(base_weight))
+        scratch = base_weight.new_empty(library.forward_scratch(*sizes))
         weights = (spline_weight, spline_scaler, base_weight)
-        places = _places(uniform)
-        scratch = x.new_empty(library.forward_scratch(*sizes))
-        library.forward(*_at(x, *weights), *sizes, *places, *_at(scratch, y))
-        ctx.sizes, ctx.places, ctx.formula, ctx.library = sizes, places, formula, library
+        library.forward(*sizes, first, 1 / step, *_at(x, *weights, scratch, y))
+        ctx.sizes, ctx.uniform, ctx.formula, ctx.library = sizes, uniform, formula, library
         ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler)
         return y
 
@@ -137,64 +132,19 @@ class Product(torch.autograd.Function):
         x, base_weight, spline_weight, spline_scaler = inputs = ctx.saved_tensors
         if torch.is_grad_enabled():
             return *_differentiable(ctx.formula, inputs, grad), None, None, None
+        first, step = ctx.uniform
         weights = (spline_weight, spline_scaler, base_weight)
         grads = [torch.empty_like(w) for w in weights]
         x_grad = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         grad = grad.contiguous()
-        scratch = x.new_empty(ctx.library.backward_scratch(*ctx.sizes))
+        scratch = grad.new_empty(ctx.library.backward_scratch(*ctx.sizes))
         ctx.library.backward(
-            *_at(x, grad, *weights),
-            *(*ctx.sizes, *ctx.places),
-            scratch.data_ptr(),
+            *(*ctx.sizes, first, 1 / step),
+            *_at(x, grad, *weights, scratch),
             None if x_grad is None else x_grad.data_ptr(),
             *_at(*grads),
         )
         return x_grad, grads[2], grads[0], grads[1], None, None, None
-
-
-class Affine(torch.autograd.Function):
-    """`KANLinear.affine`: x (B, I) of zeros and ones and the three weights -> (B, O).
-
-    One pass over the weights, one over their gradients, and two products of the size of
-    `nn.Linear`'s.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, at, formula, library):
-        value, rise = base_weight.new_empty(len(base_weight)), torch.empty_like(base_weight)
-        weights = (spline_weight, spline_scaler, base_weight)
-        library.ends(*_at(*weights, at), *rise.shape, *_at(value, rise))
-        x = x.to(rise.dtype)
-        ctx.at, ctx.formula, ctx.library = at, formula, library
-        ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler)
-        return torch.addmm(value, x, rise.t())
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, base_weight, spline_weight, spline_scaler = inputs = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return *_differentiable(ctx.formula, inputs, grad), None, None, None
-        value_grad, rise_grad = grad.sum(0), grad.t() @ x
-        grads = [torch.empty_like(w) for w in (spline_weight, spline_scaler, base_weight)]
-        ctx.library.ends_backward(
-            *_at(value_grad, rise_grad, spline_weight, spline_scaler, ctx.at),
-            *base_weight.shape,
-            *_at(*grads),
-        )
-        return None, grads[2], grads[0], grads[1], None, None, None
-
-
-@functools.cache
-def ends_features(uniform: tuple[float, float], grid_size: int, spline_order: int) -> Tensor:
-    """The features at 0 and at 1: (2, n + 1), the bases and then SiLU."""
-    points = torch.tensor([0.0, 1.0], dtype=torch.float32, device="cpu")
-    bases = splines.uniform_bases(points, *uniform, grid_size + spline_order, spline_order)
-    return torch.cat((bases, torch.nn.functional.silu(points).unsqueeze(1)), dim=1)
-
-
-def _places(uniform: tuple[float, float]) -> tuple[float, float]:
-    first, step = uniform
-    return first, 1 / step
 
 
 def _at(*tensors: Tensor) -> list[int]:

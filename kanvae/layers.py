@@ -127,11 +127,7 @@ class KANLinear(nn.Module):
         if library is None or self.uniform is None:
             return formula(x, *weights)
         rows = x if x.ndim == 2 else x.reshape(-1, self.in_features)
-        if x.dtype == torch.bool:
-            at = kernels.ends_features(self.uniform, self.grid_size, self.spline_order)
-            y = kernels.Affine.apply(rows, *weights, at, formula, library)
-        else:
-            y = kernels.Product.apply(rows, *weights, self.uniform, formula, library)
+        y = kernels.Product.apply(rows, *weights, self.uniform, formula, library)
         return y if x.ndim == 2 else y.view(*x.shape[:-1], self.out_features)
 
     def formula(
@@ -160,7 +156,7 @@ class KANLinear(nn.Module):
             or type(self.base_activation) is not nn.SiLU
             or torch.compiler.is_compiling()
             or torch._C._are_functorch_transforms_active()
-            or not kernels.fits(*(weights if x.dtype == torch.bool else (x, *weights)))
+            or not kernels.fits(x, weights)
         ):
             return None
         return kernels.load(self.spline_order, self.grid_size + self.spline_order)
