@@ -18,7 +18,6 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,17 +112,27 @@ def fits(x: Tensor, weights: tuple[Tensor, ...]) -> bool:
 
 
 class Product(torch.autograd.Function):
-    """The layer's formula: x (B, I), of dtype bool too, and its three weights -> (B, O)."""
+    """The formula of a layer: x (B, I), of dtype bool too, and the three weights -> (B, O)."""
 
     @staticmethod
-    def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, uniform, formula, library):
-        first, step = uniform
-        sizes = (x.dtype is torch.bool, *x.shape, len(base_weight))
-        y = base_weight.new_empty(len(x), len(base_weight))
+    def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, layer, library):
+        first, step = layer.uniform
+        rows, columns = x.shape
+        sizes = (x.dtype is torch.bool, rows, columns, layer.out_features)
+        y = base_weight.new_empty(rows, layer.out_features)
         scratch = base_weight.new_empty(library.forward_scratch(*sizes))
-        weights = (spline_weight, spline_scaler, base_weight)
-        library.forward(*sizes, first, 1 / step, *_at(x, *weights, scratch, y))
-        ctx.sizes, ctx.uniform, ctx.formula, ctx.library = sizes, uniform, formula, library
+        library.forward(
+            *sizes,
+            first,
+            1 / step,
+            x.data_ptr(),
+            spline_weight.data_ptr(),
+            spline_scaler.data_ptr(),
+            base_weight.data_ptr(),
+            scratch.data_ptr(),
+            y.data_ptr(),
+        )
+        ctx.sizes, ctx.uniform, ctx.layer, ctx.library = sizes, layer.uniform, layer, library
         ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler)
         return y
 
@@ -131,29 +140,34 @@ class Product(torch.autograd.Function):
     def backward(ctx, grad):
         x, base_weight, spline_weight, spline_scaler = inputs = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return *_differentiable(ctx.formula, inputs, grad), None, None, None
+            return *_differentiable(ctx.layer, inputs, grad), None, None
         first, step = ctx.uniform
-        weights = (spline_weight, spline_scaler, base_weight)
-        grads = [torch.empty_like(w) for w in weights]
         x_grad = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        base_grad = torch.empty_like(base_weight)
+        spline_grad = torch.empty_like(spline_weight)
+        scaler_grad = torch.empty_like(spline_scaler)
         grad = grad.contiguous()
         scratch = grad.new_empty(ctx.library.backward_scratch(*ctx.sizes))
         ctx.library.backward(
-            *(*ctx.sizes, first, 1 / step),
-            *_at(x, grad, *weights, scratch),
+            *ctx.sizes,
+            first,
+            1 / step,
+            x.data_ptr(),
+            grad.data_ptr(),
+            spline_weight.data_ptr(),
+            spline_scaler.data_ptr(),
+            base_weight.data_ptr(),
+            scratch.data_ptr(),
             None if x_grad is None else x_grad.data_ptr(),
-            *_at(*grads),
+            spline_grad.data_ptr(),
+            scaler_grad.data_ptr(),
+            base_grad.data_ptr(),
         )
-        return x_grad, grads[2], grads[0], grads[1], None, None, None
+        return x_grad, base_grad, spline_grad, scaler_grad, None, None
 
 
-def _at(*tensors: Tensor) -> list[int]:
-    """Where the tensors' numbers begin, for a kernel."""
-    return [tensor.data_ptr() for tensor in tensors]
-
-
-def _differentiable(formula: Callable, inputs: Any, grads: Any) -> tuple[Tensor | None, ...]:
+def _differentiable(layer: Any, inputs: Any, grads: Any) -> tuple[Tensor | None, ...]:
     """Gradients that can be differentiated again, by way of the formula in torch's operations."""
     needed = [t for t in inputs if t.requires_grad]
-    found = iter(torch.autograd.grad(formula(*inputs), needed, grads, create_graph=True))
+    found = iter(torch.autograd.grad(layer.formula(*inputs), needed, grads, create_graph=True))
     return tuple(next(found) if t.requires_grad else None for t in inputs)

@@ -122,18 +122,19 @@ class KANLinear(nn.Module):
                 f"in_features = {self.in_features}."
             )
         weights = (self.base_weight, self.spline_weight, self.spline_scaler)
-        formula = self.affine if x.dtype == torch.bool else self.formula
         library = self._library(x, weights)
-        if library is None or self.uniform is None:
-            return formula(x, *weights)
+        if library is None:
+            return self.formula(x, *weights)
         rows = x if x.ndim == 2 else x.reshape(-1, self.in_features)
-        y = kernels.Product.apply(rows, *weights, self.uniform, formula, library)
+        y = kernels.Product.apply(rows, *weights, self, library)
         return y if x.ndim == 2 else y.view(*x.shape[:-1], self.out_features)
 
     def formula(
         self, x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
     ) -> Tensor:
         """The layer as it reads on paper, for every device and type: (..., I) -> (..., O)."""
+        if x.dtype == torch.bool:
+            return self.affine(x, base_weight, spline_weight, spline_scaler)
         base = F.linear(self.base_activation(x), base_weight)  # (..., O)
         weight = spline_weight * spline_scaler.unsqueeze(-1)  # (O, I, G + k)
         return base + F.linear(self.bases(x).flatten(-2), weight.flatten(-2))
