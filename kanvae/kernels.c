@@ -370,15 +370,15 @@ INLINE void merge_ends(const float *spline, const float *scaler, const float *ba
     merged[size] = total;
 }
 
-/* Adds to TALL lines of V vectors the product of a (TALL, depth) and b (depth, V vectors); strides are in numbers.
+/* Adds to T lines of V vectors the product of a (T, depth) and b (depth, V vectors); strides are in numbers.
    Meanwhile what stands at `next`, if it is not null, and on from there in steps, is fetched into cache. */
-INLINE void add_product(const float *a, const long row, const long column, const float *b, const long line,
-                        long depth, const int V, int is_first, float *sums, const long stride,
-                        const float *next, long step)
+INLINE void add_product(const int T, const int V, const float *a, const long row, const long column, const float *b,
+                        const long line, long depth, int is_first, float *sums, const long stride, const float *next,
+                        long step)
 {
     vector sum[TALL][3];
 #pragma GCC unroll 8
-    for (int t = 0; t < TALL; t++)
+    for (int t = 0; t < T; t++)
 #pragma GCC unroll 3
         for (int v = 0; v < V; v++)
             sum[t][v] = is_first ? all(0) : load(sums + t * stride + v * LANES);
@@ -394,7 +394,7 @@ INLINE void add_product(const float *a, const long row, const long column, const
             HOLD(part[v]);
         }
 #pragma GCC unroll 8
-        for (int t = 0; t < TALL; t++) {
+        for (int t = 0; t < T; t++) {
             vector number = all(a[t * row]);
             HOLD(number);
 #pragma GCC unroll 3
@@ -403,13 +403,60 @@ INLINE void add_product(const float *a, const long row, const long column, const
         }
     }
 #pragma GCC unroll 8
-    for (int t = 0; t < TALL; t++)
+    for (int t = 0; t < T; t++)
 #pragma GCC unroll 3
         for (int v = 0; v < V; v++)
             store(sums + t * stride + v * LANES, sum[t][v]);
 }
 
-/* The merged weights of a panel for the outputs [o0, o1), SHARE at the most: zeros for those that are not there.
+/* How many outputs a product takes at a time: one less where that leaves fewer places empty, as of 35. */
+static inline long height_of(long outputs)
+{
+    return WIDE == 3 && rounded(outputs, TALL - 1) < rounded(outputs, TALL) ? TALL - 1 : TALL;
+}
+
+/* The three products of a layer. They are functions of their own for GCC, which otherwise runs out of registers. */
+#define PRODUCT static void __attribute__((noinline))
+
+/* Adds to the sums of `height` outputs, TILE rows side by side, the product of merged weights and features. */
+PRODUCT add_outputs(long height, const float *merged, const float *features, long width, int is_first, float *sums,
+                    const float *next)
+{
+    if (height == TALL)
+        add_product(TALL, 2, merged, WIDTH, 1, features, TILE, width, is_first, sums, TILE, next, 8);
+    else
+        add_product(TALL - 1, 2, merged, WIDTH, 1, features, TILE, width, is_first, sums, TILE, next, 8);
+}
+
+/* Adds to the gradients of a panel's features, TILE rows side by side, the product of merged weights and the gradients
+   of `depth` outputs. Meanwhile lines of memory are fetched from `next` and from `place`, `step` numbers apart for each
+   output: the weights of the next panel, and where the gradients of this one will stand. */
+PRODUCT add_feature_gradients(const float *merged, const float *upstream, long depth, int is_first, long width,
+                              float *sums, const float *next, const float *place, long step)
+{
+    const long half = LANES * COUNT / 16;
+    for (long f = 0, line = 0; f < width; f += TALL, line++) {
+        const float *there = !next || line >= 2 * half ? 0 : line < half ? next + line * 16 : place + (line - half) * 16;
+        add_product(TALL, 2, merged + f, 1, WIDTH, upstream, TILE, depth, is_first, sums + f * TILE, TILE, there, step);
+    }
+}
+
+/* Adds to a part of the gradients of the merged weights of `height` outputs the product of the gradients of the outputs,
+   TILE rows side by side, and features of `rows` of them. The part is `size` numbers wide, or what is done at a time. */
+PRODUCT add_weight_gradients(long height, const float *upstream, const float *features, long rows, int is_first,
+                             long size, float *to)
+{
+    if (WIDE == 3 && size > 2 * LANES && height == TALL)
+        add_product(TALL, 3, upstream, TILE, 1, features, WIDTH, rows, is_first, to, WIDTH, 0, 0);
+    else if (WIDE == 3 && size > 2 * LANES)
+        add_product(TALL - 1, 3, upstream, TILE, 1, features, WIDTH, rows, is_first, to, WIDTH, 0, 0);
+    else if (size > LANES)
+        add_product(TALL, 2, upstream, TILE, 1, features, WIDTH, rows, is_first, to, WIDTH, 0, 0);
+    else
+        add_product(TALL, 1, upstream, TILE, 1, features, WIDTH, rows, is_first, to, WIDTH, 0, 0);
+}
+
+/* The merged weights of a panel for the outputs [o0, o1), SHARE at the most.
    `at` is null but for inputs that are 0 or 1. */
 INLINE void merge_all(const float *spline, const float *scaler, const float *base, const ends *at, long columns,
                       long start, long size, long o0, long o1, float (*merged)[WIDTH])
@@ -422,8 +469,6 @@ INLINE void merge_all(const float *spline, const float *scaler, const float *bas
             merge(spline + edge * COUNT, scaler + edge, base + edge, LANES, merged[o]);
         else
             merge(spline + edge * COUNT, scaler + edge, base + edge, size, merged[o]);
-    if ((o1 - o0) % TALL)
-        memset(merged[o1 - o0], 0, (TALL - (o1 - o0) % TALL) * sizeof *merged);
 }
 
 /* Sums of the outputs [o0, o1), from the panels [panel, end): (tiles, lines, TILE). rows is LINES at the most.
@@ -433,7 +478,7 @@ INLINE void panels_forward(const int binary, const void *x, const float *spline,
                            float inverse_step, long o0, long o1, long lines, float *sums)
 {
     ALIGNED float features[LINES / TILE][WIDTH][TILE], merged[TALL][WIDTH];
-    long tiles = (rows + TILE - 1) / TILE, most = depth_of(rows, columns * lines), deep;
+    long tiles = (rows + TILE - 1) / TILE, most = depth_of(rows, columns * lines), deep, tall = height_of(o1 - o0);
     const long each = binary ? BITS : LANES;
     ends at;
     if (binary)
@@ -449,18 +494,18 @@ INLINE void panels_forward(const int binary, const void *x, const float *spline,
                 else
                     features_of(inputs, height, columns, size, first, inverse_step, features[d * tiles + b]);
             }
-        for (long o = o0; o < o1; o += TALL)
+        for (long o = o0; o < o1; o += tall)
             for (long d = 0; d < deep; d++) {
-                long start = (panel + d) * each, size = inputs_of(panel + d, each, columns);
+                long start = (panel + d) * each, size = inputs_of(panel + d, each, columns), there = least(tall, o1 - o);
                 long width = binary ? size + 1 : size * FEATURES;
                 /* a part of the weights of the next outputs, each output's lying in one piece */
-                const float *next = spline + ((o + TALL + d * TALL / deep) * columns + panel * LANES) * COUNT
-                                    + d * TALL % deep * LANES * COUNT;
-                merge_all(spline, scaler, base, binary ? &at : 0, columns, start, size, o, least(o + TALL, o1),
-                          merged);
+                const float *next = spline + ((o + tall + d * tall / deep) * columns + panel * LANES) * COUNT
+                                    + d * tall % deep * LANES * COUNT;
+                merge_all(spline, scaler, base, binary ? &at : 0, columns, start, size, o, o + there, merged);
+                memset(merged[there], 0, (tall - there) * sizeof *merged); /* outputs that are not there */
                 for (long b = 0; b < tiles; b++)
-                    add_product(merged[0], WIDTH, 1, features[d * tiles + b][0], TILE, width, 2, panel + d == from,
-                                sums + (b * lines + o) * TILE, TILE, b || binary ? 0 : next, 8);
+                    add_outputs(tall, merged[0], features[d * tiles + b][0], width, panel + d == from,
+                                sums + (b * lines + o) * TILE, b || binary ? 0 : next);
             }
     }
 }
@@ -813,6 +858,7 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
     long tiles = rounded(rows + !rows, TILE) / TILE;
     /* Of many weights for few rows the outputs are few, too: as many pages of memory are in use at a time. */
     long share = tiles < 4 && columns * lines > MANY ? TALL : SHARE;
+    long tall = o1 - o0 > share ? TALL : height_of(o1 - o0);
     for (long d = 0; d < deep; d++)
         for (long b = 0; b < tiles; b++) { /* row by row */
             const void *inputs = inputs_at(binary, x, b * TILE * columns + (panel + d) * each);
@@ -834,44 +880,29 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
                         store8(features[(d * tiles + b) * TILE + r + t] + f, square[t]);
                 }
         }
-    for (long from = o0, depth; o0 < o1; o0 += share)
+    for (long from = o0; o0 < o1; o0 += share)
         for (long d = 0; d < deep; d++) {
             long start = (panel + d) * each, size = inputs_of(panel + d, each, columns);
-            long width = binary ? size : size * FEATURES;
-            depth = least(share, o1 - o0);
+            long width = binary ? size : size * FEATURES, depth = least(share, o1 - o0);
             if (!binary && x_grad) {
                 merge_all(spline, scaler, base, 0, columns, start, size, o0, o0 + depth, merged);
-                /* meanwhile the weights of the next panel are fetched, and the places of this one's gradients */
                 const float *next = spline + (o0 * columns + start + LANES) * COUNT;
                 const float *place = spline_grad + (o0 * columns + start) * COUNT;
                 for (long b = 0; b < tiles; b++)
-                    for (long f = 0; f < width; f += TALL) {
-                        const long line = f / TALL, half = LANES * COUNT / 16;
-                        const float *there = line < half ? next + line * 16 : place + (line - half) * 16;
-                        add_product(merged[0] + f, 1, WIDTH, upstream + (b * lines + o0) * TILE, TILE, depth, 2,
-                                    o0 == from, sums[d * tiles + b][f], TILE,
-                                    b || line >= 2 * half ? 0 : there, columns * COUNT);
-                    }
+                    add_feature_gradients(merged[0], upstream + (b * lines + o0) * TILE, depth, o0 == from, width,
+                                          sums[d * tiles + b][0], b ? 0 : next, place, columns * COUNT);
             }
-            for (long o = 0; o < depth; o += TALL) {
+            for (long o = 0; o < depth; o += tall) {
                 long at = (o0 + o) * columns + start;
                 for (long v = 0; v < width; v += WIDE * LANES)
-                    for (long b = 0; b < tiles; b++) {
-                        const float *up = upstream + (b * lines + o0 + o) * TILE;
-                        const float *part = features[(d * tiles + b) * TILE] + v;
-                        float *to = merged_grad[0] + v;
-                        long height = least(TILE, rows - b * TILE);
-                        if (WIDE == 3 && width - v > 2 * LANES)
-                            add_product(up, TILE, 1, part, WIDTH, height, 3, b == 0, to, WIDTH, 0, 0);
-                        else if (width - v > LANES)
-                            add_product(up, TILE, 1, part, WIDTH, height, 2, b == 0, to, WIDTH, 0, 0);
-                        else
-                            add_product(up, TILE, 1, part, WIDTH, height, 1, b == 0, to, WIDTH, 0, 0);
-                    }
+                    for (long b = 0; b < tiles; b++)
+                        add_weight_gradients(tall, upstream + (b * lines + o0 + o) * TILE,
+                                             features[(d * tiles + b) * TILE] + v, least(TILE, rows - b * TILE),
+                                             b == 0, width - v, merged_grad[0] + v);
                 octet all_rows = {0};
                 for (long b = 0; binary && b < tiles; b++)
                     all_rows += sums_of_lines(upstream + (b * lines + o0 + o) * TILE);
-                for (long t = 0; t < least(TALL, depth - o); t++, at += columns) {
+                for (long t = 0; t < least(tall, depth - o); t++, at += columns) {
                     const float *c = spline + at * COUNT, *s = scaler + at;
                     float *to = spline_grad + at * COUNT;
                     if (binary)
