@@ -900,7 +900,7 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
                                              features[(d * tiles + b) * TILE] + v, least(TILE, rows - b * TILE),
                                              b == 0, width - v, merged_grad[0] + v);
                 octet all_rows = {0};
-                for (long b = 0; binary && b < tiles; b++)
+                for (long b = 0; binary && rows && b < tiles; b++)
                     all_rows += sums_of_lines(upstream + (b * lines + o0 + o) * TILE);
                 for (long t = 0; t < least(tall, depth - o); t++, at += columns) {
                     const float *c = spline + at * COUNT, *s = scaler + at;

@@ -49,6 +49,9 @@ def test_kernels_give_the_formulas_values_and_gradients(spline, width, outputs, 
     place = (x + 1) / step  # away from the knots, where low degrees jump and rounding decides
     x = torch.where((place - place.round()).abs() < 1e-4, x + step / 3, x)
     assert_close(run(layer, x), run(layer, x, kernel=False), scale=1e-4 if order < 2 else 2e-5)
+    bits = x > 0
+    # what is at 0 is what all rows have less what is at 1, and rounded as they are
+    assert_close(run(layer, bits), run(layer, bits.float(), kernel=False)[:-1], scale=1e-4)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="vectors of one width only")
@@ -83,10 +86,10 @@ def test_inputs_far_away_and_not_numbers_are_treated_alike():
 def test_the_number_of_threads_changes_no_bit(threads, sizes):
     width, outputs, batch = sizes
     layer, x = KANLinear(width, outputs), torch.randn(batch, width)
-    expected, before = run(layer, x), torch.get_num_threads()
+    expected, before = run(layer, x) + run(layer, x > 0), torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = run(layer, x)
+        found = run(layer, x) + run(layer, x > 0)
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
