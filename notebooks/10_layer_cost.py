@@ -231,6 +231,9 @@ print(f"{local.shape[1] + 1} products an edge give what {n + 1} give")
 # that is thrown away at once. The kernels do the products themselves, so that they can merge and take apart in passing. In the backward pass the inputs are cut into **panels** as wide as a vector register: eight or sixteen inputs have that many times $n + 1$ features, which fill $n + 1$ registers. For a panel and
 # a few outputs the weights are merged in cache and multiplied by the upstream gradient, which gives the gradient of the inputs; then the upstream gradient is multiplied by the features, and the result is taken apart as soon as its sums are complete. Each parameter is read once for both. The sums of a small tile stay in registers. The merged weight is never in memory, nor is its gradient. Where a sum
 # is cut depends on the shapes of layer and batch alone, so that the numbers do not depend on how many threads there are.
+#
+# Two rules keep the rest of the time small. Every thread works on the same inputs in both passes, and turns the upstream gradient for itself where the batch is small: what one processor core has just written is
+# slow to read for another. And of a small layer only few panels are in work at a time: what the kernels do not put into the cache leaves room for the code and the objects of Python, which run between them.
 
 # %%
 features = torch.cat(
@@ -256,7 +259,8 @@ print(f"features {tuple(features.shape)}, merged weight {tuple(merged.shape)}")
 # of `nn.Linear`'s. Let $g$ be the gradient of the output. The value at 1 receives $r_{oi} = \sum_b g_{bo}\, x_{bi}$, the value at 0 the rest, $\sum_b g_{bo} - r_{oi}$. Both are passed on to the
 # parameters by {eq}`eq-edge`, with the bases at 0 and 1, which are the same for every edge.
 #
-# The layer takes this way when its input has the type `bool`. It costs nothing to notice a type, and no input of this type can have other values, so the way cannot be taken by mistake. We
+# The kernels find the rises of a few outputs in cache, multiply them by the bits at once, and take the gradient apart in the same way, so that no array of the size of the weights is
+# made besides the gradients. The layer takes this way when its input has the type `bool`. It costs nothing to notice a type, and no input of this type can have other values, so the way cannot be taken by mistake. We
 # compare with the general layer on the same pixels.
 
 # %%
@@ -354,7 +358,7 @@ figures.ratio_bars(
 # %% [markdown]
 # Read {numref}`fig-layer-cost` from left to right in each group. The obvious layer pays most on the narrow rows, where the recursion is hardly diluted by the product. The formula without kernels
 # saves the recursion and keeps the passes over memory. With kernels the layer comes near the floor on large batches; on small ones the memory that it has to move, and on a narrow layer the fixed cost of a call, remain visible. On bits it costs a fraction of the
-# floor, except at 784→35 and batch 32, where that fixed cost is most of what is left of either.
+# floor, the largest where the batch is small: there reading the parameters and writing their gradients is most of what is left.
 #
 # ## A whole training step
 #
@@ -435,6 +439,9 @@ Markdown(
 # - **Keeping the merged weight** from the forward to the backward pass. It saves a merge and costs the memory of the whole weight; the memory traffic is the same.
 # - **Fetching ahead in bursts** (prefetch instructions). A processor has few places for lines that are under way; when they are full, products wait too. One line in each step of a product that runs anyway pays, most of all for the places of the gradients. Working on many outputs of a large layer at a time does not: their weights lie on as many pages of memory, more than the processor keeps addresses for.
 # - **Stores that bypass the cache** for the gradients: no difference that we could measure.
+# - **Giving work to whichever thread is free.** It evens out small differences, but the inputs of a thread change from pass to pass, and with them its weights have to come from the other core's cache.
+# - **The library's products for bits**, between a pass that writes the rises and one that takes their gradient apart. At batch 32 starting them cost more than multiplying; on batches of thousands of rows they are faster than ours.
+# - **One piece of memory for all three gradients** of a layer. The allocator then has less to look for, but the pass took longer.
 #
 # ## What we saw
 #
