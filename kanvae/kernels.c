@@ -430,14 +430,21 @@ PRODUCT add_outputs(long height, const float *merged, const float *features, lon
 }
 
 /* Adds to the gradients of a panel's features, TILE rows side by side, the product of merged weights and the gradients
-   of `depth` outputs. Meanwhile lines of memory are fetched from `next` and from `place`, `step` numbers apart for each
-   output: the weights of the next panel, and where the gradients of this one will stand. */
+   of `depth` outputs. Meanwhile, if `next` is not null, lines of memory are fetched for each output: the coefficients of
+   the next panel, which are there, and the places where the gradients of this panel's weights will stand. */
 PRODUCT add_feature_gradients(const float *merged, const float *upstream, long depth, int is_first, long width,
-                              float *sums, const float *next, const float *place, long step)
+                              float *sums, const float *next, const float *spline_grad, const float *scaler_grad,
+                              const float *base_grad, long columns)
 {
-    const long half = LANES * COUNT / 16;
+    const long lines = LANES * COUNT / 16; /* of coefficients, for an output */
     for (long f = 0, line = 0; f < width; f += TALL, line++) {
-        const float *there = !next || line >= 2 * half ? 0 : line < half ? next + line * 16 : place + (line - half) * 16;
+        long step = line < 2 * lines ? columns * COUNT : columns;
+        const float *there = line < lines        ? next + line * 16
+                             : line < 2 * lines  ? spline_grad + (line - lines) * 16
+                             : line == 2 * lines ? scaler_grad
+                                                 : base_grad;
+        if (!next || line > 2 * lines + 1)
+            there = 0;
         add_product(TALL, 2, merged + f, 1, WIDTH, upstream, TILE, depth, is_first, sums + f * TILE, TILE, there, step);
     }
 }
@@ -887,11 +894,11 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
             long width = binary ? size : size * FEATURES, depth = least(share, o1 - o0);
             if (!binary && x_grad) {
                 merge_all(spline, scaler, base, 0, columns, start, size, o0, o0 + depth, merged);
-                const float *next = spline + (o0 * columns + start + LANES) * COUNT;
-                const float *place = spline_grad + (o0 * columns + start) * COUNT;
+                long edge = o0 * columns + start;
                 for (long b = 0; b < tiles; b++)
                     add_feature_gradients(merged[0], upstream + (b * lines + o0) * TILE, depth, o0 == from, width,
-                                          sums[d * tiles + b][0], b ? 0 : next, place, columns * COUNT);
+                                          sums[d * tiles + b][0], b ? 0 : spline + (edge + LANES) * COUNT,
+                                          spline_grad + edge * COUNT, scaler_grad + edge, base_grad + edge, columns);
             }
             for (long o = 0; o < depth; o += tall) {
                 long at = (o0 + o) * columns + start;
