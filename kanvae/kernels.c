@@ -212,12 +212,12 @@ static inline long inputs_of(long panel, long each, long columns) { return least
 /* Numbers with those that stand in for numbers that are not there. */
 static inline long rounded(long size, long to) { return (size + to - 1) / to * to; }
 
-/* How many panels are worked on together. Many edges are read from memory, best in long pieces; few stay in cache,
-   where whatever lies beside them takes their place. */
-static inline long depth_of(long rows, long edges)
+/* How many panels are worked on together. Many edges are read from memory, best in long pieces; those of a small layer
+   stay in cache, where whatever lies beside them takes their place: then it is `few` panels. */
+static inline long depth_of(long rows, long edges, long few)
 {
     long most = LINES / rounded(rows + !rows, TILE);
-    return edges > MANY ? most : least(most, 2);
+    return edges > MANY ? most : least(most, few);
 }
 
 /* Where the inputs from number `at` on stand: bytes where they are `binary`, else numbers. */
@@ -486,7 +486,7 @@ INLINE void panels_forward(const int binary, const void *x, const float *spline,
                            float inverse_step, long o0, long o1, long lines, float *sums)
 {
     ALIGNED float features[LINES / TILE][WIDTH][TILE], merged[TALL][WIDTH];
-    long tiles = (rows + TILE - 1) / TILE, most = depth_of(rows, columns * lines), deep, tall = height_of(o1 - o0);
+    long tiles = (rows + TILE - 1) / TILE, most = depth_of(rows, columns * lines, 1), deep, tall = height_of(o1 - o0);
     const long each = binary ? BITS : LANES;
     ends at;
     if (binary)
@@ -949,7 +949,7 @@ INLINE void backward_of(const int binary, const void *x, const float *grad, cons
     long panels = (columns + each - 1) / each, lines = lines_of(outputs);
     long parts = output_parts(binary, columns, outputs);
     x_grad = rows ? x_grad : 0; /* without rows there is no upstream gradient to read */
-    long height = least(LINES, rows + !rows), deep = depth_of(height, columns * lines);
+    long height = least(LINES, rows + !rows), deep = depth_of(height, columns * lines, 2);
     long size = rounded(rows, TILE) * lines, own = turns_itself(rows);
     float *x_parts = parts > 1 && x_grad ? upstream + (own ? THREADS : 1) * size : x_grad;
     /* Where rows are few, several panels at a time, for they follow each other in memory; work for every thread. */
