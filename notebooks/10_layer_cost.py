@@ -317,7 +317,7 @@ def candidates(inputs, outputs, batch):
         "obvious": one_pass(Obvious(inputs, outputs), x.clone()),
         "formula": one_pass(Formula(inputs, outputs), x.clone()),
         "KANLinear": one_pass(KANLinear(inputs, outputs), x.clone()),
-        "KANLinear, bits": one_pass(KANLinear(inputs, outputs), x > 0),
+        "on bits": one_pass(KANLinear(inputs, outputs), x > 0),
     }
 
 
@@ -406,7 +406,7 @@ steps.round(2)
 # %% tags=["hide-input", "found"]
 from IPython.display import Markdown
 
-general, bits_ratio = ratios["KANLinear"], ratios["KANLinear, bits"]
+general, bits_ratio = ratios["KANLinear"], ratios["on bits"]
 Markdown(
     f"- A KAN layer's forward and backward pass took {general.min():.2f} to {general.max():.2f} times the dense product of its features, against "
     f"{ratios['obvious'].min():.1f} to {ratios['obvious'].max():.1f} times for the obvious layer; on binarised pixels {bits_ratio.min():.2f} to {bits_ratio.max():.2f} times.\n"
