@@ -340,8 +340,8 @@ for shape in shapes:
         )
         for name, values in found.items()
     }
-times = pd.DataFrame(times).T.rename_axis("inputs→outputs, batch")
-ratios = pd.DataFrame(ratios).T.rename_axis("inputs→outputs, batch")
+times = pd.DataFrame(times).T.rename_axis("layer, batch")
+ratios = pd.DataFrame(ratios).T.rename_axis("layer, batch")
 print(f"milliseconds on {torch.get_num_threads()} threads, median")
 times.round(2)
 
