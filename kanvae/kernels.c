@@ -548,8 +548,8 @@ long forward_scratch(int binary, long rows, long columns, long outputs)
 
 long backward_scratch(int binary, long rows, long columns, long outputs)
 {
-    long parts = binary ? 1 : output_parts(0, columns, outputs), copies = turns_itself(rows) ? THREADS : 1;
-    return copies * rounded(rows, TILE) * lines_of(outputs) + (parts > 1 ? parts * rows * columns : 0);
+    long parts = output_parts(binary, columns, outputs), copies = turns_itself(rows) ? THREADS : 1;
+    return copies * rounded(rows, TILE) * lines_of(outputs) + (parts > 1 && !binary ? parts * rows * columns : 0);
 }
 
 /* The outputs of LINES rows at the most: all features times the merged weights, rows side by side. */
@@ -941,6 +941,13 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
             }
 }
 
+/* SIDE outputs from o on of a (B, O) matrix, in the tile of rows that begins at b -> (tiles, lines, TILE). */
+INLINE void turn_outputs(const float *from, long rows, long outputs, long b, long o, float *to)
+{
+    turn(from + b * outputs + o, least(TILE, rows - b), least(SIDE, outputs - o), outputs,
+         (float(*)[TILE])(to + b * lines_of(outputs) + o * TILE));
+}
+
 INLINE void backward_of(const int binary, const void *x, const float *grad, const float *spline, const float *scaler,
                         const float *base, long rows, long columns, long outputs, float first, float inverse_step,
                         float *upstream, float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
@@ -962,8 +969,7 @@ INLINE void backward_of(const int binary, const void *x, const float *grad, cons
 #pragma omp for collapse(2)
         for (long b = 0; b < (own ? 0 : rows); b += TILE)
             for (long o = 0; o < lines; o += SIDE)
-                turn(grad + b * outputs + o, least(TILE, rows - b), least(SIDE, outputs - o), outputs,
-                     (float(*)[TILE])(turned + b * lines + o * TILE));
+                turn_outputs(grad, rows, outputs, b, o, turned);
 #pragma omp for collapse(2)
         for (long p = 0; p < parts; p++)
             for (long g = 0; g < groups; g++) {
@@ -971,8 +977,7 @@ INLINE void backward_of(const int binary, const void *x, const float *grad, cons
                 long o0 = p * (lines / BLOCK) / parts * BLOCK, o1 = (p + 1) * (lines / BLOCK) / parts * BLOCK;
                 for (long b = 0; b < rows && own && part != p; b += TILE)
                     for (long o = o0; o < o1; o += SIDE)
-                        turn(grad + b * outputs + o, least(TILE, rows - b), least(SIDE, outputs - o), outputs,
-                             (float(*)[TILE])(turned + b * lines + o * TILE));
+                        turn_outputs(grad, rows, outputs, b, o, turned);
                 part = p;
                 for (long b = 0; b == 0 || b < rows; b += height)
                     panels_backward(binary, inputs_at(binary, x, b * columns), turned + b * lines, spline, scaler, base,

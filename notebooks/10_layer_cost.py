@@ -232,7 +232,7 @@ print(f"{local.shape[1] + 1} products an edge give what {n + 1} give")
 # a few outputs the weights are merged in cache and multiplied by the upstream gradient, which gives the gradient of the inputs; then the upstream gradient is multiplied by the features, and the result is taken apart as soon as its sums are complete. Each parameter is read once for both. The sums of a small tile stay in registers. The merged weight is never in memory, nor is its gradient. Where a sum
 # is cut depends on the shapes of layer and batch alone, so that the numbers do not depend on how many threads there are.
 #
-# Two rules keep the rest of the time small. Every thread works on the same inputs in both passes, and turns the upstream gradient for itself where the batch is small: what one processor core has just written is
+# Two rules keep the rest of the time small. Every thread works on the same part of the layer in both passes, and turns the upstream gradient for itself where the batch is small: what one processor core has just written is
 # slow to read for another. And of a small layer only few panels are in work at a time: what the kernels do not put into the cache leaves room for the code and the objects of Python, which run between them.
 
 # %%
