@@ -48,19 +48,19 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def reproduce(session: nox.Session) -> None:
     """Train and score all that the book shows: hours; resumes; -- --status, --help."""
-    python(session, "-m", "kanvae.reproduce", *session.posargs)
+    python(session, "-m", "kanvae", "reproduce", *session.posargs)
 
 
 @nox.session
 def sweep(session: nox.Session) -> None:
     """Execute a chapter over a grid: -- notebooks/04_training.ipynb -p seed 0:5; -- --help."""
-    python(session, "-m", "kanvae.sweep", *session.posargs)
+    python(session, "-m", "kanvae", "sweep", *session.posargs)
 
 
 @nox.session
 def search(session: nox.Session) -> None:
     """Search for architectures; resumes; -- --trials 60, --help."""
-    python(session, "-m", "kanvae.search", *session.posargs)
+    python(session, "-m", "kanvae", "search", *session.posargs)
 
 
 @nox.session

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from kanvae import VAE, Architecture, KANLinear, data, figures, runs, training
-from kanvae.timing import interleaved
+from kanvae.studies.timing import interleaved
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from reference import ReferenceKAN

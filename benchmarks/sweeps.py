@@ -32,7 +32,8 @@ import nbformat
 import pandas as pd
 import psutil
 
-from kanvae import cluster, runs, sweep
+from kanvae import runs
+from kanvae.studies import cluster, sweep
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -51,7 +52,7 @@ def overhead(folder: Path) -> list[dict[str, Any]]:
         for seed in range(POINTS):
             point = {**SETTINGS, "seed": seed, "demonstrate": False}
             begun = time.perf_counter()
-            command = [sys.executable, "-m", "kanvae.training", str(folder / f"bare-{seed}")]
+            command = [sys.executable, "-m", "kanvae", "train", str(folder / f"bare-{seed}")]
             for name, value in {**SETTINGS, "seed": seed}.items():
                 command += [f"--{name}", str(value)]
             subprocess.run(command, check=True, capture_output=True)
@@ -190,7 +191,7 @@ def _one_fault(
 ) -> dict[str, int]:
     folder.mkdir(parents=True)
     notebook, output = small_notebook(folder / "chapter.ipynb"), folder / "out"
-    command = [sys.executable, "-m", "kanvae.sweep", str(notebook), "--output", str(output)]
+    command = [sys.executable, "-m", "kanvae", "sweep", str(notebook), "--output", str(output)]
     command += ["--workers", "2", "-p", "count", "0:6", "-p", "asleep", "0.7"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     driver = psutil.Popen(command, **quiet)

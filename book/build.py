@@ -26,7 +26,8 @@ from typing import Any
 import jupytext
 import nbformat
 
-from kanvae import chapters, results, runs
+from kanvae import runs
+from kanvae.studies import chapters, results
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"

@@ -309,7 +309,7 @@ def _cached_reference(
 
 def main(arguments: list[str] | None = None) -> None:
     """Evaluate run folders from the command line and record the scores in them."""
-    parser = argparse.ArgumentParser(prog="python -m kanvae.evaluation", description="Score runs.")
+    parser = argparse.ArgumentParser(prog="python -m kanvae evaluate", description="Score runs.")
     parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR", help="finished run folders")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ... (auto)")
     for name, default in Settings()._asdict().items():

@@ -72,8 +72,13 @@ def root() -> Path:
     """Where runs go by default: `$KANVAE_RUNS`, else `runs/` of the checkout, else `runs/` here."""
     if named := os.environ.get("KANVAE_RUNS"):
         return Path(named).expanduser()
-    checkout = Path(__file__).resolve().parents[1]
-    return (checkout if (checkout / "noxfile.py").exists() else Path.cwd()) / "runs"
+    return (checkout() or Path.cwd()) / "runs"
+
+
+def checkout() -> Path | None:
+    """The clone of the book's repository that this package is in, None where it is installed."""
+    folder = Path(__file__).resolve().parents[1]
+    return folder if (folder / "noxfile.py").exists() else None
 
 
 def read(path: Path | str) -> Run:
@@ -228,12 +233,12 @@ def peak_memory(device: torch.device | str = "cpu") -> int:
 def _commit() -> str:
     """The commit of the checkout that this module is in, "none" where it is in none."""
     command = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
-    checkout = Path(__file__).resolve().parents[1]
-    if not (checkout / "noxfile.py").exists():
+    folder = checkout()
+    if folder is None:
         return "none"
     try:
         found = subprocess.run(
-            command, cwd=checkout, capture_output=True, text=True, timeout=30, check=False
+            command, cwd=folder, capture_output=True, text=True, timeout=30, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return "none"

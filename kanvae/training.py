@@ -146,9 +146,10 @@ def run_name(config: TrainingConfig) -> str:
     When the code that trains changes, so does the name: old weights are not taken for new ones.
     """
     folder = Path(__file__).parent
-    names = ("splines", "kernels", "layers", "models", "objective", "data", "training")
-    files = [*(f"{name}.py" for name in names), "kernels.c"]
-    code = b"".join((folder / file).read_bytes() for file in files)
+    names = ("splines", "models", "objective", "data", "training")
+    files = [folder / f"{name}.py" for name in names]
+    files += sorted([*folder.glob("layers/*.py"), *folder.glob("kernels/*.[cp]*")])
+    code = b"".join(file.read_bytes() for file in files)
     digest = hashlib.sha256(repr(config.to_dict()).encode() + code).hexdigest()[:8]
     c = config
     return f"{c.architecture}-{c.dataset}-{c.regime}-{c.epochs}epochs-seed{c.seed}-{digest}"
@@ -401,10 +402,8 @@ def _save(path: Path, values: dict[str, Any]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train from the command line; see `python -m kanvae.training --help`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kanvae.training", description="Train one model."
-    )
+    """Train from the command line; see `python -m kanvae train --help`."""
+    parser = argparse.ArgumentParser(prog="python -m kanvae train", description="Train one model.")
     parser.add_argument("run_dir", help="the folder to write; begun trainings are resumed")
     parser.add_argument("--architecture", required=True, help="a key such as kan-35-15")
     for field in fields(TrainingConfig)[1:]:

@@ -49,8 +49,9 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from kanvae import KANLinear, figures, paper, splines
+from kanvae import KANLinear, figures, splines
 from kanvae.models import VAE, count_parameters
+from kanvae.studies import paper
 
 # %% tags=["parameters"]
 seed = 0

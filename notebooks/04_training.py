@@ -27,7 +27,7 @@
 #
 # Every parameter of the cell below can be set from the outside, which is how researchers [sweep this chapter](13_sweeps.ipynb):
 #
-#     python -m kanvae.sweep notebooks/04_training.ipynb -p architecture kan-20-10,kan-35-15 -p seed 0:3
+#     python -m kanvae sweep notebooks/04_training.ipynb -p architecture kan-20-10,kan-35-15 -p seed 0:3
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -56,8 +56,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from kanvae import chapters, data, figures, runs
+from kanvae import data, figures, runs
 from kanvae.models import count_parameters
+from kanvae.studies import chapters
 from kanvae.training import TrainingConfig, load_model, train
 
 # %% tags=["parameters"]
@@ -166,7 +167,7 @@ options = {
     for name, value in (config.to_dict() | {"device": config.device}).items()
 }
 target = folder / ("killed" if demonstrate else "live")
-command = [sys.executable, "-m", "kanvae.training", str(target)]
+command = [sys.executable, "-m", "kanvae", "train", str(target)]
 command += [
     word for name, value in options.items() for word in (f"--{name}", value)
 ]

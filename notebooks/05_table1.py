@@ -47,17 +47,9 @@ import pandas as pd
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from kanvae import (
-    VAE,
-    Architecture,
-    data,
-    evaluation,
-    figures,
-    paper,
-    reproduce,
-    results,
-)
+from kanvae import VAE, Architecture, data, evaluation, figures
 from kanvae.models import count_parameters
+from kanvae.studies import paper, reproduce, results
 
 # %% tags=["parameters"]
 regime = "figure6"

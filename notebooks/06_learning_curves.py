@@ -45,7 +45,8 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import data, figures, paper, results
+from kanvae import data, figures
+from kanvae.studies import paper, results
 
 # %% tags=["parameters"]
 seed = 0

@@ -48,7 +48,8 @@ import torch
 from IPython.display import Markdown
 from sklearn.manifold import TSNE
 
-from kanvae import data, evaluation, figures, objective, paper, results
+from kanvae import data, evaluation, figures, objective
+from kanvae.studies import paper, results
 from kanvae.training import load_model
 
 # %% tags=["parameters"]

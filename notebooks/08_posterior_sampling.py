@@ -46,7 +46,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from kanvae import data, digits, figures, objective, paper, results
+from kanvae import data, digits, figures, objective
+from kanvae.studies import paper, results
 from kanvae.training import load_model
 
 # %% tags=["parameters"]

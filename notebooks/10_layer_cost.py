@@ -62,7 +62,7 @@ from kanvae import (
     objective,
     splines,
 )
-from kanvae.timing import interleaved
+from kanvae.studies.timing import interleaved
 
 # %% tags=["parameters"]
 seed = 0

@@ -47,7 +47,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from kanvae import data, figures, paper, reproduce, results
+from kanvae import data, figures
+from kanvae.studies import paper, reproduce, results
 from kanvae.training import load_model
 
 # %% tags=["parameters"]

@@ -45,7 +45,8 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import Architecture, data, figures, paper, reproduce, results
+from kanvae import Architecture, data, figures
+from kanvae.studies import paper, reproduce, results
 
 # %% tags=["parameters"]
 regime = "figure6"

@@ -51,7 +51,8 @@ from pathlib import Path
 import nbformat
 from IPython.display import Markdown
 
-from kanvae import figures, results, sweep
+from kanvae import figures
+from kanvae.studies import results, sweep
 
 # %% tags=["parameters"]
 architectures = "vae-40-5,kan-10-5"
@@ -75,7 +76,7 @@ from kanvae.training import TrainingConfig, train
 run = train(TrainingConfig(architecture, seed=seed, epochs=epochs))
 """
 recording = """
-from kanvae import chapters
+from kanvae.studies import chapters
 elbo = -(run.epochs["test_reconstruction"] + run.epochs["test_kl"])
 seconds = run.provenance["seconds"]
 chapters.record(test_elbo=elbo[-1], curve=elbo, training_seconds=seconds)
@@ -142,7 +143,7 @@ def done():
     return {name for name, result in found if result["status"] == "done"}
 
 
-command = [sys.executable, "-m", "kanvae.sweep", str(folder / "small.ipynb")]
+command = [sys.executable, "-m", "kanvae", "sweep", str(folder / "small.ipynb")]
 command += ["--output", str(folder / "out"), "-p", "epochs", str(epochs)]
 command += ["-p", "architecture", architectures, "-p", "seed", f"0:{seeds}"]
 before = done()
@@ -215,7 +216,7 @@ print(
 tables["overhead"].set_index("what")
 
 # %% [markdown]
-# "Point beyond the bare training" is what a sweep adds to `python -m kanvae.training`, which has to import torch and load the data too. Two workers on two cores, each with one thread, against one worker with both:
+# "Point beyond the bare training" is what a sweep adds to `python -m kanvae train`, which has to import torch and load the data too. Two workers on two cores, each with one thread, against one worker with both:
 
 # %%
 tables["throughput"]
@@ -239,18 +240,18 @@ tables["faults"]
 #
 #     dask scheduler                                                  # prints its address
 #     dask worker tcp://ADDRESS:8786 --nthreads 1 --nworkers 2
-#     python -m kanvae.sweep notebooks/04_training.ipynb -p seed 0:10 --scheduler tcp://ADDRESS:8786
+#     python -m kanvae sweep notebooks/04_training.ipynb -p seed 0:10 --scheduler tcp://ADDRESS:8786
 #
 # Several GPUs: one worker for each, which sees it alone, and points that ask for one. (On one machine, without `--scheduler`, this happens by itself.)
 #
 #     CUDA_VISIBLE_DEVICES=0 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
 #     CUDA_VISIBLE_DEVICES=1 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
-#     python -m kanvae.sweep ... --scheduler tcp://ADDRESS:8786 --resources GPU=1
+#     python -m kanvae sweep ... --scheduler tcp://ADDRESS:8786 --resources GPU=1
 #
 # Slurm, through dask-jobqueue, and Kubernetes, through dask-kubernetes; the files say what to set:
 #
-#     python -m kanvae.sweep ... --cluster clusters/slurm.yaml
-#     python -m kanvae.sweep ... --cluster clusters/kubernetes.yaml --output s3://bucket/sweep
+#     python -m kanvae sweep ... --cluster clusters/slurm.yaml
+#     python -m kanvae sweep ... --cluster clusters/kubernetes.yaml --output s3://bucket/sweep
 #
 # Where the workers share no file system, the output must be an address that all reach, `s3://` (with s3fs installed) or `gs://` (with gcsfs). Notebooks, results and tables go there. What a point writes beside its notebook, such as the run folder of a training, stays on the worker's own disk, and a point whose worker is lost begins
 # anew. MNIST must be on the workers too: by `KANVAE_DATA`, or by download.

@@ -44,8 +44,9 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import VAE, figures, results, search
+from kanvae import VAE, figures
 from kanvae.models import count_parameters
+from kanvae.studies import results, search
 
 # %% tags=["parameters"]
 count = 5
@@ -152,7 +153,7 @@ Markdown(f"""
 #
 # ## Exercises
 #
-# **1.** Search for the Fréchet distance: `python -m kanvae.search --score frechet --output runs/search-frechet`. Do the same models win?
+# **1.** Search for the Fréchet distance: `python -m kanvae search --score frechet --output runs/search-frechet`. Do the same models win?
 #
 # <details><summary>Solution</summary>
 #
@@ -164,7 +165,7 @@ Markdown(f"""
 #
 # <details><summary>Solution</summary>
 #
-# `python -m kanvae.reproduce --rows KEY --regime figure6` trains and scores any key; the order of close neighbours often changes, which is what selection by one seed on one test set means.
+# `python -m kanvae reproduce --rows KEY --regime figure6` trains and scores any key; the order of close neighbours often changes, which is what selection by one seed on one test set means.
 #
 # </details>
 #

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-from kanvae import chapters
+from kanvae.studies import chapters
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SMALL = {

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from kanvae import paper
+from kanvae.studies import paper
 
 HTML = ROOT / "book" / "_build" / "html"
 BROWSER = next(

@@ -1,7 +1,7 @@
 import nbformat
 import pytest
 
-from kanvae import chapters
+from kanvae.studies import chapters
 
 PARAMETERS = 'count = 3\nrate = 0.5\nname = "a"\nflag = True'
 

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from kanvae import cluster
+from kanvae.studies import cluster
 
 
 def square(x):

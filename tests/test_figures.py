@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from kanvae import figures, paper
+from kanvae import figures
+from kanvae.studies import paper
 
 RNG = np.random.default_rng(0)
 POINTS, CURVE = RNG.normal(size=(6, 2)), RNG.normal(size=(50, 2))

@@ -3,8 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kanvae import VAE, Architecture, paper
+from kanvae import VAE, Architecture
 from kanvae.models import count_parameters, normal
+from kanvae.studies import paper
 
 
 @st.composite

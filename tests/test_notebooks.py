@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from run_alone import SMALL, run_alone
 
-from kanvae import chapters
+from kanvae.studies import chapters
 
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
@@ -40,7 +40,16 @@ def test_small_parameters_exist():
 
 def test_a_chapter_with_an_impossible_value_ends_with_one_message_and_writes_nothing(tmp_path):
     chapter = ROOT / "notebooks" / "04_training.ipynb"
-    command = [sys.executable, "-m", "kanvae.sweep", str(chapter), "-p", "architecture", "kan-0-5"]
+    command = [
+        sys.executable,
+        "-m",
+        "kanvae",
+        "sweep",
+        str(chapter),
+        "-p",
+        "architecture",
+        "kan-0-5",
+    ]
     environment = {**os.environ, "KANVAE_RUNS": str(tmp_path / "runs")}
     result = subprocess.run(
         command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from kanvae import VAE, Architecture, evaluation, paper, reproduce, results, runs
+from kanvae import VAE, Architecture, evaluation, runs
 from kanvae.models import count_parameters
+from kanvae.studies import paper, reproduce, results
 from kanvae.training import TrainingConfig
 
 QUICK = evaluation.Settings(
@@ -127,7 +128,7 @@ def test_runs_that_fail_are_listed_and_the_others_go_on(tmp_path):
         (raw / path.name).write_bytes(path.read_bytes()[:1000])
     environment = {**os.environ, "KANVAE_DATA": str(tmp_path / "data")}
     environment["KANVAE_RUNS"] = str(tmp_path / "runs")
-    command = [sys.executable, "-m", "kanvae.reproduce", "--rows", "vae-6-2", "--seeds", "0,1"]
+    command = [sys.executable, "-m", "kanvae", "reproduce", "--rows", "vae-6-2", "--seeds", "0,1"]
     done = subprocess.run(
         [*command, "--regime", "figure6", "--device", "cpu"],
         env=environment, capture_output=True, text=True, check=False,

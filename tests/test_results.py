@@ -9,8 +9,9 @@ import pytest
 import torch
 from conftest import ROOT
 
-from kanvae import VAE, Architecture, data, evaluation, paper, reproduce, results, runs
+from kanvae import VAE, Architecture, data, evaluation, runs
 from kanvae.models import count_parameters
+from kanvae.studies import paper, reproduce, results
 from kanvae.training import load_model, mean_terms
 
 REFERENCE = ROOT / "book" / "results"

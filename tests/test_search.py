@@ -1,8 +1,9 @@
 import pytest
 from optuna.trial import FixedTrial, TrialState
 
-from kanvae import Architecture, cluster, paper, search
+from kanvae import Architecture
 from kanvae.models import VAE, count_parameters
+from kanvae.studies import cluster, paper, search
 
 SMALL = search.SearchConfig(epochs=1, importance_samples=2, likelihood_images=20)
 ROWS = tuple(

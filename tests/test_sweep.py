@@ -18,7 +18,7 @@ from conftest import ROOT, small_notebook
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kanvae import chapters, cluster, sweep
+from kanvae.studies import chapters, cluster, sweep
 
 TRAINING = ROOT / "notebooks" / "04_training.ipynb"
 
@@ -30,7 +30,7 @@ def notebook(tmp_path):
 
 def command(notebook, output, *options):
     return [
-        *(sys.executable, "-m", "kanvae.sweep", str(notebook)),
+        *(sys.executable, "-m", "kanvae", "sweep", str(notebook)),
         *("--output", str(output)),
         *map(str, options),
     ]

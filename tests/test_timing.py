@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from kanvae.timing import interleaved
+from kanvae.studies.timing import interleaved
 
 
 def test_every_candidate_is_timed_in_every_round_and_in_turns():

@@ -136,7 +136,7 @@ class TestOnAFewImages:
 
 
 def test_killed_with_sigkill_and_resumed_on_real_mnist(tmp_path):
-    command = [sys.executable, "-m", "kanvae.training", str(tmp_path / "killed")]
+    command = [sys.executable, "-m", "kanvae", "train", str(tmp_path / "killed")]
     command += ["--architecture", "vae-64-4", "--epochs", "3", "--batch_size", "200"]
     checkpoint = runs.partial(tmp_path / "killed") / "checkpoint.pt"
     threads = str(torch.get_num_threads())  # the sums of linear layers depend on it

@@ -1,6 +1,6 @@
 """A chapter over many parameters: a grid of points, each executed by papermill on a Dask cluster.
 
-    python -m kanvae.sweep notebooks/04_training.ipynb -p architecture kan-20-10,kan-35-15 \
+    python -m kanvae sweep notebooks/04_training.ipynb -p architecture kan-20-10,kan-35-15 \
         -p seed 0:5 --output runs/sweep
 
 The output folder, on this machine or in an object store (s3://, gs://), holds
@@ -45,7 +45,8 @@ from distributed import Client
 from filelock import FileLock
 from tqdm import tqdm
 
-from kanvae import chapters, cluster, results, runs
+from kanvae import runs
+from kanvae.studies import chapters, cluster, results
 from kanvae.training import TrainingConfig, resolve_device
 
 Point = dict[str, Any]
@@ -552,9 +553,9 @@ td {{ font-variant-numeric: tabular-nums; }}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Sweep from the command line; see `python -m kanvae.sweep --help`."""
+    """Sweep from the command line; see `python -m kanvae sweep --help`."""
     parser = argparse.ArgumentParser(
-        prog="python -m kanvae.sweep", description="Execute a chapter over a grid of parameters."
+        prog="python -m kanvae sweep", description="Execute a chapter over a grid of parameters."
     )
     parser.add_argument("notebook")
     parser.add_argument(

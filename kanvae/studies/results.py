@@ -9,7 +9,7 @@
     NAME/            a run folder of a model that figures draw; without weights where only its
                      learning curve is drawn
 
-`python -m kanvae.reproduce`, `python -m kanvae.search --collect` and `benchmarks/sweeps.py` write
+`python -m kanvae reproduce`, `python -m kanvae search --collect` and `benchmarks/sweeps.py` write
 them; nothing in them is typed by hand.
 """
 
@@ -32,10 +32,9 @@ def root() -> Path:
     (`runs/results`), else the reference that comes with the book."""
     if named := os.environ.get("KANVAE_RESULTS"):
         return Path(named).expanduser()
-    module = Path(__file__).resolve().parent
-    checkout = module.parent
-    if not (checkout / "noxfile.py").exists():
-        return module / "reference"  # where an installed package has a copy of book/results
+    checkout = runs.checkout()
+    if checkout is None:  # an installed package has a copy of book/results
+        return Path(__file__).resolve().parents[1] / "reference"
     own = runs.root() / "results"
     return own if (own / "provenance.json").exists() else checkout / "book" / "results"
 

@@ -1,9 +1,9 @@
 """Everything that the book shows, trained and scored at the paper's settings.
 
-    python -m kanvae.reproduce                       all of it, to runs/reproduce and runs/results
-    python -m kanvae.reproduce --status              what is done, what is not
-    python -m kanvae.reproduce --rows kan-35-15 --regime figure6 --seeds 0,1
-    python -m kanvae.reproduce --collect --output book/results      write the tables only
+    python -m kanvae reproduce                       all of it, to runs/reproduce and runs/results
+    python -m kanvae reproduce --status              what is done, what is not
+    python -m kanvae reproduce --rows kan-35-15 --regime figure6 --seeds 0,1
+    python -m kanvae reproduce --collect --output book/results      write the tables only
 
 Stop it at any moment and start it again: a training goes on from its last epoch, a finished run
 is not repeated. On a CPU every core works on a run of its own.
@@ -29,8 +29,9 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from kanvae import data, evaluation, paper, results, runs
+from kanvae import data, evaluation, runs
 from kanvae.models import VAE, Architecture, count_parameters
+from kanvae.studies import paper, results
 from kanvae.training import TrainingConfig, resolve_device, train
 
 SEEDS = range(5)
@@ -117,7 +118,7 @@ def work_all(todo: list[TrainingConfig], workers: int) -> list[str]:
     failures = []
 
     def start(config: TrainingConfig) -> str:
-        command = [sys.executable, "-m", "kanvae.reproduce", "--workers", "0"]
+        command = [sys.executable, "-m", "kanvae", "reproduce", "--workers", "0"]
         command += ["--rows", str(config.architecture), "--regime", config.regime]
         command += ["--seeds", str(config.seed), "--device", config.device]
         process = subprocess.Popen(
@@ -291,9 +292,9 @@ def _whole_numbers(text: str) -> list[int]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Reproduce from the command line; see `python -m kanvae.reproduce --help`."""
+    """Reproduce from the command line; see `python -m kanvae reproduce --help`."""
     parser = argparse.ArgumentParser(
-        prog="python -m kanvae.reproduce", description="Train and score all that the book shows."
+        prog="python -m kanvae reproduce", description="Train and score all that the book shows."
     )
     names, regimes = list(MODELS), list(data.REGIMES)
     parser.add_argument("--rows", help="keys of models, with commas between them (all)")

@@ -1,7 +1,7 @@
 """A search for architectures with few parameters and a good score, by Optuna on a Dask cluster.
 
-    python -m kanvae.search --trials 60 --output runs/search
-    python -m kanvae.search --collect book/results/search --output runs/search
+    python -m kanvae search --trials 60 --output runs/search
+    python -m kanvae search --collect book/results/search --output runs/search
 
 Optuna proposes architectures and keeps what became of them in `OUTPUT/journal.log` (or in any
 database that it takes); workers train and score them in run folders beside it. Started again after
@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from kanvae import cluster, data, evaluation, paper, runs
+from kanvae import data, evaluation, runs
 from kanvae.models import VAE, Architecture, count_parameters
+from kanvae.studies import cluster, paper
 from kanvae.training import TrainingConfig, load_model, train
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
@@ -379,9 +380,9 @@ def collect(study: optuna.Study, folder: Path | str) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Search from the command line; see `python -m kanvae.search --help`."""
+    """Search from the command line; see `python -m kanvae search --help`."""
     parser = argparse.ArgumentParser(
-        prog="python -m kanvae.search", description="Search for architectures."
+        prog="python -m kanvae search", description="Search for architectures."
     )
     parser.add_argument("--output", type=Path, default=runs.root() / "search", help="(runs/search)")
     parser.add_argument("--trials", type=int, default=60, help="to finish in all (60)")

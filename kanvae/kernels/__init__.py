@@ -1,4 +1,4 @@
-"""The inner loops of a KAN layer on the CPU: builds kernels.c and calls it.
+"""The inner loops of a KAN layer on the CPU: builds kan.c and calls it.
 
 The first layer of a kind compiles them, in about a second, and keeps the result in
 `~/.cache/kanvae`. Without a C compiler, or with `KANVAE_KERNELS=0`, layers use torch's own
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_suffix(".c")
+SOURCE = Path(__file__).with_name("kan.c")
 FLAGS: tuple[str, ...] = ("-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 FLAGS += ("-fno-tree-slp-vectorize",)  # the vectors are written out; more of them only wait
 OPTIONAL = (("-march=native", "-fopenmp"), ("-march=native",), ())  # the first that compiles
