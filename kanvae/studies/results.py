@@ -114,6 +114,10 @@ class Difference(NamedTuple):
         text = f"{self.mean:+.1f}"
         return text if self.seeds < 2 else f"{text} (95 %: {self.low:+.1f} to {self.high:+.1f})"
 
+    def short(self) -> str:
+        """The same for a table whose caption says what stands in brackets."""
+        return str(self).replace("95 %: ", "")
+
     @property
     def is_clear(self) -> bool:
         """Whether the interval leaves zero out."""
