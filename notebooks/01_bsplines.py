@@ -116,7 +116,7 @@ print(
     "equal to the recursion by hand"
 )
 
-# %% mystnb={"figure": {"name": "fig-bases", "caption": "The B-spline bases on clamped knots. Each is zero outside its own few intervals; the dotted lines are the knots."}, "image": {"alt": "Eight basis functions overlap over five intervals; each is zero outside at most four of them, and the two outermost reach one at the ends."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bases", "caption": "The B-spline bases on clamped knots. Each is zero outside its own few intervals; the dotted lines are the knots."}, "image": {"alt": "Eight basis functions overlap over five intervals; each is zero outside at most four of them, and the two outermost reach one at the ends."}}
 figures.lines(
     x, {"": bases}, "$x$", "basis functions", marks=[0.0, *inner, 5.0]
 )
@@ -176,7 +176,7 @@ curves = {
     for name, p in polygons.items()
 }
 
-# %% mystnb={"figure": {"name": "fig-local-control", "caption": "The paper's Figure 5, redrawn: a curve before and after its second control point has moved. Ticks mark where the pieces join."}, "image": {"alt": "When the second control point moves up, the first part of the curve follows; the rest stays exactly where it was."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-local-control", "caption": "The paper's Figure 5, redrawn: a curve before and after its second control point has moved. Ticks mark where the pieces join."}, "image": {"alt": "When the second control point moves up, the first part of the curve follows; the rest stays exactly where it was."}}
 at_knots = torch.tensor(inner)
 joints = {
     name: splines.evaluate(at_knots, torch.tensor(knots), p, degree)
@@ -209,7 +209,7 @@ assert right == 0
 # Degree 0 gives steps, degree 1 a polygon, degree 2 a curve without corners, and every further degree one
 # more continuous derivative: at a simple knot a spline of degree $k$ has $k - 1$ of them.
 
-# %% mystnb={"figure": {"name": "fig-degrees", "caption": "One base of each degree from 0 to 3 on evenly spaced knots."}, "image": {"alt": "Each degree more makes the basis function one interval wider and smoother: a step, a triangle, then two bumps without corners."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-degrees", "caption": "One base of each degree from 0 to 3 on evenly spaced knots."}, "image": {"alt": "Each degree more makes the basis function one interval wider and smoother: a step, a triangle, then two bumps without corners."}}
 even = torch.arange(0.0, 5.0)
 grid = torch.linspace(-0.2, 4.2, 881)
 bumps = {
@@ -280,7 +280,7 @@ print(
     f"B-spline {float(follows_spline.double().mean()):.0%}"
 )
 
-# %% mystnb={"figure": {"name": "fig-bezier", "caption": "The B\u00e9zier curve of the same control points, before and after the same move."}, "image": {"alt": "When the same control point moves, the B\u00e9zier curve changes along its whole length."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bezier", "caption": "The B\u00e9zier curve of the same control points, before and after the same move."}, "image": {"alt": "When the same control point moves, the B\u00e9zier curve changes along its whole length."}}
 diagrams.control_curves(
     {name: (p, bezier[name]) for name, p in polygons.items()}
 )
@@ -333,7 +333,7 @@ torch.testing.assert_close(
 )
 print("closed form = recursion = the four cubics")
 
-# %% mystnb={"figure": {"name": "fig-grid", "caption": "The G + k = 8 bases that an edge of the paper's layers can use: the grid is [-1, 1], cut into G = 5 intervals, with three knots more on each side."}, "image": {"alt": "Eight equal bumps cover the grid from -1 to 1 and reach beyond it, to -2.2 and 2.2; farther out all are zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-grid", "caption": "The G + k = 8 bases that an edge of the paper's layers can use: the grid is [-1, 1], cut into G = 5 intervals, with three knots more on each side."}, "image": {"alt": "Eight equal bumps cover the grid from -1 to 1 and reach beyond it, to -2.2 and 2.2; farther out all are zero."}}
 figures.lines(
     where,
     {"": closed},
