@@ -46,10 +46,11 @@ if (
 # The imports, and the parameters that you may change.
 
 # %%
+import pandas as pd
 import torch
 from torch import Tensor
 
-from kanvae import diagrams, figures, splines
+from kanvae import diagrams, figures, splines, tables
 
 torch.set_default_dtype(torch.float64)
 
@@ -241,18 +242,18 @@ def derivatives(value: float, k: int, order: int) -> float:
     return float(y.detach())
 
 
-# %%
-print("jump at x = 1 of the derivative of order   0      1      2      3")
-for k in range(1, 4):
-    jumps = [
-        abs(derivatives(1 + 1e-9, k, j) - derivatives(1 - 1e-9, k, j))
+# %% mystnb={"table": {"name": "tab-jumps", "caption": "The jump at $x = 1$ of the derivatives of the first basis function, by their order."}}
+jumps = {
+    f"degree {k}": {
+        f"order {j}": abs(
+            derivatives(1 + 1e-9, k, j) - derivatives(1 - 1e-9, k, j)
+        )
         for j in range(4)
-    ]
-    print(
-        f"degree {k}:"
-        + " " * 31
-        + "  ".join(f"{jump:5.2f}" for jump in jumps)
-    )
+    }
+    for k in range(1, 4)
+}
+table = pd.DataFrame(jumps).T.rename_axis("spline")
+tables.table(table, dict.fromkeys(table, ".2f"))
 
 # %% [markdown]
 # In each line the first $k$ entries (orders 0 to $k - 1$) are zero: that many derivatives, counting the

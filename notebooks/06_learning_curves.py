@@ -165,7 +165,7 @@ nats.
 # %% [markdown]
 # One curve shows it best: the ELBO of the test set after each epoch, in both regimes. A model that only got better would rise to the end.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-test-elbo", "caption": "ELBO of the test set after each epoch, mean over training seeds; solid trained on 10,000 images, dashed on 60,000."}, "image": {"alt": "Five curves rise to the end; that of KAN-VAE* trained on 10,000 images peaks within the first ten epochs and falls."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-test-elbo", "caption": "ELBO of the test set after each epoch, mean over training seeds; solid trained on 10,000 images, dashed on 60,000."}, "image": {"alt": "Trained on 10,000 images, KAN-VAE* peaks within the first ten epochs and then falls below the VAE; trained on 60,000 it stays beside the VAE at the top."}}
 epochs = results.epochs().set_index("name")
 epochs["ELBO"] = -(epochs["test_reconstruction"] + epochs["test_kl"])
 drawn, dashed = {}, []
