@@ -25,7 +25,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kanvae import data, objective, runs
-from kanvae.models import VAE, Architecture
+from kanvae.architectures import Architecture
+from kanvae.models import VAE
 
 TEST_STREAM = 2**32 - 1  # the stream of random numbers of the test ELBO; epochs count from 0
 
@@ -146,7 +147,7 @@ def run_name(config: TrainingConfig) -> str:
     When the code that trains changes, so does the name: old weights are not taken for new ones.
     """
     folder = Path(__file__).parent
-    names = ("splines", "models", "objective", "data", "training")
+    names = ("splines", "models", "architectures", "objective", "data", "training")
     files = [folder / f"{name}.py" for name in names]
     files += sorted([*folder.glob("layers/*.py"), *folder.glob("kernels/*.[cp]*")])
     code = b"".join(file.read_bytes() for file in files)
@@ -191,7 +192,7 @@ def train(
 
 def load_model(run: runs.Run, device: str = "cpu") -> VAE:
     """The trained model of a run, ready for evaluation."""
-    model = VAE(Architecture.parse(run.config["architecture"]))
+    model = Architecture.parse(run.config["architecture"]).build()
     model.load_state_dict({name: weight.float() for name, weight in run.weights.items()})
     return model.to(device).eval()
 
@@ -212,7 +213,7 @@ def _train(
     test = data.binarize(data.load(config.dataset, train=False).pixels.to(device), config.threshold)
     fixed = data.binarize(pixels, config.threshold) if config.binarization == "threshold" else None
 
-    model = VAE(config.architecture, config.seed).to(device)
+    model = config.architecture.build(config.seed).to(device)
     optimizer = make_optimizer(model, config.learning_rate)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, factor=config.scheduler_factor, patience=config.scheduler_patience

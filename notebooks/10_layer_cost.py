@@ -53,7 +53,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from kanvae import (
-    VAE,
     Architecture,
     KANLinear,
     data,
@@ -368,7 +367,7 @@ figures.ratio_bars(
 
 # %%
 def training_step(key, make_layer, x, fused):
-    model = VAE(Architecture.parse(key), seed)
+    model = Architecture.parse(key).build(seed)
     for name, child in list(model.named_children()):
         if make_layer and isinstance(child, KANLinear):
             changed = make_layer(child.in_features, child.out_features)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kanvae import VAE, Architecture, KANLinear, data, kernels, objective
+from kanvae import Architecture, KANLinear, data, kernels, objective
 
 pytestmark = pytest.mark.skipif(kernels.load(3, 8) is None, reason="no C compiler on this machine")
 
@@ -146,7 +146,7 @@ def train(key, bits, updates, dtype=torch.float32, kernel=True):
     """The loss at every update, and the final weights."""
     pixels = data.load("MNIST", train=True).pixels[:640]
     x = data.binarize(pixels)
-    model = VAE(Architecture.parse(key), seed=1).to(dtype)
+    model = Architecture.parse(key).build(seed=1).to(dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     generator = torch.Generator().manual_seed(0)
     losses = []

@@ -30,7 +30,8 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
-from kanvae.models import VAE, Architecture, count_parameters
+from kanvae.architectures import Architecture
+from kanvae.models import count_parameters
 from kanvae.studies import paper, results
 from kanvae.training import TrainingConfig, resolve_device, train
 
@@ -52,8 +53,8 @@ ABLATION = [
     f"{paper.FEATURED['KAN-VAE**']}{options}"
     for options in (
         "+grid_range=-3.0..3.0",
-        "+first_layer=linear",
-        "+grid_range=-3.0..3.0+first_layer=linear",
+        "+first=linear",
+        "+grid_range=-3.0..3.0+first=linear",
     )
 ]
 MODELS = {
@@ -106,7 +107,7 @@ def work(config: TrainingConfig, progress: bool = True) -> None:
 def effort(config: TrainingConfig) -> float:
     """About how long a run takes, in units that only a forecast needs."""
     images = 3 * data.REGIMES[config.regime] * config.epochs + 5_000_000  # trained on, and decoded
-    parameters = count_parameters(VAE(config.architecture))
+    parameters = count_parameters(config.architecture.build())
     return images * (1 + parameters / 1e6)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from kanvae import runs
-from kanvae.models import Architecture
+from kanvae.architectures import Architecture
 
 
 def root() -> Path:
