@@ -187,7 +187,6 @@ def load_anew(degree=3, count=8):
 
 def test_without_a_compiler_it_warns_and_the_formula_serves(monkeypatch, tmp_path):
     monkeypatch.setattr(kernels, "_warned", False)
-    kernels._compiler.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
@@ -197,7 +196,6 @@ def test_without_a_compiler_it_warns_and_the_formula_serves(monkeypatch, tmp_pat
     failing.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
     failing.chmod(0o755)
     monkeypatch.setattr(kernels, "_warned", False)
-    kernels._compiler.cache_clear()
     with pytest.warns(RuntimeWarning, match="cc failed: broken"):
         assert load_anew() is None
     assert list((tmp_path / "kanvae").iterdir()) == []  # nothing half-written

@@ -139,7 +139,6 @@ def _folder() -> Path | None:
         return None
 
 
-@functools.cache
 def _compiler() -> tuple[tuple[str, ...], str] | None:
     """The command of the C compiler, and what it says its version is."""
     for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
