@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 FILE = ROOT / "clusters" / "slurm.yaml"
 PATIENCE = 20  # seconds that a job waits for its scheduler; dask-jobqueue's default is 60
 
-# Nodes claim the cores and the memory that a job of the file asks for: two jobs of four run at once.
+# Nodes claim the cores and memory that a job of the file asks for: two of four jobs run at once.
 CONFIGURATION = """
 ClusterName=soak
 SlurmctldHost={host}(127.0.0.1)
