@@ -207,7 +207,7 @@ assert same or config.device != "cpu"
 
 # %% mystnb={"figure": {"name": "fig-first-reconstructions", "caption": "Test images, binarised, and their reconstructions by the live run."}, "image": {"alt": "A row of sixteen digits above a row of blurred versions of the same digits."}}
 model = load_model(run)
-x = data.binarize(data.load(dataset, train=False).pixels[:16])
+x = data.binarize(data.load(dataset, "test").pixels[:16])
 figures.image_rows({"input": x, "reconstruction": model.reconstruct(x)})
 
 # %% [markdown]

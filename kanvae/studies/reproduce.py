@@ -182,8 +182,8 @@ def epoch_lines(run: runs.Run) -> pd.DataFrame:
     """The lines of epochs.csv.gz for a run; training terms are means over the epoch's updates."""
     frame = pd.DataFrame(run.history)
     means = frame.groupby("epoch")[["reconstruction", "kl"]].mean()
-    ends = frame[frame["test_kl"].notna()].set_index("epoch")
-    columns = ["learning_rate", "test_reconstruction", "test_kl", "seconds"]
+    ends = frame[frame["seconds"].notna()].set_index("epoch")
+    columns = [name for name in runs.COLUMNS[4:] if name in frame] or list(runs.OLD_COLUMNS[4:])
     return means.join(ends[columns]).reset_index().astype({"epoch": int})
 
 
