@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from kanvae import likelihoods
 from kanvae.likelihoods import BERNOULLI, Likelihood
-from kanvae.models import VAE, normal
+from kanvae.models import VAE
 
 
 class Terms(NamedTuple):
@@ -141,7 +141,7 @@ def _bound(model, x: Tensor, samples: int, generator, rows: int, likelihood: Lik
     at_once = max(1, rows // max(1, len(x)))
     for start in range(0, samples, at_once):
         several = (min(at_once, samples - start), *mean.shape)  # (S, B, L)
-        z = mean + normal(several, mean, generator) * (0.5 * log_var).exp()
+        z = VAE.reparameterize(mean.expand(several), log_var.expand(several), generator)
         parameters = model.decode(z.flatten(0, 1)).reshape(*several[:2], -1)  # (S, B, P)
         log_likelihood = likelihood.log_prob(parameters, x)  # (S, B)
         # log p(z) - log q(z|x): the normalising constants of the two Gaussians cancel

@@ -43,7 +43,7 @@ def test_a_line_follows_from_its_configuration(lines):
         assert line["model"] == config["architecture"]
         assert line["regime"] == config["regime"]
         assert line["epochs"] == config["epochs"] == paper.EPOCHS
-        assert line["updates"] == 30 * math.ceil(data.REGIMES[config["regime"]] / 32)
+        assert line["updates"] == 30 * math.ceil(results.REGIMES[config["regime"]] / 32)
         assert line["parameters"] == count_parameters(VAE(architecture))
         assert line["part"] == reproduce.MODELS[line["model"]]
 

@@ -65,7 +65,7 @@ MODELS = {
 
 def configs(
     rows: Iterable[str] = tuple(reversed(MODELS)),
-    regimes: Iterable[str] = tuple(data.REGIMES),
+    regimes: Iterable[str] = tuple(results.REGIMES),
     seeds: Iterable[int] = SEEDS,
     device: str = "cpu",
 ) -> list[TrainingConfig]:
@@ -296,7 +296,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m kanvae reproduce", description="Train and score all that the book shows."
     )
-    names, regimes = list(MODELS), list(data.REGIMES)
+    names, regimes = list(MODELS), list(results.REGIMES)
     parser.add_argument("--rows", help="keys of models, with commas between them (all)")
     parser.add_argument("--regime", help=f"one of {regimes}, or both with a comma (both)")
     parser.add_argument("--seeds", help="with commas between them (0,1,2,3,4)")
