@@ -32,7 +32,7 @@ def _seeded():
 @pytest.fixture(scope="session")
 def small_mnist(tmp_path_factory) -> data.Images:
     """The first 320 training images of the real MNIST, and as many test images."""
-    images = data.load("MNIST", train=True)
+    images = data.load("MNIST")
     return data.Images(images.pixels[:320].clone(), images.labels[:320].clone())
 
 

@@ -147,7 +147,7 @@ def test_functions_of_tensors_and_compilers_take_the_formula():
 
 def train(key, bits, updates, dtype=torch.float32, kernel=True):
     """The loss at every update, and the final weights."""
-    pixels = data.load("MNIST", train=True).pixels[:640]
+    pixels = data.load("MNIST").pixels[:640]
     x = data.binarize(pixels)
     model = Architecture.parse(key).build(seed=1).to(dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
