@@ -65,7 +65,7 @@ perplexity = 30
 
 # %%
 trained = {
-    name: results.run(architecture, regime, seed)
+    name: results.featured_run(architecture, regime, seed)
     for name, architecture in paper.FEATURED.items()
 }
 test = data.load("MNIST", train=False)

@@ -62,7 +62,7 @@ seed = 0
 
 # %%
 trained = {
-    name: results.run(architecture, regime, seed)
+    name: results.featured_run(architecture, regime, seed)
     for name, architecture in paper.FEATURED.items()
 }
 

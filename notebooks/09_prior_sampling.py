@@ -63,7 +63,7 @@ samples = 10000
 
 # %%
 trained = {
-    name: results.run(architecture, regime, seed)
+    name: results.featured_run(architecture, regime, seed)
     for name, architecture in paper.FEATURED.items()
 }
 width = max(a.latent_dim for a in paper.FEATURED.values())

@@ -70,7 +70,7 @@ seed = 0
 # %%
 x = data.binarize(data.load("MNIST", train=False).pixels).float()
 trained = {
-    name: load_model(results.run(architecture, regime, seed)).requires_grad_(
+    name: load_model(results.featured_run(architecture, regime, seed)).requires_grad_(
         False
     )
     for name, architecture in paper.FEATURED.items()
