@@ -112,7 +112,8 @@ def throughput(folder: Path) -> list[dict[str, Any]]:
             client.run(len, [])
             begun = time.perf_counter()
             assert all(
-                r.value["status"] == "done" for r in cluster.results(client, sweep.execute_point, tasks)
+                r.value["status"] == "done"
+                for r in cluster.results(client, sweep.execute_point, tasks)
             )
             seconds = time.perf_counter() - begun
         lines.append({"workers": workers, "points": POINTS, "seconds": seconds,

@@ -72,7 +72,9 @@ def test_the_parameters_cell_holds_plain_values_only(notebook):
     book = nbformat.read(notebook, as_version=4)
     book.cells[0].source = "count = 3\nimport os"
     nbformat.write(book, notebook)
-    with pytest.raises(ValueError, match=r"line 2 of the `parameters` cell, `import os`, is not NAME = VALUE"):
+    with pytest.raises(
+        ValueError, match=r"line 2 of the `parameters` cell, `import os`, is not NAME = VALUE"
+    ):
         parameters.defaults(notebook)
 
 

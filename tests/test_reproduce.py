@@ -98,7 +98,10 @@ def test_runs_that_are_not_here_keep_their_lines(collected, small):
 def test_a_featured_run_is_read_back_with_its_weights(collected, small, monkeypatch):
     monkeypatch.setenv("KANVAE_RESULTS", str(collected))
     name = "kan-8-3-figure6-seed0"
-    copy, original = results.featured_run("kan-8-3", "figure6"), runs.read(small / "reproduce" / name)
+    copy, original = (
+        results.featured_run("kan-8-3", "figure6"),
+        runs.read(small / "reproduce" / name),
+    )
     assert copy.weights.keys() == original.weights.keys()
     assert all(bool((copy.weights[k] == original.weights[k]).all()) for k in copy.weights)
     assert copy.history["kl"].tolist() == original.history["kl"].tolist()

@@ -39,7 +39,7 @@ def sweeping(notebook, output, *options):
 
 def run(*arguments, **options):
     return subprocess.run(
-        sweeping(*arguments), capture_output=True, text=True, check=False, timeout=120, **options
+        sweeping(*arguments), capture_output=True, text=True, check=False, timeout=240, **options
     )
 
 
@@ -176,7 +176,9 @@ def test_a_training_that_cannot_be_is_refused_before_anything_runs(tmp_path):
 
 
 def test_a_dry_run_shows_the_points_and_writes_nothing(notebook, tmp_path, capsys):
-    command.main(["sweep", str(notebook), "-p", "count", "0:3", "--output", str(tmp_path / "o"), "--dry-run"])
+    command.main(
+        ["sweep", str(notebook), "-p", "count", "0:3", "--output", str(tmp_path / "o"), "--dry-run"]
+    )
     shown = capsys.readouterr().out
     assert "3 points" in shown
     assert "to do: count=2" in shown
@@ -345,7 +347,9 @@ def test_a_stopped_sweep_goes_on_where_it_was_and_leaves_no_process(notebook, tm
 def test_a_kernel_that_is_killed_is_started_again(notebook, tmp_path, scheduler):
     output = tmp_path / "out"
     options = ["-p", "count", "1", "-p", "asleep", "3.0", "--scheduler", scheduler]
-    with subprocess.Popen(sweeping(notebook, output, *options), stderr=subprocess.DEVNULL) as driver:
+    with subprocess.Popen(
+        sweeping(notebook, output, *options), stderr=subprocess.DEVNULL
+    ) as driver:
         wait_for(lambda: list(output.glob("*/.*-executed.ipynb")))
         (kernel,) = wait_for(lambda: kernels(output))
         kernel.kill()
@@ -356,7 +360,9 @@ def test_a_kernel_that_is_killed_is_started_again(notebook, tmp_path, scheduler)
 def test_a_worker_that_is_killed_costs_no_point(notebook, tmp_path, scheduler):
     output = tmp_path / "out"
     options = ["-p", "count", "0:3", "-p", "asleep", "2.0", "--scheduler", scheduler]
-    with subprocess.Popen(sweeping(notebook, output, *options), stderr=subprocess.DEVNULL) as driver:
+    with subprocess.Popen(
+        sweeping(notebook, output, *options), stderr=subprocess.DEVNULL
+    ) as driver:
         kernel = wait_for(lambda: kernels(output))[0]
         worker = psutil.Process(kernel.ppid())
         assert worker.pid != driver.pid

@@ -125,9 +125,8 @@ def evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
         case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in OPERATORS:
             return OPERATORS[type(op)](value(left), value(right))
         case ast.BoolOp(op=op, values=items):
-            found = [value(item) for item in items]
-            chosen = [x for x in found[:-1] if bool(x) == isinstance(op, ast.Or)]
-            return chosen[0] if chosen else found[-1]
+            *early, last = map(value, items)
+            return next((x for x in early if bool(x) == isinstance(op, ast.Or)), last)
         case ast.IfExp(test=test, body=body, orelse=other):
             return value(body) if value(test) else value(other)
     raise ValueError(f"`{ast.unparse(node)}` is not a plain value")

@@ -274,7 +274,9 @@ def _whole_numbers(text: str | None) -> list[int]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `kanvae reproduce`."""
     parser.add_argument("--rows", help="keys of models, with commas between them (all)")
-    parser.add_argument("--regime", help=f"of {list(data.REGIMES)}, with a comma between them (all)")
+    parser.add_argument(
+        "--regime", help=f"of {list(data.REGIMES)}, with a comma between them (all)"
+    )
     parser.add_argument("--seeds", help="with commas between them (0,1,2,3,4)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ... (auto)")
     parser.add_argument(

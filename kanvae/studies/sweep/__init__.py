@@ -108,10 +108,11 @@ def sweep(
             failed: dict[str, dict[str, Any]] = {}
             if missing:
                 gpus = _gpus(notebook, missing.values()) if here else 0
-                tries = {"retries": retries, "resources": resources, "progress": progress}
                 with cluster.start(scheduler, cluster_file, workers, gpus) as client:
-                    chapter = Path(notebook).name
-                    failed = _execute_all(client, output, chapter, missing, len(points), **tries)
+                    failed = _execute_all(
+                        client, output, Path(notebook).name, missing, len(points), retries,
+                        resources, progress,
+                    )  # fmt: skip
             return collect(output, failed)
     except OSError as error:
         raise SweepError(
