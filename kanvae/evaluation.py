@@ -133,7 +133,7 @@ def reference_statistics(features: Features, pixels: Tensor, binarized: bool = F
 
 
 def frechet_distance(first: Statistics, second: Statistics) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), as pytorch-fid computes it; 0 if equal."""
+    """`|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`, as pytorch-fid computes it; 0 if equal."""
     from pytorch_fid import fid_score
 
     # pytorch-fid 0.3 passes an argument to scipy's square root that newer scipys no longer take.
