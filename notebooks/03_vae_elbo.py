@@ -126,7 +126,7 @@ def reparameterize(mean, log_var, generator):
 
 
 model = key.build(seed).requires_grad_(False)  # nothing is trained yet
-x = data.binarize(data.load("MNIST", train=False).pixels[:images])  # (N, 784)
+x = data.binarize(data.load("MNIST", "test").pixels[:images])  # (N, 784)
 mean, log_var = model.encode(x)  # two (N, L)
 z = reparameterize(mean, log_var, torch.Generator().manual_seed(seed))
 assert torch.equal(

@@ -117,7 +117,7 @@ def judge(images: torch.Tensor) -> dict[str, float]:
     }
 
 
-real = data.load("MNIST", train=False).pixels[:samples] / 255
+real = data.load("MNIST", "test").pixels[:samples] / 255
 table = pd.DataFrame(
     {
         name: judge(images)

@@ -345,7 +345,7 @@ print(f"milliseconds on {torch.get_num_threads()} threads, median")
 times.round(2)
 
 # %%
-kernels_used = kernels.load(3, 8) is not None
+kernels_used = kernels.load("kan", DEGREE=3, COUNT=8) is not None
 print("ratios to the dense floor; compiled kernels:", kernels_used)
 ratios.round(2)
 

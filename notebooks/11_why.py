@@ -68,7 +68,7 @@ seed = 0
 # values at all-zero and one-hot images.
 
 # %%
-x = data.binarize(data.load("MNIST", train=False).pixels).float()
+x = data.binarize(data.load("MNIST", "test").pixels).float()
 trained = {
     name: load_model(results.run(architecture, regime, seed)).requires_grad_(
         False

@@ -43,7 +43,7 @@ def test_a_line_follows_from_its_configuration(lines):
         assert line["model"] == config["architecture"]
         assert line["regime"] == config["regime"]
         assert line["epochs"] == config["epochs"] == paper.EPOCHS
-        assert line["updates"] == 30 * math.ceil(data.REGIMES[config["regime"]] / 32)
+        assert line["updates"] == 30 * math.ceil(results.REGIMES[config["regime"]] / 32)
         assert line["parameters"] == count_parameters(architecture.build())
         assert line["part"] == reproduce.MODELS[line["model"]]
 
@@ -96,7 +96,7 @@ def test_weights_that_come_with_the_book_have_the_scores_of_their_line(name, lin
     run = results.run(paper.FEATURED[name], "figure6")
     line = lines.loc[run.path.name]
     model = load_model(run)
-    test = data.load("MNIST", train=False)
+    test = data.load("MNIST", "test")
     x = data.binarize(test.pixels)
     reconstruction, kl = mean_terms(model, x, seed=0)
     assert reconstruction == pytest.approx(line["test_reconstruction"], abs=0.005)

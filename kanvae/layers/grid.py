@@ -54,7 +54,7 @@ class SplineLayer(nn.Module):
 
     def check_input(self, x: Tensor) -> None:
         """Raise an error that says what is wrong with the shape or dtype of an input (..., I)."""
-        if x.shape[-1:] != (self.in_features,):
+        if not torch.jit.is_tracing() and x.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"the input has shape {tuple(x.shape)}; its last dimension must be "
                 f"in_features = {self.in_features}."

@@ -9,6 +9,7 @@ learnable activations (DeepSplines, Bohra et al. 2020); some, a grouped KAN (KAT
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -20,7 +21,7 @@ from kanvae.layers.grid import SplineLayer
 
 
 class SharedKANLinear(SplineLayer):
-    """A drop-in for `nn.Linear` with learnable functions of the inputs, shared by groups of outputs.
+    """A drop-in for `nn.Linear` with learnable functions that groups of outputs share.
 
     Computes y_o = b_o + sum_i w_oi f_is(x_i), where output o is in group s = floor(o g / O), and
     f_is(x) = a_si b(x) + sum_j c_sij N_j(x): a base function b and a spline. Outside the knots,
@@ -135,9 +136,10 @@ class SharedKANLinear(SplineLayer):
         functions = self._functions(x, base_scale, spline_weight)  # (g, ..., I)
         if self.groups == 1:
             return F.linear(functions[0], weight, bias)
-        parts = weight.split(self.group_sizes())
-        y = torch.cat([F.linear(f, w) for f, w in zip(functions, parts, strict=True)], -1)
-        return y if bias is None else y + bias
+        sizes = self.group_sizes()
+        biases = [None] * self.groups if bias is None else bias.split(sizes)
+        groups = zip(functions.unbind(), weight.split(sizes), biases, strict=True)
+        return torch.cat([F.linear(f, w, b) for f, w, b in groups], -1)
 
     def functions(self, x: Tensor) -> Tensor:
         """The values of all functions at the inputs: (..., I) -> (g, ..., I)."""
@@ -149,7 +151,7 @@ class SharedKANLinear(SplineLayer):
         """How many outputs each group has, in order."""
         g, outputs = self.groups, self.out_features
         ends = [-(-s * outputs // g) for s in range(g + 1)]  # the least o with o g / O >= s
-        return [b - a for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [b - a for a, b in itertools.pairwise(ends)]
 
     def _functions(self, x: Tensor, base_scale: Tensor, spline_weight: Tensor) -> Tensor:
         g, inputs = base_scale.shape
@@ -165,7 +167,7 @@ class SharedKANLinear(SplineLayer):
         base_scale: Tensor,
         spline_weight: Tensor,
     ) -> Tensor:
-        """The layer on inputs that are 0 or 1, where every function is a line through two points."""
+        """The layer on inputs that are 0 or 1, where every function is a line."""
         points = torch.arange(2, dtype=weight.dtype, device=weight.device)
         points = points.unsqueeze(1).expand(2, self.in_features)
         at_zero, at_one = self._functions(points, base_scale, spline_weight).unbind(1)  # (g, I)

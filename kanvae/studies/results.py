@@ -26,6 +26,8 @@ import pandas as pd
 from kanvae import runs
 from kanvae.architectures import Architecture
 
+REGIMES = {"figure6": 10_000, "full": 60_000}  # of these runs: their images for training
+
 
 def root() -> Path:
     """Where the results are: `$KANVAE_RESULTS`, else what this checkout computed itself

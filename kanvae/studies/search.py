@@ -31,7 +31,7 @@ from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper
-from kanvae.training import TrainingConfig, load_model, train
+from kanvae.training import Epoch, TrainingConfig, load_model, train
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
     warnings.simplefilter("ignore")
@@ -164,20 +164,18 @@ def work(
     parameters = count_parameters(Architecture.parse(architecture).build())
     seen: list[float] = []
 
-    def watch(curve: list[float]) -> None:
-        seen[:] = curve
-        if hopeless(curve, parameters, rivals, config.margin):
+    def watch(epoch: Epoch) -> None:
+        seen[:] = epoch.elbos
+        if hopeless(seen, parameters, rivals, config.margin):
             raise optuna.TrialPruned
 
     try:
         run_dir = Path(output) / architecture
-        run = train(config.training(architecture), run_dir, progress=False, watch=watch)
+        run = train(config.training(architecture), run_dir, progress=False, after_epoch=watch)
     except optuna.TrialPruned:
         return {"parameters": parameters, "curve": seen}
-    ends = run.epochs
-    curve = (-ends["test_reconstruction"] - ends["test_kl"]).tolist()
     return {
-        "parameters": parameters, "curve": curve, "score": score(run, config),
+        "parameters": parameters, "curve": run.elbo.tolist(), "score": score(run, config),
         "seconds": run.provenance["seconds"], "provenance": run.provenance,
     }  # fmt: skip
 
@@ -187,7 +185,7 @@ def score(run: runs.Run, config: SearchConfig) -> float:
     model = load_model(run, config.device)
     where = next(model.parameters()).device
     if config.score == "nll":
-        pixels = data.load("MNIST", train=False).pixels[: config.likelihood_images]
+        pixels = data.load("MNIST", "validation").pixels[: config.likelihood_images]
         x = data.binarize(pixels.to(where))
         return evaluation.negative_log_likelihood(model, x, config.importance_samples)
     features = evaluation.load_features("digits", config.device)
