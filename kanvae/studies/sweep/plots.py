@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from kanvae.figures import INK, PALETTE, STYLE
+from kanvae.style import INK, PALETTE, STYLE
 from kanvae.studies.sweep.values import Best, number, short
 
 RC: Any = {
