@@ -57,7 +57,7 @@ def features_for(dataset: str) -> list[str]:
     """The names of the features that can judge the images of a set."""
     if dataset not in data.SOURCES:
         return []
-    return [JUDGES[dataset]] * (dataset in JUDGES) + list(INCEPTION_BLOCKS)
+    return [*([JUDGES[dataset]] if dataset in JUDGES else []), *INCEPTION_BLOCKS]
 
 
 def features_here(dataset: str = "MNIST") -> list[str]:
