@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from kanvae import data, likelihoods
-from kanvae.models import Architecture
+from kanvae.architectures import Architecture
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 SCHEDULERS = ("plateau", "constant", "cosine")

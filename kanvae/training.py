@@ -8,13 +8,11 @@ the threshold, the seed.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +23,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from kanvae import checkpoints, configuration, data, likelihoods, objective, runs, updates
+from kanvae.architectures import Architecture
 from kanvae.configuration import FitSettings, TrainingConfig, resolve_device, run_name
 from kanvae.likelihoods import Likelihood
-from kanvae.models import VAE, Architecture
+from kanvae.models import VAE
 from kanvae.updates import (
     Loss,
     captured,
@@ -39,7 +38,7 @@ from kanvae.updates import (
 )
 
 __all__ = [
-    "DivergedError", "Epoch", "Fit", "FitSettings", "TrainingConfig", "build", "captured", "fit",
+    "DivergedError", "Epoch", "Fit", "FitSettings", "TrainingConfig", "captured", "fit",
     "load_model", "make_optimizer", "mean_terms", "random_stream", "resolve_device", "run_name",
     "stream_seed", "train", "update",
 ]  # fmt: skip
@@ -226,7 +225,7 @@ def _train(
     drawn_anew = config.binarization == "stochastic"
     how = (str(config.binarization), config.threshold)
     fitted = fit(
-        model := build(config.architecture, config.seed, config.likelihood),
+        model := config.architecture.build(config.seed, config.likelihood),
         pixels if drawn_anew else data.prepare(pixels, *how),
         data.prepare(validation, *how),
         transform=(lambda x, generator: data.binarize(x, generator=generator))
@@ -241,15 +240,6 @@ def _train(
     provenance = fitted.provenance | {"best_epoch": fitted.best_epoch}
     weights, lines = model.state_dict(), fitted.history.tolist()
     runs.finish(run_dir, config.to_dict(), provenance, lines, weights, fitted.best_weights)
-
-
-def build(architecture: Architecture | str, seed: int = 0, likelihood: str = "bernoulli") -> VAE:
-    """The model of an architecture, with the weights that the seed gives, for a likelihood."""
-    if not isinstance(architecture, Architecture):
-        architecture = Architecture.parse(architecture)
-    model = VAE(architecture, seed)
-    model.likelihood = likelihoods.named(likelihood)  # type: ignore[assignment]
-    return model
 
 
 def load_model(run: runs.Run, device: str = "cpu", best: bool = False) -> VAE:
@@ -269,7 +259,8 @@ def load_model(run: runs.Run, device: str = "cpu", best: bool = False) -> VAE:
                 f"{run.path} cannot be used: its {name} holds values that are not finite, so that "
                 "the training diverged. Train again with a lower learning rate."
             )
-    model = build(run.config["architecture"], 0, run.config.get("likelihood", "bernoulli"))
+    architecture = Architecture.parse(run.config["architecture"])
+    model = architecture.build(likelihood=run.config.get("likelihood", "bernoulli"))
     model.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return model.to(device).eval()
 
@@ -354,29 +345,8 @@ def _finished(state: dict[str, Any], device: torch.device) -> Fit:
     return Fit(history, state["best_epoch"] or None, state["best"] or None, {**starts[-1], **found})
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train from the command line; see `python -m kanvae train --help`."""
-    parser = argparse.ArgumentParser(prog="python -m kanvae train", description="Train one model.")
-    parser.add_argument("run_dir", help="the folder to write; begun trainings are resumed")
-    parser.add_argument("--architecture", required=True, help="a key such as kan-35-15")
-    for field in fields(TrainingConfig):
-        if field.name != "architecture":
-            kind = {"binarization": str, "weight_decay": float}.get(field.name, type(field.default))
-            default = "by default as needed" if field.default is None else field.default
-            parser.add_argument(
-                f"--{field.name}", type=kind, default=field.default, help=f"({default})"
-            )
-    options = vars(parser.parse_args(arguments))
-    run_dir = options.pop("run_dir")
-    try:
-        run = train(TrainingConfig(**options), run_dir)
-    except (ValueError, runs.RunError, data.DataError) as error:
-        sys.exit(f"{parser.prog}: {error}")
-    print(
-        f"{run.path}: validation ELBO {run.elbo[-1]:.2f} nats per image after "
-        f"{run.provenance['seconds']:.0f} s (best {run.elbo.max():.2f}, epoch {run.best_epoch})"
-    )
+if __name__ == "__main__":  # the command of earlier editions
+    import runpy
 
-
-if __name__ == "__main__":
-    main()
+    sys.argv[1:1] = ["train"]
+    runpy.run_module("kanvae", run_name="__main__")

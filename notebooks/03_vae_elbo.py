@@ -38,7 +38,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[evaluation] @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -48,7 +48,7 @@ if (
 import torch
 import torch.nn.functional as F
 
-from kanvae import VAE, Architecture, data, figures, objective
+from kanvae import Architecture, data, figures, objective
 from kanvae.training import TrainingConfig, load_model, train
 
 # %% tags=["parameters"]
@@ -125,7 +125,7 @@ def reparameterize(mean, log_var, generator):
     return mean + noise * torch.exp(log_var / 2)
 
 
-model = VAE(key, seed).requires_grad_(False)  # nothing is trained yet
+model = key.build(seed).requires_grad_(False)  # nothing is trained yet
 x = data.binarize(data.load("MNIST", "test").pixels[:images])  # (N, 784)
 mean, log_var = model.encode(x)  # two (N, L)
 z = reparameterize(mean, log_var, torch.Generator().manual_seed(seed))

@@ -36,7 +36,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -47,7 +47,7 @@ import pandas as pd
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from kanvae import VAE, Architecture, data, evaluation, figures
+from kanvae import Architecture, data, evaluation, figures
 from kanvae.models import count_parameters
 from kanvae.studies import paper, reproduce, results
 
@@ -102,7 +102,7 @@ Markdown(
 # %%
 rows = {str(row.architecture): row for row in paper.TABLE_I}
 for key, row in rows.items():
-    assert count_parameters(VAE(Architecture.parse(key))) == row.parameters
+    assert count_parameters(Architecture.parse(key).build()) == row.parameters
 print(f"all {len(rows)} parameter counts equal the paper's")
 
 # %% [markdown]

@@ -31,10 +31,10 @@ from IPython import get_ipython
 
 if (
     importlib.util.find_spec("kanvae") is None
-):  # in Colab: install the book's module, with what sweeps need
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae[sweep] @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -44,7 +44,7 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import VAE, figures
+from kanvae import figures
 from kanvae.models import count_parameters
 from kanvae.studies import results, search
 
@@ -60,7 +60,7 @@ seed = 0
 
 # %%
 for architecture in search.proposals(count, seed):
-    size = count_parameters(VAE(architecture))
+    size = count_parameters(architecture.build())
     print(f"{size:9,} parameters: {architecture}")
 
 # %% [markdown]
@@ -153,7 +153,7 @@ Markdown(f"""
 #
 # ## Exercises
 #
-# **1.** Search for the Fréchet distance: `python -m kanvae search --score frechet --output runs/search-frechet`. Do the same models win?
+# **1.** Search for the Fréchet distance: `kanvae search --score frechet --output runs/search-frechet`. Do the same models win?
 #
 # <details><summary>Solution</summary>
 #
@@ -165,7 +165,7 @@ Markdown(f"""
 #
 # <details><summary>Solution</summary>
 #
-# `python -m kanvae reproduce --rows KEY --regime figure6` trains and scores any key; the order of close neighbours often changes, which is what selection by one seed on one test set means.
+# `kanvae reproduce --rows KEY --regime figure6` trains and scores any key; the order of close neighbours often changes, which is what selection by one seed on one test set means.
 #
 # </details>
 #

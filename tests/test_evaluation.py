@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 from sklearn.datasets import make_blobs
 
-from kanvae import VAE, Architecture, data, digits, evaluation, runs, training
+from kanvae import Architecture, data, digits, evaluation, runs, training
 from kanvae.evaluation import Statistics, frechet_distance
+from kanvae.studies import command
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_features_that_are_not_finite_are_refused():
 
 
 def test_distances_are_repeatable_and_differ_between_seeds(test_set):
-    model = VAE(Architecture.parse("kan-6-2"))
+    model = Architecture.parse("kan-6-2").build()
     features = evaluation.load_features("digits")
     reference = evaluation.reference_statistics(features, test_set.pixels[:1000])
     first, again = (
@@ -199,7 +200,7 @@ def test_a_wrong_inception_file_is_refused(tmp_path, monkeypatch):
 
 
 def test_likelihood_of_a_model_that_ignores_its_latents():
-    model = VAE(Architecture("linear", 4, 2, input_features=12))
+    model = Architecture("linear", 4, 2, input_features=12).build()
     with torch.no_grad():
         for p in model.parameters():
             p.zero_()
@@ -229,7 +230,7 @@ def test_latent_scores_tell_separated_digits_from_mixed_ones():
 def test_evaluation_gives_every_score_and_the_command_line_records_them(run):
     options = ["--frechet_samples", "200", "--frechet_seeds", "2"]
     options += ["--importance_samples", "5", "--likelihood_images", "50", "--device", "cpu"]
-    evaluation.main([str(run.path), *options])
+    command.main(["evaluate", str(run.path), *options])
     scores = json.loads((run.path / "metrics.json").read_text())
     assert scores["features"] == "digits"
     assert scores["frechet_samples"] == 200
@@ -277,7 +278,7 @@ def test_features_refuse_what_they_cannot_judge(run):
         evaluation.evaluate(run, evaluation.Settings(features="digits,fashion"))
     with pytest.raises(ValueError, match=r"the features .'digits'. judge 28 x 28"):
         evaluation.evaluate(
-            VAE(Architecture("kan", 4, 2, input_features=12)), torch.rand(9, 12).round(),
+            Architecture("kan", 4, 2, input_features=12).build(), torch.rand(9, 12).round(),
             features="digits",
         )  # fmt: skip
 
@@ -355,9 +356,9 @@ def test_a_run_that_diverged_is_refused_at_once(run):
         evaluation.evaluate(run._replace(weights=weights))
     save_file(weights, run.path / "weights.safetensors")
     with pytest.raises(SystemExit, match="not finite") as stop:
-        evaluation.main([str(run.path), "--device", "cpu"])
+        command.main(["evaluate", str(run.path), "--device", "cpu"])
     assert "\n" not in str(stop.value.code)
-    model = VAE(Architecture("kan", 4, 2, input_features=12))
+    model = Architecture("kan", 4, 2, input_features=12).build()
     model.requires_grad_(False)
     next(model.parameters()).fill_(torch.inf)
     with pytest.raises(ValueError, match="of the model is not finite"):
@@ -409,5 +410,5 @@ def test_a_model_that_cannot_decode_is_told_so():
 
 def test_command_line_refuses_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(SystemExit, match="there is no run at"):
-        evaluation.main([str(tmp_path / "none")])
+        command.main(["evaluate", str(tmp_path / "none")])
     assert list(tmp_path.iterdir()) == []

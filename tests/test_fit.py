@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from kanvae import VAE, Architecture, KANLinear, evaluation, likelihoods, objective, training
+from kanvae import Architecture, KANLinear, evaluation, likelihoods, objective, training
 from kanvae.training import DivergedError, fit
 
 
@@ -384,7 +384,7 @@ def test_a_full_disk_is_named_and_leaves_the_checkpoint_before(tmp_path, monkeyp
 
 def test_a_kan_vae_fits_its_own_sizes():
     x = stripes()
-    model = VAE(Architecture("kan", 6, 2, input_features=12))
+    model = Architecture("kan", 6, 2, input_features=12).build()
     found = fit(model, x[:200], x[200:], epochs=30, **QUICK)
     loss = found.history["reconstruction"] + found.history["kl"]
     assert loss[-5:].mean() < loss[:5].mean() - 1

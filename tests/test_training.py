@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from kanvae import Architecture, checkpoints, data, objective, runs, training
+from kanvae.studies import command
 from kanvae.training import TrainingConfig, train
 
 
@@ -39,7 +40,7 @@ class TestOnAFewImages:
     def test_first_update_starts_from_the_seeds_weights(self, tmp_path, small_mnist):
         config = TrainingConfig("kan-8-3", epochs=1, seed=2, batch_size=320)
         run = train(config, tmp_path / "run", progress=False)
-        model = training.VAE(config.architecture, seed=2)
+        model = config.architecture.build(seed=2)
         x = data.binarize(small_mnist.pixels)
         kl = objective.kl(*model.encode(x))  # needs no noise, nor the order of the images
         assert run.history["kl"] == pytest.approx(float(kl.detach()), rel=1e-4)
@@ -239,7 +240,7 @@ def test_impossible_settings_are_refused(settings, message):
 def test_command_line_refuses_in_one_line_and_writes_nothing(tmp_path, options, message):
     target = tmp_path / "run"
     with pytest.raises(SystemExit, match=message) as stop:
-        training.main([str(target), *options])
+        command.main(["train", str(target), *options])
     assert "\n" not in str(stop.value.code)
     assert list(tmp_path.iterdir()) == []
 
@@ -247,7 +248,7 @@ def test_command_line_refuses_in_one_line_and_writes_nothing(tmp_path, options, 
 @pytest.mark.usefixtures("quick")
 def test_command_line_trains(tmp_path, capsys):
     options = ["--architecture", "kan-8-3", "--epochs", "1", "--learning_rate", "0.01"]
-    training.main([str(tmp_path / "run"), *options])
+    command.main(["train", str(tmp_path / "run"), *options])
     assert "validation ELBO -" in capsys.readouterr().out
     assert runs.read(tmp_path / "run").config["learning_rate"] == 0.01
 
@@ -268,7 +269,7 @@ def test_importing_the_package_is_light():
 def steps(key, wrap, device="cpu", batches=12, rates=(2e-3,)):
     """Losses and weights after some updates on real images, by way of `wrap(step, ...)`."""
     x = data.binarize(data.load("MNIST").pixels[: 32 * batches - 10].to(device))
-    model = training.VAE(Architecture.parse(key), seed=3).to(device)
+    model = Architecture.parse(key).build(seed=3).to(device)
     optimizer = training.make_optimizer(model, rates[0])
     generator = torch.Generator(device)
 

@@ -1,13 +1,13 @@
 """What the paper states, as data: Table I and the settings of its text.
 
-A. Nik, "KAN-VAE: Combining Kolmogorov-Arnold Networks with Variational Auto-Encoders", 2024.
+"KAN-VAE: Combining Kolmogorov-Arnold Networks with Variational Auto-Encoders", A. Nik, 2024.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from kanvae.models import Architecture
+from kanvae.architectures import Architecture
 
 
 class Row(NamedTuple):
