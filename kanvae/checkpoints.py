@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import os
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -60,24 +62,40 @@ def load(path: Path, names: set[str], device: torch.device) -> dict[str, Any] | 
     if not path.exists():
         return None
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = torch.load(file, map_location=device, weights_only=True)
+        found = read_tensors(path, device)
         if not isinstance(found, dict) or not names <= found.keys():
             raise ValueError("it is no checkpoint of this edition")
     except OSError as error:
         raise runs.RunError(f"{path} cannot be read ({error}): make it readable.") from error
-    except Exception as error:  # whatever torch makes of a file that was cut
+    except ValueError as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         warnings.warn(
-            f"{path} is damaged ({str(error).splitlines()[0] if str(error) else error!r}). It is "
-            f"kept as {aside.name}, and the training starts anew.",
+            f"{path} is damaged ({error}). It is kept as {aside.name}; the training starts anew.",
             RuntimeWarning,
             stacklevel=2,
         )
         return None
     return found
+
+
+def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
+    """What `torch.save` wrote to a file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it was cut or changed, or is another file.
+    """
+    content = path.read_bytes()
+    try:
+        file = io.BytesIO(content)
+        if zipfile.is_zipfile(file) and (changed := zipfile.ZipFile(file).testzip()):
+            raise ValueError(f"{changed} in it has changed")
+        file.seek(0)
+        return torch.load(file, map_location=device, weights_only=True)
+    except Exception as error:  # whatever torch makes of such a file
+        reason = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(reason[0]) from error
 
 
 def save(path: Path, state: dict[str, Any], model, optimizer, scheduler) -> None:

@@ -103,8 +103,8 @@ def complete(config: TrainingConfig, progress: bool = True) -> None:
 
 def effort(config: TrainingConfig) -> float:
     """About how long a run takes, in units that only a forecast needs."""
-    trained = 3 * results.REGIMES[config.regime] * config.epochs
-    images = trained + 5_000_000  # these are decoded
+    trained = results.REGIMES[config.regime] * config.epochs
+    images = 3 * trained + 5_000_000  # trained on, and decoded
     parameters = count_parameters(config.architecture.build())
     return images * (1 + parameters / 1e6)
 

@@ -29,12 +29,14 @@ def command(options: argparse.Namespace) -> None:
     """Train or score as the options say."""
     if options.name == "train":
         run = train(TrainingConfig(**values(options, TrainingConfig)), options.run_dir)
-        last = run.epochs[-1]
-        elbo = -(last["test_reconstruction"] + last["test_kl"])
-        seconds = run.provenance["seconds"]
-        print(f"{run.path}: test ELBO {elbo:.2f} nats per image after {seconds:.0f} s")
+        seconds, best = run.provenance["seconds"], run.elbo.argmax()
+        print(
+            f"{run.path}: validation ELBO {run.elbo[-1]:.2f} nats per image after {seconds:.0f} s "
+            f"(best {run.elbo[best]:.2f}, epoch {best + 1})"
+        )
         return
     settings = evaluation.Settings(**values(options, evaluation.Settings))
     for run_dir in tqdm(options.run_dirs, desc="evaluating", unit="run"):
         run = runs.read(run_dir)
-        runs.record(run, evaluation.evaluate(run, settings, options.device))
+        scores = evaluation.evaluate_run(run, settings, options.device)
+        runs.record(run, {"best": scores} if settings.weights == "best" else scores)
