@@ -404,8 +404,9 @@ INLINE void add_slopes(const notes *from, const place *at, const float *grad, lo
         vector u = load(from->fractions + b), bases = {0}, rest = {0};
         ints index = *(const ints *)(from->indices + b);
         for (long s = 0; s < groups; s++) {
-            vector upstream = some(grad + s * stride + b, rows - b);
-            vector rise = DEGREE ? DEGREE * pick(tables[s][DEGREE], index) : (vector){0};
+            vector upstream = some(grad + s * stride + b, rows - b), rise = {0};
+            if (DEGREE)
+                rise = DEGREE * pick(tables[s][DEGREE], index);
 #pragma GCC unroll 6
             for (int p = DEGREE - 1; p > 0; p--)
                 rise = rise * u + (float)p * pick(tables[s][p], index);
