@@ -27,7 +27,8 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
-from kanvae.models import VAE, Architecture, count_parameters
+from kanvae.architectures import Architecture
+from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, results
 from kanvae.training import TrainingConfig, resolve_device, train
 
@@ -49,8 +50,8 @@ ABLATION = [
     f"{paper.FEATURED['KAN-VAE**']}{options}"
     for options in (
         "+grid_range=-3.0..3.0",
-        "+first_layer=linear",
-        "+grid_range=-3.0..3.0+first_layer=linear",
+        "+first=linear",
+        "+grid_range=-3.0..3.0+first=linear",
     )
 ]
 MODELS = {
@@ -62,7 +63,7 @@ MODELS = {
 
 def configs(
     rows: Iterable[str] = tuple(reversed(MODELS)),
-    regimes: Iterable[str] = tuple(data.REGIMES),
+    regimes: Iterable[str] = tuple(results.REGIMES),
     seeds: Iterable[int] = SEEDS,
     device: str = "cpu",
 ) -> list[TrainingConfig]:
@@ -103,7 +104,7 @@ def complete(config: TrainingConfig, progress: bool = True) -> None:
 def effort(config: TrainingConfig) -> float:
     """About how long a run takes, in units that only a forecast needs."""
     images = 3 * data.REGIMES[config.regime] * config.epochs + 5_000_000  # trained on, and decoded
-    parameters = count_parameters(VAE(config.architecture))
+    parameters = count_parameters(config.architecture.build())
     return images * (1 + parameters / 1e6)
 
 
@@ -162,8 +163,8 @@ def epoch_lines(run: runs.Run) -> pd.DataFrame:
     """The lines of epochs.csv.gz for a run; training terms are means over the epoch's updates."""
     frame = pd.DataFrame(run.history)
     means = frame.groupby("epoch")[["reconstruction", "kl"]].mean()
-    ends = frame[frame["test_kl"].notna()].set_index("epoch")
-    columns = ["learning_rate", "test_reconstruction", "test_kl", "seconds"]
+    ends = frame[frame["seconds"].notna()].set_index("epoch")
+    columns = [name for name in runs.COLUMNS[4:] if name in frame] or list(runs.OLD_COLUMNS[4:])
     return means.join(ends[columns]).reset_index().astype({"epoch": int})
 
 
@@ -271,11 +272,11 @@ def _whole_numbers(text: str | None) -> list[int]:
         raise ValueError(f"--seeds is {text!r}: give whole numbers, such as 0,1,2.") from None
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The arguments of `kanvae reproduce`."""
     parser.add_argument("--rows", help="keys of models, with commas between them (all)")
     parser.add_argument(
-        "--regime", help=f"of {list(data.REGIMES)}, with a comma between them (all)"
+        "--regime", help=f"of {list(results.REGIMES)}, with a comma between them (all)"
     )
     parser.add_argument("--seeds", help="with commas between them (0,1,2,3,4)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ... (auto)")
@@ -291,7 +292,7 @@ def command(options: argparse.Namespace) -> str | None:
     """Reproduce as the options say; what failed, if anything did."""
     device = resolve_device(options.device)
     rows = options.rows.split(",") if options.rows else list(reversed(MODELS))
-    regimes = options.regime.split(",") if options.regime else list(data.REGIMES)
+    regimes = options.regime.split(",") if options.regime else list(results.REGIMES)
     todo = configs(rows, regimes, _whole_numbers(options.seeds), device)
     workers = options.workers
     if workers is None and device != "cpu":
