@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from kanvae import data, likelihoods, objective, runs
 from kanvae.features import (

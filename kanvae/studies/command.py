@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 
 from kanvae.extras import extra
 
-# Of each command, the module with its `add_arguments(parser, name)` and `command(options)`, the extra
-# whose packages that needs, and what it does.
+# Of each command, the module with its `add_arguments(parser, name)` and `command(options)`, the
+# extra whose packages that needs, and what it does.
 COMMANDS = {
     "train": ("kanvae.studies.single", "evaluation", "Train one model."),
     "evaluate": ("kanvae.studies.single", "evaluation", "Score trained models."),
