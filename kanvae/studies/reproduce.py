@@ -26,7 +26,7 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from kanvae import data, evaluation, runs
+from kanvae import evaluation, runs
 from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, results
@@ -103,7 +103,8 @@ def complete(config: TrainingConfig, progress: bool = True) -> None:
 
 def effort(config: TrainingConfig) -> float:
     """About how long a run takes, in units that only a forecast needs."""
-    images = 3 * data.REGIMES[config.regime] * config.epochs + 5_000_000  # trained on, and decoded
+    trained = 3 * results.REGIMES[config.regime] * config.epochs
+    images = trained + 5_000_000  # these are decoded
     parameters = count_parameters(config.architecture.build())
     return images * (1 + parameters / 1e6)
 
@@ -177,7 +178,7 @@ def collect(output: Path) -> int:
     tables: dict[str, list[pd.DataFrame]] = {"runs.csv": [], "frechet.csv": [], "epochs.csv.gz": []}
     provenance: dict[str, Any] = {}
     if (output / "provenance.json").exists():
-        provenance = json.loads((output / "provenance.json").read_text())
+        provenance = json.loads((output / "provenance.json").read_text(encoding="utf-8"))
         here = {run.path.name for run in scored}
         for file, frames in tables.items():
             old = pd.read_csv(output / file)

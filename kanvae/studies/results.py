@@ -116,6 +116,10 @@ class Difference(NamedTuple):
         text = f"{self.mean:+.1f}"
         return text if self.seeds < 2 else f"{text} (95 %: {self.low:+.1f} to {self.high:+.1f})"
 
+    def short(self) -> str:
+        """The same for a table whose caption says what stands in brackets."""
+        return str(self).replace("95 %: ", "")
+
 
 def paired_difference(lines: pd.DataFrame, first: str, second: str, column: str) -> Difference:
     """First minus second, paired by seed, with Student's interval for the mean.
