@@ -222,7 +222,7 @@ def _one_fault(
 def _stamps(output: Path) -> dict[str, int]:
     found = {}
     for path in output.glob("*/result.json"):
-        if json.loads(path.read_text())["status"] == "done":
+        if json.loads(path.read_text(encoding="utf-8"))["status"] == "done":
             found[path.parent.name] = path.stat().st_mtime_ns
     return found
 
@@ -244,7 +244,7 @@ def main() -> None:
         table.to_csv(options.output / f"{part}.csv", index=False, lineterminator="\n")
         print(f"{part}\n{table.to_string(index=False)}\n", flush=True)
     path = options.output / "provenance.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known |= dict.fromkeys(options.parts.split(","), here)
     runs.write_text(path, json.dumps(known, indent=1) + "\n")
 

@@ -81,7 +81,7 @@ def _comment(name: str) -> str:
 @functools.cache
 def _comments(path: Path) -> dict[str, str]:
     """The comments behind or above every assignment in a module and in its classes."""
-    source = path.read_text()
+    source = path.read_text(encoding="utf-8")
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     found = {t.start[0]: t for t in tokens if t.type == tokenize.COMMENT}
     comments = {}

@@ -389,8 +389,10 @@ def _cached_reference(key: tuple, features: Features, kind: str, pixels: Tensor)
     return _references[full]
 
 
-if __name__ == "__main__":  # the command of earlier editions
+if __name__ == "__main__":  # the old spelling of `kanvae evaluate`, for one more release
     import runpy
+    import sys
 
+    print("`python -m kanvae.evaluation` is now `kanvae evaluate`.", file=sys.stderr)
     sys.argv[1:1] = ["evaluate"]
     runpy.run_module("kanvae", run_name="__main__")
