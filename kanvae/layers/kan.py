@@ -117,6 +117,11 @@ class KANLinear(nn.Module):
         nn.init.kaiming_uniform_(self.spline_scaler, a=a_spline, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The layer's outputs: (..., I) -> (..., O).
+
+        Raises:
+            ValueError: the last dimension of `x` is not `in_features`.
+        """
         if x.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"the input has shape {tuple(x.shape)}; its last dimension must be "
@@ -143,7 +148,7 @@ class KANLinear(nn.Module):
     def affine(
         self, x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
     ) -> Tensor:
-        """The layer on inputs that are 0 or 1, where every edge is a line through two points."""
+        """The layer on inputs (..., I) of 0 and 1, where every edge is a line by two points."""
         points = torch.arange(2, dtype=spline_weight.dtype, device=spline_weight.device)
         points = points.unsqueeze(1).expand(2, self.in_features)
         curves = torch.einsum("oij,eij->eoi", spline_weight, self.bases(points))

@@ -35,6 +35,7 @@ class Product(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, layer, library):
+        """(B, I) -> (B, O), by the library that fits the layer."""
         first, step = layer.uniform
         rows, columns = x.shape
         sizes = (x.dtype is torch.bool, rows, columns, layer.out_features)

@@ -114,6 +114,11 @@ class SharedKANLinear(SplineLayer):
             self.spline_weight.copy_(self.noise(self.groups, self.scale_noise, generator))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The layer's outputs: (..., I) -> (..., O).
+
+        Raises:
+            ValueError: the last dimension of `x` is not `in_features`.
+        """
         self.check_input(x)
         return self.formula(x, self.weight, self.bias, self.base_scale, self.spline_weight)
 

@@ -176,6 +176,7 @@ def point_name(point: Point) -> str:
 
 
 def is_local(path: str) -> bool:
+    """Whether a folder is on a file system, not in an object store."""
     return "://" not in path
 
 
