@@ -11,8 +11,8 @@ from conftest import ROOT
 from sphinx.util.inventory import InventoryFile
 
 FOLDER = ROOT / "kanvae"
-# Of torch's, called by torch: their meaning is that of the class that they override.
-OVERRIDES = {"extra_repr", "backward", "setup_context", "vmap", "jvp"}
+# What torch or argparse calls: without a docstring, their meaning is that of what they override.
+OVERRIDES = {"extra_repr", "backward", "setup_context", "vmap", "jvp", "error"}
 Function = ast.FunctionDef
 
 
@@ -41,13 +41,17 @@ def public_functions(module: ast.Module) -> dict[str, Function]:
     protocols = [
         node for node in classes.values() if any("Protocol" in ast.unparse(b) for b in node.bases)
     ]
-    said = {n.name for node in protocols for n in node.body if isinstance(n, Function)}
+    said = OVERRIDES.union(
+        n.name for node in protocols for n in node.body if isinstance(n, Function)
+    )
     return {
         f"{prefix}{node.name}": node
         for prefix, body in bodies.items()
         for node in body
-        if isinstance(node, Function) and is_public(node.name) and node.name not in OVERRIDES
-        if text(node) or not prefix or node.name not in said
+        if isinstance(node, Function) and is_public(node.name)
+        if text(node)
+        or not prefix
+        or (node.name not in said and "ctx" not in ast.unparse(node.args))
     }
 
 
