@@ -181,7 +181,7 @@ class KANLinear(nn.Module):
     def regularization_loss(
         self, regularize_activation: float = 1.0, regularize_entropy: float = 1.0
     ) -> Tensor:
-        """What efficient-kan adds to a loss so that few edges matter: two terms, weighted, a scalar.
+        """What efficient-kan adds to a loss so that few edges matter: two weighted terms, a scalar.
 
         With a_oi the mean absolute coefficient of an edge and p_oi its share of their sum, the
         terms are that sum and the entropy -sum p log p.
