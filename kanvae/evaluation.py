@@ -228,8 +228,9 @@ def evaluate_model(
         **settings: any other field of `Settings`.
 
     Raises:
-        ValueError: settings that are not allowed, features that cannot judge these images, images
-            that the likelihood cannot judge, or weights that are not finite.
+        FeaturesError: features that cannot judge these images.
+        ValueError: settings that are not allowed, images that the likelihood cannot judge, or
+            weights that are not finite.
     """
     chosen = Settings(**settings)
     for name, weight in model.named_parameters():

@@ -290,7 +290,11 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def command(options: argparse.Namespace) -> str | None:
-    """Reproduce as the options say; what failed, if anything did."""
+    """Reproduce as the options say; what failed, if anything did.
+
+    Raises:
+        ValueError: an option that is not allowed.
+    """
     device = resolve_device(options.device)
     rows = options.rows.split(",") if options.rows else list(reversed(MODELS))
     regimes = options.regime.split(",") if options.regime else list(results.REGIMES)
