@@ -292,9 +292,10 @@ def learning_curves(
             ax.plot(history["update"][window - 1 :], mean, color=PALETTE[i], label=label)
             if ends:
                 ax.axhline(ends[title][i], color=PALETTE[i], linestyle="--", linewidth=0.8)
-        tested = history[np.isfinite(history["test_kl"])]
-        for i, field in enumerate(("test_reconstruction", "test_kl")):
-            label = "the same, test set" if i == 0 else "_"
+        kind = "validation" if "validation_kl" in history.dtype.names else "test"
+        tested = history[np.isfinite(history[f"{kind}_kl"])]
+        for i, field in enumerate((f"{kind}_reconstruction", f"{kind}_kl")):
+            label = f"the same, {kind} set" if i == 0 else "_"
             ax.plot(
                 tested["update"], tested[field], "o", color=PALETTE[i], markersize=4, label=label
             )

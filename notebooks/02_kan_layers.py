@@ -50,7 +50,7 @@ import torch
 import torch.nn.functional as F
 
 from kanvae import KANLinear, figures, splines
-from kanvae.models import VAE, count_parameters
+from kanvae.models import count_parameters
 from kanvae.studies import paper
 
 # %% tags=["parameters"]
@@ -303,7 +303,7 @@ figures.lines(
 # %%
 rows = []
 for row in paper.TABLE_I:
-    model = VAE(row.architecture)
+    model = row.architecture.build()
     assert count_parameters(model) == row.parameters
     rows.append(
         (

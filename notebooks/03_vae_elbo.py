@@ -48,7 +48,7 @@ if (
 import torch
 import torch.nn.functional as F
 
-from kanvae import VAE, Architecture, data, figures, objective
+from kanvae import Architecture, data, figures, objective
 from kanvae.training import TrainingConfig, load_model, train
 
 # %% tags=["parameters"]
@@ -125,8 +125,8 @@ def reparameterize(mean, log_var, generator):
     return mean + noise * torch.exp(log_var / 2)
 
 
-model = VAE(key, seed).requires_grad_(False)  # nothing is trained yet
-x = data.binarize(data.load("MNIST", train=False).pixels[:images])  # (N, 784)
+model = key.build(seed).requires_grad_(False)  # nothing is trained yet
+x = data.binarize(data.load("MNIST", "test").pixels[:images])  # (N, 784)
 mean, log_var = model.encode(x)  # two (N, L)
 z = reparameterize(mean, log_var, torch.Generator().manual_seed(seed))
 assert torch.equal(

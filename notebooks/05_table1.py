@@ -47,7 +47,7 @@ import pandas as pd
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from kanvae import VAE, Architecture, data, evaluation, figures
+from kanvae import Architecture, data, evaluation, figures
 from kanvae.models import count_parameters
 from kanvae.studies import paper, reproduce, results
 
@@ -89,7 +89,7 @@ pd.crosstab(every["regime"], every["part"], margins=True, margins_name="runs")
 # %% tags=["hide-input"]
 one = lines.iloc[0]
 Markdown(
-    f"**This page:** regime `{regime}` ({data.REGIMES[regime]:,} training images), {one['epochs']} epochs, `digits` features, {images} images, "
+    f"**This page:** regime `{regime}` ({results.REGIMES[regime]:,} training images), {one['epochs']} epochs, `digits` features, {images} images, "
     f"{paper.FID_SAMPLES:,} samples × {paper.FID_SEEDS} evaluation seeds, NLL with {one['importance_samples']} samples on {one['likelihood_images']:,} test images. "
     f"Table rows have {table_lines.groupby('model').size().min()} to {table_lines.groupby('model').size().max()} training seeds."
 )
@@ -102,7 +102,7 @@ Markdown(
 # %%
 rows = {str(row.architecture): row for row in paper.TABLE_I}
 for key, row in rows.items():
-    assert count_parameters(VAE(Architecture.parse(key))) == row.parameters
+    assert count_parameters(Architecture.parse(key).build()) == row.parameters
 print(f"all {len(rows)} parameter counts equal the paper's")
 
 # %% [markdown]
@@ -142,7 +142,7 @@ as_table(lines)
 
 # %%
 other = "full" if regime == "figure6" else "figure6"
-print(f"regime {other}, {data.REGIMES[other]:,} training images")
+print(f"regime {other}, {results.REGIMES[other]:,} training images")
 as_table(every[every["regime"] == other])
 
 # %% [markdown]
@@ -158,10 +158,10 @@ real = evaluation.frechet_distance(
     *(
         evaluation.reference_statistics(
             features,
-            data.load("MNIST", train=part).pixels,
+            data.load("MNIST", part).pixels,
             images != "grayscale",
         )
-        for part in (True, False)
+        for part in ("train", "test")
     )
 )
 print("standard deviation of the distance, mean over the models:")

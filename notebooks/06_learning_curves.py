@@ -45,7 +45,7 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import data, figures
+from kanvae import figures
 from kanvae.studies import paper, results
 
 # %% tags=["parameters"]
@@ -61,7 +61,7 @@ smooth = 100
 # %%
 end, precision = paper.FIGURE_6_UPDATES
 print(f"read off the paper's figure: {end:,} ± {precision} updates")
-for name, count in data.REGIMES.items():
+for name, count in results.REGIMES.items():
     updates = paper.EPOCHS * -(-count // 32)
     agrees = abs(updates - end) <= precision
     print(
@@ -124,7 +124,7 @@ titles = {
     "elbo": "ELBO",
 }
 found = {}
-for regime in data.REGIMES:
+for regime in results.REGIMES:
     for name, architecture in paper.FEATURED.items():
         chosen = lines[
             (lines["regime"] == regime) & (lines["model"] == str(architecture))
@@ -160,7 +160,7 @@ Markdown(f"""
 epochs = results.epochs().set_index("name")
 epochs["ELBO"] = -(epochs["test_reconstruction"] + epochs["test_kl"])
 drawn, dashed = {}, []
-for regime in data.REGIMES:
+for regime in results.REGIMES:
     for name, architecture in paper.FEATURED.items():
         prefix = f"{architecture}-{regime}-seed"
         own = epochs[epochs.index.str.startswith(prefix)]

@@ -68,8 +68,8 @@ trained = {
     name: results.run(architecture, regime, seed)
     for name, architecture in paper.FEATURED.items()
 }
-test = data.load("MNIST", train=False)
-known = data.load("MNIST", train=True, regime=regime)
+test = data.load("MNIST", "test")
+known = data.load("MNIST", regime=regime)
 x = data.binarize(test.pixels)
 models = {name: load_model(run) for name, run in trained.items()}
 means = {

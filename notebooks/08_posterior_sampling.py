@@ -66,7 +66,7 @@ trained = {
     for name, architecture in paper.FEATURED.items()
 }
 
-test = data.load("MNIST", train=False)
+test = data.load("MNIST", "test")
 x = data.binarize(test.pixels)  # (10000, 784)
 models = {name: load_model(run) for name, run in trained.items()}
 samples = {

@@ -72,7 +72,7 @@ noise = torch.randn(samples, width, generator=generator)
 drawn = {}
 for name, run in trained.items():
     model = load_model(run).requires_grad_(False)
-    parts = noise[:, : model.architecture.latent_dim].split(1000)
+    parts = noise[:, : model.latent_dim].split(1000)
     images = [model.decode(part).sigmoid() for part in parts]
     drawn[name] = torch.cat(images)  # (samples, 784)
 
@@ -117,7 +117,7 @@ def judge(images: torch.Tensor) -> dict[str, float]:
     }
 
 
-real = data.load("MNIST", train=False).pixels[:samples] / 255
+real = data.load("MNIST", "test").pixels[:samples] / 255
 table = pd.DataFrame(
     {
         name: judge(images)

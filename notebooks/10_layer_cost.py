@@ -53,7 +53,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from kanvae import (
-    VAE,
     Architecture,
     KANLinear,
     data,
@@ -346,7 +345,7 @@ print(f"milliseconds on {torch.get_num_threads()} threads, median")
 times.round(2)
 
 # %%
-kernels_used = kernels.load(3, 8) is not None
+kernels_used = kernels.load("kan", DEGREE=3, COUNT=8) is not None
 print("ratios to the dense floor; compiled kernels:", kernels_used)
 ratios.round(2)
 
@@ -368,7 +367,7 @@ figures.ratio_bars(
 
 # %%
 def training_step(key, make_layer, x, fused):
-    model = VAE(Architecture.parse(key), seed)
+    model = Architecture.parse(key).build(seed)
     for name, child in list(model.named_children()):
         if make_layer and isinstance(child, KANLinear):
             changed = make_layer(child.in_features, child.out_features)

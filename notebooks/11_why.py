@@ -68,7 +68,7 @@ seed = 0
 # values at all-zero and one-hot images.
 
 # %%
-x = data.binarize(data.load("MNIST", train=False).pixels).float()
+x = data.binarize(data.load("MNIST", "test").pixels).float()
 trained = {
     name: load_model(results.run(architecture, regime, seed)).requires_grad_(
         False
@@ -78,7 +78,7 @@ trained = {
 }
 checks = {}
 for name, model in trained.items():
-    layer = model.encoder_hidden
+    layer = model.encoder.hidden.first
     points = torch.cat((torch.zeros(1, 784), torch.eye(784)))
     value, at_one = layer(points).split([1, 784])  # (1, H), (784, H)
     rise = at_one - value
@@ -107,14 +107,14 @@ pd.DataFrame(checks).T
 def inputs_of(model, images):
     """What each layer of a KAN-VAE sees: name -> (images, inputs)."""
     noise = torch.Generator().manual_seed(seed)
-    hidden = model.encoder_hidden(images)
+    hidden = model.encoder.hidden.first(images)
     z = model.reparameterize(*model.encode(images), noise)
     return {
-        "encoder_hidden": images,
-        "encoder_mean": hidden,
-        "encoder_log_var": hidden,
-        "decoder_hidden": z,
-        "decoder_logits": model.decoder_hidden(z),
+        "encoder.hidden.first": images,
+        "encoder.mean": hidden,
+        "encoder.log_var": hidden,
+        "decoder.latents": z,
+        "decoder.pixels": model.decoder.latents(z),
     }
 
 
@@ -154,9 +154,9 @@ reached.round(3)
 # %% mystnb={"figure": {"name": "fig-inputs", "caption": "What the layers behind the first see: density of hidden values of the encoder, latents, and hidden values of the decoder, over 10,000 training images. Dotted: the ends of the grid and of the knots."}, "image": {"alt": "Bell-shaped curves, the widest of which reach far beyond the dotted lines."}}
 edges = np.linspace(-8, 8, 161)
 titles = {
-    "encoder_mean": "encoder's hidden values",
-    "decoder_hidden": "latents",
-    "decoder_logits": "decoder's hidden values",
+    "encoder.mean": "encoder's hidden values",
+    "decoder.latents": "latents",
+    "decoder.pixels": "decoder's hidden values",
 }
 panels = {
     name: {
@@ -224,10 +224,10 @@ figures.intervals(
 )
 
 # %% tags=["found", "hide-input"]
-outside = 1 - reached.loc[("KAN-VAE**", "decoder_hidden"), "inside the grid"]
-hidden = 1 - reached.loc[("KAN-VAE**", "decoder_logits"), "inside the grid"]
-beyond = reached["beyond all knots"][:, "encoder_mean"]
-never = 1 - reached.loc[("KAN-VAE**", "encoder_hidden"), "ever reached"]
+outside = 1 - reached.loc[("KAN-VAE**", "decoder.latents"), "inside the grid"]
+hidden = 1 - reached.loc[("KAN-VAE**", "decoder.pixels"), "inside the grid"]
+beyond = reached["beyond all knots"][:, "encoder.mean"]
+never = 1 - reached.loc[("KAN-VAE**", "encoder.hidden.first"), "ever reached"]
 Markdown(
     f"- The first layer of both KAN-VAEs is affine on every test image, to rounding; {never:.0%} of its spline coefficients never receive a gradient.\n"
     f"- In KAN-VAE** {outside:.0%} of the latents and {hidden:.0%} of the decoder's hidden values lie outside the grid.\n"

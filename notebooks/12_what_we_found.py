@@ -45,7 +45,7 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import Architecture, data, figures
+from kanvae import Architecture, figures
 from kanvae.studies import paper, reproduce, results
 
 # %% tags=["parameters"]
@@ -222,7 +222,7 @@ below = {
     for title in ("NLL", "Fréchet")
 }
 Markdown(f"""
-- **The other regime**, `{other}` ({data.REGIMES[other]:,} training images): {"; ".join(starred) or "no such runs in this copy"}. Of {len(from_vae_there["NLL"])} KAN-VAEs trained there, the mean NLL is below the VAE's in: {", ".join(below["NLL"]) or "none"}; the mean distance in: {", ".join(below["Fréchet"]) or "none"}. ([Learning curves](06_learning_curves.ipynb), [Table I](05_table1.ipynb))
+- **The other regime**, `{other}` ({results.REGIMES[other]:,} training images): {"; ".join(starred) or "no such runs in this copy"}. Of {len(from_vae_there["NLL"])} KAN-VAEs trained there, the mean NLL is below the VAE's in: {", ".join(below["NLL"]) or "none"}; the mean distance in: {", ".join(below["Fréchet"]) or "none"}. ([Learning curves](06_learning_curves.ipynb), [Table I](05_table1.ipynb))
 """)
 
 # %% [markdown]

@@ -77,9 +77,12 @@ run = train(TrainingConfig(architecture, seed=seed, epochs=epochs))
 """
 recording = """
 from kanvae.studies import chapters
-elbo = -(run.epochs["test_reconstruction"] + run.epochs["test_kl"])
 seconds = run.provenance["seconds"]
-chapters.record(test_elbo=elbo[-1], curve=elbo, training_seconds=seconds)
+chapters.record(
+    validation_elbo=run.elbo[-1],
+    curve=run.elbo,
+    training_seconds=seconds,
+)
 """
 notebook = nbformat.v4.new_notebook()
 notebook.cells = [
@@ -126,7 +129,13 @@ first = grid | {"seed": range(1)}
 started = time.perf_counter()
 table = sweep.sweep(folder / "small.ipynb", first, folder / "out")
 print(f"{len(table)} points in {time.perf_counter() - started:.0f} s")
-columns = ["architecture", "seed", "test_elbo", "training_seconds", "seconds"]
+columns = [
+    "architecture",
+    "seed",
+    "validation_elbo",
+    "training_seconds",
+    "seconds",
+]
 table[["status", *columns]].round(2)
 
 # %% [markdown]
@@ -177,14 +186,14 @@ assert len(done()) == len(points)
 #
 # ## What came out
 
-# %% mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the test set after each epoch, one line a point of the sweep; colours tell the architectures apart."}, "image": {"alt": "Rising lines in two colours, one bundle for each architecture."}}
+# %% mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the validation images after each epoch, one line a point of the sweep; colours tell the architectures apart."}, "image": {"alt": "Rising lines in two colours, one bundle for each architecture."}}
 points_done = sweep.read_results(str(folder / "out")).values()
 curves = {key: [] for key in grid["architecture"]}
 for result in points_done:
     key = result["parameters"]["architecture"]
     curves[key].append(result["metrics"]["curve"])
 figures.bundles(
-    range(1, epochs + 1), curves, "epoch", "test ELBO, nats per image"
+    range(1, epochs + 1), curves, "epoch", "validation ELBO, nats per image"
 )
 
 # %% [markdown]
@@ -192,12 +201,12 @@ figures.bundles(
 
 # %% tags=["found", "hide-input"]
 beyond = table["seconds"] - table["training_seconds"]
-spread = table.groupby("architecture")["test_elbo"].agg(["mean", "std"])
+spread = table.groupby("architecture")["validation_elbo"].agg(["mean", "std"])
 Markdown(
     f"- A sweep of {len(points)} points, killed once, was finished by the same command; the {len(kept)} points that were done before the kill were not touched.\n"
     f"- A point took {beyond.median():.1f} s beyond its training (median; {beyond.min():.1f} to {beyond.max():.1f}): a kernel, its imports, the data.\n"
     + "\n".join(
-        f"- `{key}`: test ELBO {row['mean']:.1f} ± {row['std']:.1f} nats after {epochs} epochs, over {seeds} seeds."
+        f"- `{key}`: validation ELBO {row['mean']:.1f} ± {row['std']:.1f} nats after {epochs} epochs, over {seeds} seeds."
         for key, row in spread.iterrows()
     )
 )

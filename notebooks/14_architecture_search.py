@@ -44,7 +44,7 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import VAE, figures
+from kanvae import figures
 from kanvae.models import count_parameters
 from kanvae.studies import results, search
 
@@ -60,7 +60,7 @@ seed = 0
 
 # %%
 for architecture in search.proposals(count, seed):
-    size = count_parameters(VAE(architecture))
+    size = count_parameters(architecture.build())
     print(f"{size:9,} parameters: {architecture}")
 
 # %% [markdown]

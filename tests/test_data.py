@@ -32,7 +32,7 @@ def test_committed_archives_are_the_canonical_ones():
 
 def test_regimes_and_the_test_set():
     train = data.load("MNIST", regime="figure6")
-    test = data.load("MNIST", train=False)
+    test = data.load("MNIST", "test")
     assert train.pixels.shape == (10_000, 784)
     assert train.pixels.dtype == torch.uint8
     assert test.pixels.shape == (10_000, 784)
@@ -47,7 +47,7 @@ def test_regimes_and_the_test_set():
 
 def test_archives_are_unpacked_where_the_variable_says(copy):
     assert data.root() == copy.parents[1]
-    assert data.load("MNIST", train=False).pixels.shape == (10_000, 784)
+    assert data.load("MNIST", "test").pixels.shape == (10_000, 784)
     assert len([path for path in copy.iterdir() if path.suffix != ".gz"]) == 4
     assert len(list(copy.iterdir())) == 8  # and nothing else is left there
 
@@ -72,19 +72,19 @@ def test_a_damaged_archive_is_named_and_nothing_is_written(copy, damage):
 
 
 def test_a_damaged_unpacked_file_is_unpacked_again(copy):
-    data.load("MNIST", train=False)
+    data.load("MNIST", "test")
     target = copy / "t10k-images-idx3-ubyte"
     target.write_bytes(target.read_bytes()[:-1000])
-    assert data.load("MNIST", train=False).pixels.shape == (10_000, 784)
+    assert data.load("MNIST", "test").pixels.shape == (10_000, 784)
 
 
 def test_a_damaged_unpacked_file_without_archive_is_named(copy):
-    data.load("MNIST", train=False)
+    data.load("MNIST", "test")
     (copy / "t10k-images-idx3-ubyte.gz").unlink()
     target = copy / "t10k-images-idx3-ubyte"
     target.write_bytes(target.read_bytes()[:-1000])
     with pytest.raises(data.DataError, match=r"t10k-images-idx3-ubyte is damaged"):
-        data.load("MNIST", train=False)
+        data.load("MNIST", "test")
 
 
 def test_missing_files_are_downloaded_and_a_failure_says_what_to_do(tmp_path, monkeypatch):

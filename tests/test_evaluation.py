@@ -7,13 +7,13 @@ import pytest
 import torch
 from sklearn.datasets import make_blobs
 
-from kanvae import VAE, Architecture, data, digits, evaluation
+from kanvae import Architecture, data, digits, evaluation
 from kanvae.evaluation import Statistics, frechet_distance
 
 
 @pytest.fixture(scope="module")
 def test_set():
-    return data.load("MNIST", train=False)
+    return data.load("MNIST", "test")
 
 
 def test_distance_of_two_gaussians_in_closed_form():
@@ -58,7 +58,7 @@ def test_noise_is_further_from_digits_than_digits_are(test_set):
 
 
 def test_distances_are_repeatable_and_differ_between_seeds(test_set):
-    model = VAE(Architecture.parse("kan-6-2"))
+    model = Architecture.parse("kan-6-2").build()
     features = evaluation.load_features("digits")
     reference = evaluation.reference_statistics(features, test_set.pixels[:1000])
     first, again = (
@@ -134,7 +134,7 @@ def test_a_wrong_inception_file_is_refused(tmp_path, monkeypatch):
 
 
 def test_likelihood_of_a_model_that_ignores_its_latents():
-    model = VAE(Architecture("linear", 4, 2, input_features=12))
+    model = Architecture("linear", 4, 2, input_features=12).build()
     with torch.no_grad():
         for p in model.parameters():
             p.zero_()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from kanvae import VAE, Architecture, data, evaluation, runs
+from kanvae import Architecture, data, evaluation, runs
 from kanvae.models import count_parameters
 from kanvae.studies import paper, reproduce, results
 from kanvae.training import load_model, mean_terms
@@ -43,8 +43,8 @@ def test_a_line_follows_from_its_configuration(lines):
         assert line["model"] == config["architecture"]
         assert line["regime"] == config["regime"]
         assert line["epochs"] == config["epochs"] == paper.EPOCHS
-        assert line["updates"] == 30 * math.ceil(data.REGIMES[config["regime"]] / 32)
-        assert line["parameters"] == count_parameters(VAE(architecture))
+        assert line["updates"] == 30 * math.ceil(results.REGIMES[config["regime"]] / 32)
+        assert line["parameters"] == count_parameters(architecture.build())
         assert line["part"] == reproduce.MODELS[line["model"]]
 
 
@@ -96,7 +96,7 @@ def test_weights_that_come_with_the_book_have_the_scores_of_their_line(name, lin
     run = results.run(paper.FEATURED[name], "figure6")
     line = lines.loc[run.path.name]
     model = load_model(run)
-    test = data.load("MNIST", train=False)
+    test = data.load("MNIST", "test")
     x = data.binarize(test.pixels)
     reconstruction, kl = mean_terms(model, x, seed=0)
     assert reconstruction == pytest.approx(line["test_reconstruction"], abs=0.005)
@@ -130,7 +130,7 @@ def test_the_search_is_whole_and_its_front_is_one():
     assert {trial["trial"] for trial in about["trials"]} == set(complete["trial"])
     for line in trials.itertuples():
         architecture = Architecture.parse(line.architecture)
-        assert line.parameters == count_parameters(VAE(architecture))
+        assert line.parameters == count_parameters(architecture.build())
         assert (line.layer, line.depth) == (architecture.layer, architecture.depth)
     front = complete[complete["front"]].sort_values("parameters")
     assert front["score"].is_monotonic_decreasing

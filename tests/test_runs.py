@@ -92,6 +92,6 @@ def test_weights_can_be_read_without_this_package(run):
     from safetensors.torch import load_file
 
     assert torch.equal(
-        load_file(run.path / "weights.safetensors")["encoder_mean.grid"],
-        run.weights["encoder_mean.grid"],
+        load_file(run.path / "weights.safetensors")["encoder.mean.grid"],
+        run.weights["encoder.mean.grid"],
     )

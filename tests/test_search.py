@@ -2,7 +2,7 @@ import pytest
 from optuna.trial import FixedTrial, TrialState
 
 from kanvae import Architecture
-from kanvae.models import VAE, count_parameters
+from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, search
 
 SMALL = search.SearchConfig(epochs=1, importance_samples=2, likelihood_images=20)
@@ -20,7 +20,7 @@ def small_rows(monkeypatch):
 @pytest.mark.parametrize(
     "architecture",
     [row.architecture for row in paper.TABLE_I]
-    + [Architecture("kan", 30, 7, depth=2, grid_size=9, spline_order=1, grid_range=(-2.5, 2.5))],
+    + [Architecture.parse("kan-30-7+depth=2+grid_size=9+spline_order=1+grid_range=-2.5..2.5")],
     ids=str,
 )
 def test_every_architecture_can_be_proposed(architecture):
@@ -90,7 +90,7 @@ def test_the_front_is_what_no_trial_beats_in_both(found):
             & ((done["score"] < one["score"]) | (done["parameters"] < one["parameters"]))
         ).any()  # fmt: skip
         assert one["front"] == (not beaten)
-        model = VAE(Architecture.parse(one["architecture"]))
+        model = Architecture.parse(one["architecture"]).build()
         assert one["parameters"] == count_parameters(model)
 
 

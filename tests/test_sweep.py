@@ -466,7 +466,7 @@ def test_the_training_chapter_is_swept_with_its_metrics_and_keeps_its_run(tmp_pa
     grid = {"architecture": ["kan-4-2"], "epochs": [1], "batch_size": [500], "demonstrate": [False]}
     table = sweep.sweep(TRAINING, grid, tmp_path / "out", scheduler=scheduler, progress=False)
     assert table["status"].tolist() == ["done"], table["error"].tolist()
-    assert table["test_elbo"].between(-600, -100).all()
+    assert table["validation_elbo"].between(-600, -100).all()
     (run_folder,) = (tmp_path / "out").glob("*/runs/live")
     assert (run_folder / "weights.safetensors").exists()
 

@@ -37,7 +37,7 @@ class TestOnAFewImages:
     def test_first_update_starts_from_the_seeds_weights(self, tmp_path, small_mnist):
         config = TrainingConfig("kan-8-3", epochs=1, seed=2, batch_size=320)
         run = train(config, tmp_path / "run", progress=False)
-        model = training.VAE(config.architecture, seed=2)
+        model = config.architecture.build(seed=2)
         x = data.binarize(small_mnist.pixels)
         kl = objective.kl(*model.encode(x))  # needs no noise, nor the order of the images
         assert run.history["kl"] == pytest.approx(float(kl.detach()), rel=1e-4)
@@ -244,7 +244,7 @@ def test_importing_the_package_is_light():
 def steps(key, wrap, device="cpu", batches=12, rates=(2e-3,)):
     """Losses and weights after some updates on real images, by way of `wrap(step, ...)`."""
     x = data.binarize(data.load("MNIST").pixels[: 32 * batches - 10].to(device))
-    model = training.VAE(Architecture.parse(key), seed=3).to(device)
+    model = Architecture.parse(key).build(seed=3).to(device)
     optimizer = training.make_optimizer(model, rates[0])
     generator = torch.Generator(device)
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kanvae import kernels, splines
+from kanvae.layers import kan_function
 
 
 class KANLinear(nn.Module):
@@ -126,7 +127,7 @@ class KANLinear(nn.Module):
         if library is None:
             return self.formula(x, *weights)
         rows = x if x.ndim == 2 else x.reshape(-1, self.in_features)
-        y = kernels.Product.apply(rows, *weights, self, library)
+        y = kan_function.Product.apply(rows, *weights, self, library)
         return y if x.ndim == 2 else y.view(*x.shape[:-1], self.out_features)
 
     def formula(
@@ -157,10 +158,11 @@ class KANLinear(nn.Module):
             or type(self.base_activation) is not nn.SiLU
             or torch.compiler.is_compiling()
             or torch._C._are_functorch_transforms_active()
-            or not kernels.fits(x, weights)
+            or not kernels.may_run(x, *weights)
+            or not all(t.is_contiguous() for t in (x, *weights))
         ):
             return None
-        return kernels.load(self.spline_order, self.grid_size + self.spline_order)
+        return kan_function.library(self.spline_order, self.grid_size + self.spline_order)
 
     def bases(self, x: Tensor) -> Tensor:
         """The spline bases of every input: (..., I) -> (..., I, G + k), in the dtype of `x`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kanvae.models import Architecture
+from kanvae.architectures import Architecture
 
 
 class Row(NamedTuple):

@@ -30,7 +30,8 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
-from kanvae.models import VAE, Architecture, count_parameters
+from kanvae.architectures import Architecture
+from kanvae.models import count_parameters
 from kanvae.studies import paper, results
 from kanvae.training import TrainingConfig, resolve_device, train
 
@@ -52,8 +53,8 @@ ABLATION = [
     f"{paper.FEATURED['KAN-VAE**']}{options}"
     for options in (
         "+grid_range=-3.0..3.0",
-        "+first_layer=linear",
-        "+grid_range=-3.0..3.0+first_layer=linear",
+        "+first=linear",
+        "+grid_range=-3.0..3.0+first=linear",
     )
 ]
 MODELS = {
@@ -65,7 +66,7 @@ MODELS = {
 
 def configs(
     rows: Iterable[str] = tuple(reversed(MODELS)),
-    regimes: Iterable[str] = tuple(data.REGIMES),
+    regimes: Iterable[str] = tuple(results.REGIMES),
     seeds: Iterable[int] = SEEDS,
     device: str = "cpu",
 ) -> list[TrainingConfig]:
@@ -106,7 +107,7 @@ def work(config: TrainingConfig, progress: bool = True) -> None:
 def effort(config: TrainingConfig) -> float:
     """About how long a run takes, in units that only a forecast needs."""
     images = 3 * data.REGIMES[config.regime] * config.epochs + 5_000_000  # trained on, and decoded
-    parameters = count_parameters(VAE(config.architecture))
+    parameters = count_parameters(config.architecture.build())
     return images * (1 + parameters / 1e6)
 
 
@@ -182,8 +183,8 @@ def epoch_lines(run: runs.Run) -> pd.DataFrame:
     """The lines of epochs.csv.gz for a run; training terms are means over the epoch's updates."""
     frame = pd.DataFrame(run.history)
     means = frame.groupby("epoch")[["reconstruction", "kl"]].mean()
-    ends = frame[frame["test_kl"].notna()].set_index("epoch")
-    columns = ["learning_rate", "test_reconstruction", "test_kl", "seconds"]
+    ends = frame[frame["seconds"].notna()].set_index("epoch")
+    columns = [name for name in runs.COLUMNS[4:] if name in frame] or list(runs.OLD_COLUMNS[4:])
     return means.join(ends[columns]).reset_index().astype({"epoch": int})
 
 
@@ -296,7 +297,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m kanvae reproduce", description="Train and score all that the book shows."
     )
-    names, regimes = list(MODELS), list(data.REGIMES)
+    names, regimes = list(MODELS), list(results.REGIMES)
     parser.add_argument("--rows", help="keys of models, with commas between them (all)")
     parser.add_argument("--regime", help=f"one of {regimes}, or both with a comma (both)")
     parser.add_argument("--seeds", help="with commas between them (0,1,2,3,4)")

@@ -24,7 +24,9 @@ import numpy as np
 import pandas as pd
 
 from kanvae import runs
-from kanvae.models import Architecture
+from kanvae.architectures import Architecture
+
+REGIMES = {"figure6": 10_000, "full": 60_000}  # of these runs: their images for training
 
 
 def root() -> Path:

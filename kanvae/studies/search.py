@@ -28,9 +28,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
-from kanvae.models import VAE, Architecture, count_parameters
+from kanvae.architectures import Architecture
+from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper
-from kanvae.training import TrainingConfig, load_model, train
+from kanvae.training import Epoch, TrainingConfig, load_model, train
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
     warnings.simplefilter("ignore")
@@ -109,9 +110,11 @@ def suggest(trial: Trial) -> Architecture:
         hidden,
         latent,
         depth=depth,
-        grid_size=trial.suggest_int("grid_size", 2, 10),
-        spline_order=trial.suggest_int("spline_order", 1, 3),
-        grid_range=(-half, half),
+        settings={
+            "grid_size": trial.suggest_int("grid_size", 2, 10),
+            "spline_order": trial.suggest_int("spline_order", 1, 3),
+            "grid_range": (-half, half),
+        },
     )
 
 
@@ -131,9 +134,10 @@ def as_parameters(architecture: Architecture) -> dict[str, Any]:
         "layer": a.layer, f"{a.layer}_hidden_features": a.hidden_features,
         "latent_dim": a.latent_dim, "depth": a.depth,
     }  # fmt: skip
-    if a.layer == "kan":
-        found |= {"grid_size": a.grid_size, "spline_order": a.spline_order}
-        found |= {"grid_half_width": a.grid_range[1]}
+    last = a.layers()["decoder", "pixels"]
+    if last.grid_range is not None:
+        found |= {"grid_size": last.grid_size, "spline_order": last.spline_order}
+        found |= {"grid_half_width": last.grid_range[1]}
     return found
 
 
@@ -157,23 +161,21 @@ def work(
     output: str, architecture: str, config: SearchConfig, rivals: list[Rival]
 ) -> dict[str, Any]:
     """Train and score an architecture, or give it up on the way; runs on a worker."""
-    parameters = count_parameters(VAE(Architecture.parse(architecture)))
+    parameters = count_parameters(Architecture.parse(architecture).build())
     seen: list[float] = []
 
-    def watch(curve: list[float]) -> None:
-        seen[:] = curve
-        if hopeless(curve, parameters, rivals, config.margin):
+    def watch(epoch: Epoch) -> None:
+        seen[:] = epoch.elbos
+        if hopeless(seen, parameters, rivals, config.margin):
             raise optuna.TrialPruned
 
     try:
         run_dir = Path(output) / architecture
-        run = train(config.training(architecture), run_dir, progress=False, watch=watch)
+        run = train(config.training(architecture), run_dir, progress=False, after_epoch=watch)
     except optuna.TrialPruned:
         return {"parameters": parameters, "curve": seen}
-    ends = run.epochs
-    curve = (-ends["test_reconstruction"] - ends["test_kl"]).tolist()
     return {
-        "parameters": parameters, "curve": curve, "score": score(run, config),
+        "parameters": parameters, "curve": run.elbo.tolist(), "score": score(run, config),
         "seconds": run.provenance["seconds"], "provenance": run.provenance,
     }  # fmt: skip
 
@@ -183,7 +185,7 @@ def score(run: runs.Run, config: SearchConfig) -> float:
     model = load_model(run, config.device)
     where = next(model.parameters()).device
     if config.score == "nll":
-        pixels = data.load("MNIST", train=False).pixels[: config.likelihood_images]
+        pixels = data.load("MNIST", "validation").pixels[: config.likelihood_images]
         x = data.binarize(pixels.to(where))
         return evaluation.negative_log_likelihood(model, x, config.importance_samples)
     features = evaluation.load_features("digits", config.device)
@@ -335,13 +337,16 @@ def table(study: optuna.Study) -> pd.DataFrame:
     lines = []
     for trial in study.get_trials(states=FINISHED):
         architecture = Architecture.parse(trial.user_attrs["architecture"])
-        names = ("layer", "hidden_features", "latent_dim", "depth", "grid_size", "spline_order")
+        names = ("layer", "hidden_features", "latent_dim", "depth")
+        last = architecture.layers()["decoder", "pixels"]
         lines.append(
             {
                 "trial": trial.number,
                 "architecture": str(architecture),
                 **{name: getattr(architecture, name) for name in names},
-                "grid_end": architecture.grid_range[1],
+                "grid_size": last.grid_size,
+                "spline_order": last.spline_order,
+                "grid_end": last.grid_range[1] if last.grid_range else None,
                 "parameters": trial.user_attrs["parameters"],
                 "row": trial.user_attrs.get("row"),
                 "state": trial.state.name.lower(),
