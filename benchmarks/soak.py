@@ -41,6 +41,8 @@ import psutil
 from filelock import FileLock, Timeout
 from sweeps import ROOT, save
 
+from kanvae import runs
+
 SMALL = ROOT / "benchmarks" / "small.py"
 MARK = "KANVAE_SOAK"  # in the environment of all processes of a round
 DISK = 30  # megabytes of a disk that is filled
@@ -73,12 +75,12 @@ class Work(NamedTuple):
     tables: tuple[str, ...] = ()
 
 
-SEARCH = ("search", "--output", "out", "--trials", "3", "--epochs", "20", "--workers", "2")
+SEARCH = ("search", "--output", "out", "--trials", "3", "--epochs", "10", "--workers", "2")
 SEARCH += ("--importance_samples", "2", "--likelihood_images", "20")
 WORKS = {
     "training": Work(("train", "out/run", "--architecture", "kan-4-2", "--epochs", "30")),
     "sweep": Work(
-        ("sweep", "chapter.ipynb", "--output", "out", "-p", "seed", "0:3", "--workers", "2")
+        ("sweep", "chapter.ipynb", "--output", "out", "-p", "seed", "0:2", "--workers", "2")
     ),
     "search": Work(SEARCH, (*SEARCH, "--collect", "out/tables")),
     "reproduction": Work(
@@ -192,7 +194,7 @@ def one_round(
             else:
                 _kill(here, chance, undisturbed.seconds, found, notes, cut)
             found += _finish(here, undisturbed.seconds, notes, cut)
-            found += _compare(here, undisturbed, notes)
+            found += _compare(here, undisturbed, notes, cut)
         finally:
             for process in here.processes():
                 with contextlib.suppress(psutil.Error):
@@ -354,7 +356,7 @@ def _names(text: str, here: Round, path: Path) -> bool:
 # ---- what is left -------------------------------------------------------------------------------
 
 
-def _compare(here: Round, undisturbed: Undisturbed, notes: list[str]) -> Counter:
+def _compare(here: Round, undisturbed: Undisturbed, notes: list[str], cut: list[Path]) -> Counter:
     """Hold what is left against what an undisturbed run leaves."""
     found: Counter = Counter()
     left = contents(here.folder)
@@ -362,6 +364,9 @@ def _compare(here: Round, undisturbed: Undisturbed, notes: list[str]) -> Counter
         if name not in left:
             found["lost"] += 1
             notes.append(f"{name} is lost")
+        elif left[name] != content and here.folder / name in cut and _refused(here.folder / name):
+            found["named"] += 1
+            notes.append(f"{name} is refused by its reader")
         elif left[name] != content:
             found["wrong"] += 1
             notes.append(f"{name} is wrong")
@@ -375,6 +380,15 @@ def _compare(here: Round, undisturbed: Undisturbed, notes: list[str]) -> Counter
             found["left_behind"] += 1
             notes.append(f"{path.name} is held")
     return found
+
+
+def _refused(path: Path) -> bool:
+    """Whether reading the run folder that a cut file is in says so."""
+    try:
+        runs.read(path.parent).metrics  # noqa: B018
+    except runs.RunError:
+        return True
+    return False
 
 
 def contents(folder: Path) -> dict[str, str]:
