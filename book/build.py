@@ -27,7 +27,7 @@ import jupytext
 import nbformat
 
 from kanvae import runs
-from kanvae.studies import chapters, results
+from kanvae.studies import chapters, parameters, results
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -238,16 +238,16 @@ def main() -> None:
     if options.check_pairs:
         return
     notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
-    known = {notebook: chapters.defaults(notebook) for notebook in notebooks}
+    known = {notebook: parameters.defaults(notebook) for notebook in notebooks}
     executed = {}
     try:
-        values = {name: chapters.value(text) for name, text in options.parameter}
+        values = {name: parameters.parse_value(text) for name, text in options.parameter}
         for name in values:
             if not any(name in defaults for defaults in known.values()):
                 raise ValueError(f"no chapter has a parameter {name!r}.")
         chosen = {n: {k: v for k, v in values.items() if k in known[n]} for n in notebooks}
         for notebook in notebooks:
-            chapters.check(notebook, chosen[notebook])
+            parameters.check(notebook, chosen[notebook])
         for notebook in notebooks:
             executed[notebook.stem] = execute(notebook, chosen[notebook])
     except (ValueError, chapters.ChapterError) as error:

@@ -69,7 +69,7 @@ def lines(
     Args:
         x: (N,) positions, shared by all curves.
         curves: label -> (N,) values, or (N, n) for n curves in the palette's colours under one
-        label.
+            label.
         marks: positions of vertical dotted lines (knots, say).
         dashed: labels of curves to draw dashed.
         log: whether both axes are logarithmic.

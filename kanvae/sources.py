@@ -184,8 +184,8 @@ def _content(name: str, raw: Path, file: str) -> bytes:
 
 def _mend(path: Path) -> str:
     return (
-        f"Delete {path.name} and restore it from version control (git checkout), or load again to "
-        "download it; KANVAE_DATA=folder reads another copy."
+        "Delete it and restore it from version control (git checkout), or load again to download "
+        "it; KANVAE_DATA=folder reads another copy."
     )
 
 

@@ -27,7 +27,7 @@
 #
 # Every parameter of the cell below can be set from the outside, which is how researchers [sweep this chapter](13_sweeps.ipynb):
 #
-#     python -m kanvae sweep notebooks/04_training.ipynb -p architecture kan-20-10,kan-35-15 -p seed 0:3
+#     kanvae sweep notebooks/04_training.ipynb -p architecture kan-20-10,kan-35-15 -p seed 0:3
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -39,7 +39,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]

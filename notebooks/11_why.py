@@ -35,7 +35,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -70,9 +70,9 @@ seed = 0
 # %%
 x = data.binarize(data.load("MNIST", "test").pixels).float()
 trained = {
-    name: load_model(results.run(architecture, regime, seed)).requires_grad_(
-        False
-    )
+    name: load_model(
+        results.featured_run(architecture, regime, seed)
+    ).requires_grad_(False)
     for name, architecture in paper.FEATURED.items()
     if architecture.layer == "kan"
 }

@@ -32,10 +32,10 @@ from IPython import get_ipython
 
 if (
     importlib.util.find_spec("kanvae") is None
-):  # in Colab: install the book's module, with what sweeps need
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae[sweep] @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -225,7 +225,7 @@ print(
 tables["overhead"].set_index("what")
 
 # %% [markdown]
-# "Point beyond the bare training" is what a sweep adds to `python -m kanvae train`, which has to import torch and load the data too. Two workers on two cores, each with one thread, against one worker with both:
+# "Point beyond the bare training" is what a sweep adds to `kanvae train`, which has to import torch and load the data too. Two workers on two cores, each with one thread, against one worker with both:
 
 # %%
 tables["throughput"]
@@ -280,18 +280,18 @@ Markdown(
 #
 #     dask scheduler                                                  # prints its address
 #     dask worker tcp://ADDRESS:8786 --nthreads 1 --nworkers 2
-#     python -m kanvae sweep notebooks/04_training.ipynb -p seed 0:10 --scheduler tcp://ADDRESS:8786
+#     kanvae sweep notebooks/04_training.ipynb -p seed 0:10 --scheduler tcp://ADDRESS:8786
 #
 # Several GPUs: one worker for each, which sees it alone, and points that ask for one. (On one machine, without `--scheduler`, this happens by itself.)
 #
 #     CUDA_VISIBLE_DEVICES=0 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
 #     CUDA_VISIBLE_DEVICES=1 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
-#     python -m kanvae sweep ... --scheduler tcp://ADDRESS:8786 --resources GPU=1
+#     kanvae sweep ... --scheduler tcp://ADDRESS:8786 --resources GPU=1
 #
 # Slurm, through dask-jobqueue, and Kubernetes, through dask-kubernetes; the files say what to set:
 #
-#     python -m kanvae sweep ... --cluster clusters/slurm.yaml
-#     python -m kanvae sweep ... --cluster clusters/kubernetes.yaml --output s3://bucket/sweep
+#     kanvae sweep ... --cluster clusters/slurm.yaml
+#     kanvae sweep ... --cluster clusters/kubernetes.yaml --output s3://bucket/sweep
 #
 # Where the workers share no file system, the output must be an address that all reach, `s3://` (with s3fs installed) or `gs://` (with gcsfs). Notebooks, results and tables go there. What a point writes beside its notebook, such as the run folder of a training, stays on the worker's own disk, and a point whose worker is lost begins
 # anew. MNIST must be on the workers too: by `KANVAE_DATA`, or by download.

@@ -31,10 +31,10 @@ from IPython import get_ipython
 
 if (
     importlib.util.find_spec("kanvae") is None
-):  # in Colab: install the book's module, with what sweeps need
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae[sweep] @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -153,7 +153,7 @@ Markdown(f"""
 #
 # ## Exercises
 #
-# **1.** Search for the Fréchet distance: `python -m kanvae search --score frechet --output runs/search-frechet`. Do the same models win?
+# **1.** Search for the Fréchet distance: `kanvae search --score frechet --output runs/search-frechet`. Do the same models win?
 #
 # <details><summary>Solution</summary>
 #
@@ -165,7 +165,7 @@ Markdown(f"""
 #
 # <details><summary>Solution</summary>
 #
-# `python -m kanvae reproduce --rows KEY --regime figure6` trains and scores any key; the order of close neighbours often changes, which is what selection by one seed on one test set means.
+# `kanvae reproduce --rows KEY --regime figure6` trains and scores any key; the order of close neighbours often changes, which is what selection by one seed on one test set means.
 #
 # </details>
 #

@@ -18,9 +18,9 @@ class SplineLayer(nn.Module):
     """Splines of the inputs; a base class that holds their knots.
 
     State:
-        spline_weight (curves, I, G + k): the coefficients of some curves of each input.
-        grid (I, G + 2k + 1): the knots of each input, a buffer. It stays in float32 or wider when
-            the layer is cast to a narrower type, and so do the bases before they meet the weights.
+        spline_weight (curves, I, G + k): the coefficients of some curves of each input, and the
+        buffer grid (I, G + 2k + 1): the knots of each input. The grid stays in float32 or wider
+        when the layer is cast to a narrower type, and so do the bases before they meet the weights.
     """
 
     grid: Tensor
