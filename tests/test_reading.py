@@ -52,12 +52,12 @@ def samples_figure(pixels: np.ndarray, grey: int, width: float, zoom: float) -> 
 def curves_figure(updates: int, level: float, kl: float) -> Image.Image:
     """Figure 6 with curves that come down to given levels."""
     generator = np.random.default_rng(updates)
-    x = np.arange(1, updates + 1)
+    x = np.arange(updates)
     figure, ax = plt.subplots(figsize=(5, 3), dpi=100)
     for end, size, top, colour in ((level, 6.0, 550.0, "b"), (kl, 1.0, 5.0, "g")):
         noise = np.clip(generator.normal(0, size, updates), -2.5 * size, 2.5 * size)
         noise[0] = 0
-        ax.plot(x, end + (top - end) * np.exp(-(x - 1) / 150) + noise, colour, label="a term")
+        ax.plot(x, end + (top - end) * np.exp(-x / 150) + noise, colour, label="a term")
     ax.set(xlabel="updates", ylabel="value")
     ax.legend()
     return raster(figure, 2)
@@ -69,7 +69,7 @@ def array(image: Image.Image) -> np.ndarray:
 
 @pytest.mark.parametrize(("width", "zoom"), [(8.8, 2.0), (8.8, 1.6), (11.0, 1.31), (14.0, 1.0)])
 def test_inputs_are_read_exactly_from_a_blurred_picture(mnist, width, zoom):
-    train, labels, _ = mnist
+    train = mnist[0]
     shown = np.random.default_rng(0).choice(10_000, 32, replace=False)
     picture = array(samples_figure(train[shown], 127, width, zoom))
     inputs, samples = reading.strips(picture)
@@ -115,23 +115,29 @@ def test_ranks_count_the_images_of_a_digit():
 @pytest.mark.parametrize("updates", [8_480, 9_060, 9_077, 9_090, 9_360, 9_375, 9_390, 11_000])
 def test_ends_of_curves_are_read(updates):
     picture = array(curves_figure(updates, 90, 20))
-    found = reading.curves(picture)
     first, last = reading.fitting_ends(picture)
-    assert first - 1 <= updates <= last + 1  # the curve begins at 1, as its length does not
+    assert first <= updates - 1 <= last
     assert last - first < 40
-    for curve in found.values():
-        # a tick is off by half a pixel of the drawing, which is 1/352 of the curve, at either end
-        assert curve.end == pytest.approx(updates, abs=updates / 352)
-    for name, level in {"reconstruction": 90, "kl": 20}.items():
-        middle = (found[name].low + found[name].high) / 2
-        assert middle == pytest.approx(level, abs=2)
-    assert found["reconstruction"].high - found["reconstruction"].low > 20
+    for curve in reading.curves(picture).values():
+        assert curve.end == pytest.approx(updates, abs=updates / 352)  # a pixel of the drawing
+
+
+def test_bands_are_read_without_bias():
+    errors = []
+    for i, updates in enumerate(range(8_400, 11_600, 400)):
+        levels = {"reconstruction": 40 + 9 * i, "kl": 15 + 2 * i}
+        found = reading.curves(array(curves_figure(updates, *levels.values())))
+        errors += [(found[k].low + found[k].high) / 2 - level for k, level in levels.items()]
+        assert 20 < found["reconstruction"].high - found["reconstruction"].low < 36
+    assert abs(np.mean(errors)) < 0.5  # a pixel of the drawing is 2.6 nats
+    assert np.std(errors) < 1.2
+    assert np.abs(errors).max() < 2.6
 
 
 def test_the_ticks_tell_thirty_epochs_from_their_neighbours():
     first, last = reading.fitting_ends(array(curves_figure(30 * 313, 59, 30)))
-    assert not any(first - 1 <= 30 * batches <= last + 1 for batches in (311, 312, 314, 315))
-    assert last - first < 313
+    fitting = [batches for batches in range(200, 400) if first <= 30 * batches - 1 <= last]
+    assert fitting == [313]
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +171,8 @@ def test_a_paper_is_read_from_a_pdf_or_a_folder(drawn, mnist, name):
     assert inputs["picture"].nunique() == 1
     assert found.threshold * 255 == pytest.approx(127.5, abs=2)
     assert found.curves["curve"].tolist() == ["reconstruction", "kl"]
-    assert (found.curves["first_fitting"] - 1 <= 9_077).all()
-    assert (found.curves["last_fitting"] + 1 >= 9_077).all()
+    assert (found.curves["first_fitting"] <= 9_076).all()
+    assert (found.curves["last_fitting"] >= 9_076).all()
 
 
 def test_what_cannot_be_read_is_named_with_what_is_wanted(tmp_path, mnist):
@@ -190,19 +196,24 @@ def test_what_cannot_be_read_is_named_with_what_is_wanted(tmp_path, mnist):
             read(white)
 
 
-def test_readings_that_come_with_the_book_are_true_of_mnist(mnist):
+@pytest.mark.parametrize(("name", "grey"), [("figure8-inputs", 127), ("figure8-reread", 128)])
+def test_readings_that_come_with_the_book_are_true_of_mnist(mnist, name, grey):
     train, labels, test = mnist
-    for name, grey in (("figure8-inputs", 127), ("figure8-reread", 128)):
-        table = pd.read_csv(READ / f"{name}.csv")
-        assert table["model"].value_counts().to_dict() == dict.fromkeys(paper.FEATURED, 32)
-        indices = table["training_index"].to_numpy()
-        assert (labels[indices] == table["digit"]).all()
-        ranks = reading.rank_within_digit(labels, indices)
-        assert (ranks == table["rank_within_digit"]).all()
-        # two images are no nearer to each other than the picture is to each of them, together
-        apart = reading.match(train[indices] > grey, test > grey)["pixels_off"].to_numpy()
-        off, off_test = table["pixels_off"], table["pixels_off_nearest_test_image"]
-        assert ((off_test >= apart - off) & (off_test <= apart + off)).all()
+    table = pd.read_csv(READ / f"{name}.csv")
+    assert table["model"].value_counts().to_dict() == dict.fromkeys(paper.FEATURED, 32)
+    indices = table["training_index"].to_numpy()
+    assert (labels[indices] == table["digit"]).all()
+    ranks = reading.rank_within_digit(labels, indices)
+    assert (ranks == table["rank_within_digit"]).all()
+    # the picture, its image and the nearest other images keep the inequality of the triangle
+    off, off_test = table["pixels_off"], table["pixels_off_nearest_test_image"]
+    apart = reading.match(train[indices] > grey, test > grey)["pixels_off"]
+    wrong = table[abs(off_test - apart) > off]
+    # the first reading names an image that is one pixel off, and the distances of the right one
+    first = [["KAN-VAE**", 13]] if name == "figure8-inputs" else []
+    assert wrong[["model", "tile"]].to_numpy().tolist() == first
+    assert (off < off_test).all()
+    assert (off <= table["pixels_off_next_training_image"]).all()
 
 
 def test_the_ends_that_the_book_uses_are_those_that_were_read():
@@ -210,11 +221,12 @@ def test_the_ends_that_the_book_uses_are_those_that_were_read():
     for name, ends in paper.FIGURE_6_ENDS.items():
         for curve, end in zip(("reconstruction", "kl"), ends, strict=True):
             line = table.loc[(name, curve)]
-            assert (line["low"] + line["high"]) / 2 == pytest.approx(end, abs=1)
+            assert (line["low"] + line["high"]) / 2 == pytest.approx(end, abs=0.1)
             updates, error = paper.FIGURE_6_UPDATES[name]
             assert line["end"] == pytest.approx(updates, abs=error)
-            assert line["first_fitting"] <= 313 * paper.FIGURE_6_EPOCHS[name]
-            assert 313 * paper.FIGURE_6_EPOCHS[name] <= line["last_fitting"]
+            fitting = (np.ceil(line["first_fitting"]), np.floor(line["last_fitting"]))
+            assert fitting == paper.FIGURE_6_FITTING[name]
+            assert fitting[0] <= 313 * paper.FIGURE_6_EPOCHS[name] <= fitting[1]
 
 
 @pytest.mark.skipif("KANVAE_PAPER" not in os.environ, reason="KANVAE_PAPER names no paper")

@@ -185,11 +185,11 @@ def threshold(found: pd.DataFrame) -> float:
 
 
 def curves(picture: np.ndarray, ticks: tuple[float, float] = TICKS) -> dict[str, Curve]:
-    """Where the two curves of a picture of Figure 6 end, by the scale of its ticks.
+    """Where the two curves of a picture of Figure 6 end, by a line through the ticks of each axis.
 
-    matplotlib draws ticks on whole pixels, so an end is known to about half a pixel of the drawing
-    (13 updates in the paper's). A line's width reaches beyond its last point by as much as it
-    begins before zero.
+    matplotlib moves a tick down or to the right onto the next whole pixel of the drawing, by half
+    of one on the mean. For the bands that is taken off, which leaves about one nat. An end is read
+    plainly, and up to a pixel of the drawing too short (27 updates); `fitting_ends` is sharper.
 
     Args:
         picture: as `pictures` gives it.
@@ -202,7 +202,9 @@ def curves(picture: np.ndarray, ticks: tuple[float, float] = TICKS) -> dict[str,
         ReadingError: the picture has no frame with ticks, or not these two curves.
     """
     left, right, top, bottom, x_ticks, y_ticks = _frame(picture)
-    (zero_x, per_x), (zero_y, per_y) = _scale(x_ticks, ticks[0]), _scale(y_ticks[::-1], ticks[1])
+    zoom = (right - left) / np.floor(AXES[1])  # pixels of the picture to one of the drawing
+    zero_x, per_x = _scale(x_ticks, ticks[0])
+    zero_y, per_y = _scale(y_ticks[::-1] - zoom / 2, ticks[1])
     r, g, b = np.moveaxis(picture[top + 3 : bottom - 2, left + 3 : right - 2], 2, 0)
     found = {}
     for name, ink in {"reconstruction": b - (r + g) / 2, "kl": g - (r + b) / 2}.items():
@@ -216,15 +218,16 @@ def curves(picture: np.ndarray, ticks: tuple[float, float] = TICKS) -> dict[str,
             covered = np.flatnonzero(column > HALF)
             edges.append([_edge(column, covered[-1] + 1), _edge(column, covered[0])])
         low, high = (top + 3 + np.median(edges, 0) - zero_y) * per_y
-        found[name] = Curve(float((last + first - 2 * zero_x) * per_x), float(low), float(high))
+        end = last + first - 2 * zero_x  # a line is as wide at its end as it is before zero
+        found[name] = Curve(float(end * per_x), float(low), float(high))
     return found
 
 
 def fitting_ends(picture: np.ndarray, step: float = TICKS[0]) -> tuple[float, float]:
     """The least and the greatest end of a curve that leave the ticks of Figure 6 where they are.
 
-    matplotlib leaves a twentieth of a curve's length free on either side of it and draws a tick on
-    a whole pixel of the drawing; the pixels of all ticks leave few lengths, exactly.
+    matplotlib leaves a twentieth of a curve's length free on either side of it and moves each tick
+    onto a whole pixel of the drawing; the pixels of all ticks together leave few lengths.
 
     Args:
         picture: as `pictures` gives it.
