@@ -65,10 +65,11 @@ def search(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and types, and that every chapter's .py and .ipynb agree."""
+    """Check style, types, which module imports which, and that each chapter's two files agree."""
     python(session, "-m", "ruff", "check", ".")
     python(session, "-m", "ruff", "format", "--check", ".")
     python(session, "-m", "mypy")
+    python(session, "-c", "from importlinter.cli import lint_imports_command as lint; lint()")
     python(session, "book/build.py", "--check-pairs")
 
 
@@ -134,5 +135,5 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def colab(session: nox.Session) -> None:
     """Run every chapter on the Python that runs nox, as Colab does: alone, without the checkout."""
-    session.run(sys.executable, "-m", "pip", "install", "--quiet", ".[sweep]")
+    session.run(sys.executable, "-m", "pip", "install", "--quiet", ".[studies]")
     session.run(sys.executable, "tests/run_alone.py", *session.posargs)

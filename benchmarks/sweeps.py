@@ -34,6 +34,7 @@ import psutil
 
 from kanvae import runs
 from kanvae.studies import cluster, sweep
+from kanvae.studies.sweep import storage
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -58,10 +59,10 @@ def overhead(folder: Path) -> list[dict[str, Any]]:
             subprocess.run(command, check=True, capture_output=True)
             bare.append(time.perf_counter() - begun)
             output = str(folder / "sweep")
-            sweep.write(f"{output}/{TRAINING.name}", TRAINING.read_bytes())
+            storage.write_file(f"{output}/{TRAINING.name}", TRAINING.read_bytes())
             begun = time.perf_counter()
             task = (sweep.point_name(point), (output, TRAINING.name, point))
-            (result,) = cluster.results(client, sweep.work, [task])
+            (result,) = cluster.results(client, sweep.execute_point, [task])
             points.append((time.perf_counter() - begun, result.value))
     found: dict[str, list[float]] = {}
     for process, (wall, value) in list(zip(bare, points, strict=True))[1:]:  # warm
@@ -104,14 +105,15 @@ def throughput(folder: Path) -> list[dict[str, Any]]:
     lines = []
     for workers in (1, 2):
         output = str(folder / f"workers-{workers}")
-        sweep.write(f"{output}/{TRAINING.name}", TRAINING.read_bytes())
+        storage.write_file(f"{output}/{TRAINING.name}", TRAINING.read_bytes())
         points = [{**SETTINGS, "seed": seed, "demonstrate": False} for seed in range(POINTS)]
         tasks = [(sweep.point_name(p), (output, TRAINING.name, p)) for p in points]
         with cluster.start(workers=workers) as client:
             client.run(len, [])
             begun = time.perf_counter()
             assert all(
-                r.value["status"] == "done" for r in cluster.results(client, sweep.work, tasks)
+                r.value["status"] == "done"
+                for r in cluster.results(client, sweep.execute_point, tasks)
             )
             seconds = time.perf_counter() - begun
         lines.append({"workers": workers, "points": POINTS, "seconds": seconds,
@@ -126,7 +128,7 @@ def trivial(output: str, point: dict[str, Any]) -> dict[str, Any]:
     name = sweep.point_name(point)
     result = {"point": name, "parameters": point, "status": "done", "attempts": 1, "seconds": 0.0}
     result |= {"metrics": {"square": point["seed"] ** 2}, "error": "", "commit": ""}
-    sweep.write(f"{output}/{name}/result.json", json.dumps(result).encode())
+    storage.write_file(f"{output}/{name}/result.json", json.dumps(result).encode())
     return result
 
 
@@ -134,7 +136,7 @@ def scheduling(folder: Path, count: int = 10_000) -> list[dict[str, Any]]:
     """Many points whose work is next to nothing; what is left is the engine."""
     output = str(folder / "many")
     about = {"notebook": "none.ipynb", "digest": "", "defaults": {"seed": 0}}
-    sweep.write(f"{output}/sweep.json", json.dumps(about).encode())
+    storage.write_file(f"{output}/sweep.json", json.dumps(about).encode())
     points = [{"seed": seed} for seed in range(count)]
     driver = psutil.Process()
     with cluster.start(workers=2) as client:

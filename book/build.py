@@ -27,7 +27,7 @@ import jupytext
 import nbformat
 
 from kanvae import runs
-from kanvae.studies import chapters, results
+from kanvae.studies import chapters, parameters, results
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -138,15 +138,36 @@ def page(stem: str) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         if _is_found(cell):  # a place for the front page's links to lead to
             count += 1
-            cells.append(nbformat.v4.new_markdown_cell(f'<a id="found-{count}"></a>'))
+            cells.append(_prose(f'<a id="found-{count}"></a>', f"found-{count}"))
         if cell.cell_type == "code":
             done = code.pop(0)
             cell.outputs, cell.execution_count = done.outputs, done.execution_count
-        cells.append(cell)
+            cells += [cell, *_tables(cell, f"{stem}, cell {len(cells) + 1}")]
+        else:
+            cells.append(cell)
         if code and "injected-parameters" in code[0].metadata.get("tags", []):
             cells.append(code.pop(0))
     notebook.cells = cells
     return notebook
+
+
+def _tables(cell: nbformat.NotebookNode, where: str) -> list[nbformat.NotebookNode]:
+    """The tables that a cell showed, taken out of its outputs, as cells that Sphinx numbers."""
+    about = cell.metadata.get("mystnb", {}).pop("table", {})
+    shown = [output.get("data", {}).get("text/markdown", "") for output in cell.outputs]
+    found = [text for text in shown if text.startswith("| ")]
+    if about and len(found) != 1:
+        sys.exit(f"book: {where} has the caption of a table and shows {len(found)} tables.")
+    pairs = zip(cell.outputs, shown, strict=True)
+    cell.outputs = [output for output, text in pairs if text not in found]
+    if about:
+        found = [f":::{{table}} {about['caption']}\n:name: {about['name']}\n\n{found[0]}\n:::"]
+    return [_prose(text, f"{cell.id}-{i}") for i, text in enumerate(found)]
+
+
+def _prose(text: str, name: str) -> nbformat.NotebookNode:
+    """A cell of prose; its name is the same in every build, so that Sphinx sees no change."""
+    return nbformat.v4.new_markdown_cell(text, id=name)
 
 
 def _is_found(cell: nbformat.NotebookNode) -> bool:
@@ -238,16 +259,16 @@ def main() -> None:
     if options.check_pairs:
         return
     notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
-    known = {notebook: chapters.defaults(notebook) for notebook in notebooks}
+    known = {notebook: parameters.defaults(notebook) for notebook in notebooks}
     executed = {}
     try:
-        values = {name: chapters.value(text) for name, text in options.parameter}
+        values = {name: parameters.parse_value(text) for name, text in options.parameter}
         for name in values:
             if not any(name in defaults for defaults in known.values()):
                 raise ValueError(f"no chapter has a parameter {name!r}.")
         chosen = {n: {k: v for k, v in values.items() if k in known[n]} for n in notebooks}
         for notebook in notebooks:
-            chapters.check(notebook, chosen[notebook])
+            parameters.check(notebook, chosen[notebook])
         for notebook in notebooks:
             executed[notebook.stem] = execute(notebook, chosen[notebook])
     except (ValueError, chapters.ChapterError) as error:

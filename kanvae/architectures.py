@@ -22,7 +22,9 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import nn
 
+from kanvae import likelihoods
 from kanvae.layers import KANLinear, SharedKANLinear, check_layer
+from kanvae.likelihoods import Likelihood
 from kanvae.models import VAE, Decoder, Encoder, count_parameters
 
 WORDS = {"vae": "linear", "kan": "kan", "shared": "shared"}  # a key's first word -> kind of layer
@@ -87,14 +89,14 @@ class Architecture:
             a side (encoder, decoder) takes another kind: {"first": "linear"}. These names hold
             for all layers, or with a place or side and a dot before them for those there:
 
-            groups: functions an input of shared layers, each for one group of outputs; 1. Mean and
-                log-variance share the one; of several each head has its own. As many as a layer
-                has outputs, or more, means one an edge.
-            grid_size, spline_order: of layers with functions; 5 and 3.
-            grid_range: likewise; (-1, 1), and (-3, 3) where functions are shared.
-            base: likewise the base function, silu, relu, gelu, tanh or identity; silu, and identity
-                for shared functions of latents.
-            norm: "layer" for a LayerNorm before the layer, where it sees hidden units; "none".
+            - groups: functions an input of shared layers, each for one group of outputs; 1. Mean
+              and log-variance share the one; of several each head has its own. As many as a layer
+              has outputs, or more, means one an edge.
+            - grid_size, spline_order: of layers with functions; 5 and 3.
+            - grid_range: likewise; (-1, 1), and (-3, 3) where functions are shared.
+            - base: likewise the base function, silu, relu, gelu, tanh or identity; silu, and
+              identity for shared functions of latents.
+            - norm: "layer" for a LayerNorm before the layer, where it sees hidden units; "none".
 
     Raises:
         ValueError: a value that is not allowed, or a setting that concerns no layer.
@@ -220,10 +222,10 @@ class Architecture:
         pixels, hidden, latent = self.input_features, self.hidden_features, self.latent_dim
         return 2 * pixels * hidden + 2 * (self.depth - 1) * hidden**2 + 3 * hidden * latent
 
-    def build(self, seed: int = 0) -> VAE:
-        """The auto-encoder, with initial weights that `seed` alone determines."""
+    def build(self, seed: int = 0, likelihood: Likelihood | str = likelihoods.BERNOULLI) -> VAE:
+        """The auto-encoder for a likelihood, with initial weights that `seed` alone determines."""
         layers, hidden, latent = self.layers(), self.hidden_features, self.latent_dim
-        pixels = self.input_features
+        pixels, found = self.input_features, likelihoods.of(None, likelihood)
 
         def stack(side: str, *widths: int) -> list[tuple[str, nn.Module]]:
             names = [SIDES[side][0], *(f"hidden{i}" for i in range(1, self.depth)), SIDES[side][2]]
@@ -243,8 +245,8 @@ class Architecture:
             else:
                 means, log_vars = (heads.build(hidden, latent) for _ in range(2))
                 encoder = Encoder(OrderedDict(inner), means, log_vars)
-            decoder = Decoder(OrderedDict(stack("decoder", latent, *deep, pixels)))
-        return VAE(encoder, decoder, latent)
+            decoder = Decoder(OrderedDict(stack("decoder", latent, *deep, found.outputs(pixels))))
+        return VAE(encoder, decoder, latent, found)
 
     def _before(self, name: str, layer: Layer, features: int) -> list[tuple[str, nn.Module]]:
         """What stands before a layer of so many inputs: a norm, an activation."""

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kanvae import likelihoods
 from kanvae.layers import KANLinear, SharedKANLinear
+from kanvae.likelihoods import Likelihood
 
 
 class Encoder(nn.Module):
@@ -43,28 +45,36 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Sequential):
-    """z (..., L) -> hidden units -> logits of the pixels (..., D): a stack of layers."""
+    """z (..., L) -> hidden units -> the parameters of p(x|z) (..., P): a stack of layers."""
 
 
 class VAE(nn.Module):
-    """A variational auto-encoder (Kingma and Welling 2013): Gaussian q(z|x), Bernoulli pixels.
+    """A variational auto-encoder (Kingma and Welling 2013) with a Gaussian q(z|x).
 
     Args:
         encoder: x -> mean and log-variance of q(z|x), (..., L) each.
-        decoder: z (..., L) -> logits of the pixels (..., D).
+        decoder: z (..., L) -> the parameters of p(x|z) (..., P): for Bernoulli pixels their logits.
         latent_dim: L.
+        likelihood: p(x|z), or its name (`kanvae.likelihoods`).
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        latent_dim: int,
+        likelihood: Likelihood | str = likelihoods.BERNOULLI,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.latent_dim = latent_dim
+        self.likelihood = likelihoods.of(None, likelihood)
 
     def forward(
         self, x: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One pass with one latent sample: (..., D) -> logits (..., D), mean, log_var (..., L)."""
+        """One pass with one sample: (..., D) -> parameters (..., P), mean, log_var (..., L)."""
         mean, log_var = self.encode(x)
         return self.decode(self.reparameterize(mean, log_var, generator)), mean, log_var
 
@@ -86,24 +96,25 @@ class VAE(nn.Module):
         return mean + normal(mean.shape, mean, generator) * torch.exp(0.5 * log_var)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Logits of the pixels: latents (..., L) -> (..., D)."""
+        """The parameters of p(x|z), such as logits of pixels: latents (..., L) -> (..., P)."""
         return self.decoder(z)
 
     @torch.no_grad()
     def sample_prior(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Pixel probabilities (count, D) of latents drawn from the prior N(0, 1)."""
+        """Mean images (count, D) of latents drawn from the prior N(0, 1): pixel probabilities."""
         like = next(self.parameters())
-        return self.decode(normal((count, self.latent_dim), like, generator)).sigmoid()
+        z = normal((count, self.latent_dim), like, generator)
+        return self.likelihood.mean(self.decode(z))
 
     @torch.no_grad()
     def sample_posterior(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Pixel probabilities (..., D) of latents drawn from q(z|x), one for each image."""
-        return self(x, generator)[0].sigmoid()
+        """Mean images (..., D) of latents drawn from q(z|x), one for each image."""
+        return self.likelihood.mean(self(x, generator)[0])
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Pixel probabilities (..., D) at the mean of q(z|x)."""
-        return self.decode(self.encode(x)[0]).sigmoid()
+        """Mean images (..., D) at the mean of q(z|x)."""
+        return self.likelihood.mean(self.decode(self.encode(x)[0]))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         _rename(state_dict, prefix)

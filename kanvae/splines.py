@@ -53,16 +53,11 @@ def recursion(x: Tensor, knots: Tensor, degree: int) -> Tensor:
     outside = (x < knots[..., :1]) | (x > knots[..., -1:])
     x = torch.where(outside, knots[..., :1], x)  # so that nothing infinite meets a zero below
     for k in range(1, degree + 1):
-        rising = _ratio(x - knots[..., : -k - 1], knots[..., k:-1] - knots[..., : -k - 1])
-        falling = _ratio(knots[..., k + 1 :] - x, knots[..., k + 1 :] - knots[..., 1:-k])
-        bases = rising * bases[..., :-1] + falling * bases[..., 1:]  # (..., m - k)
+        width = knots[..., k:] - knots[..., :-k]  # of what each base spans: 0 where knots coincide
+        share = 1 / width.masked_fill(width == 0, torch.inf)
+        rising = (x - knots[..., :-k]) * share * bases
+        bases = rising[..., :-1] + (bases - rising)[..., 1:]  # (..., m - k)
     return bases
-
-
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """numerator / denominator, and 0 where the denominator is 0 (repeated knots)."""
-    empty = denominator == 0
-    return (numerator / denominator.masked_fill(empty, 1)).masked_fill(empty, 0)
 
 
 def uniform_bases(

@@ -13,7 +13,7 @@ from kanvae.evaluation import Statistics, frechet_distance
 
 @pytest.fixture(scope="module")
 def test_set():
-    return data.load("MNIST", train=False)
+    return data.load("MNIST", "test")
 
 
 def test_distance_of_two_gaussians_in_closed_form():

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT
 from matplotlib.figure import Figure
 from PIL import Image
@@ -19,9 +20,10 @@ READ = ROOT / "book" / "results" / "paper"
 
 @pytest.fixture(scope="module")
 def mnist():
-    """Training pixels and labels, test pixels."""
-    train, test = data.load("MNIST"), data.load("MNIST", train=False)
-    return train.pixels.numpy(), train.labels.numpy(), test.pixels.numpy()
+    """All 60,000 training pixels and their labels, test pixels."""
+    parts = [data.load("MNIST", split) for split in ("train", "validation")]
+    pixels, labels = (torch.cat(both).numpy() for both in zip(*parts, strict=True))
+    return pixels, labels, data.load("MNIST", "test").pixels.numpy()
 
 
 def raster(figure: Figure, zoom: float) -> Image.Image:

@@ -43,7 +43,7 @@ def test_a_line_follows_from_its_configuration(lines):
         assert line["model"] == config["architecture"]
         assert line["regime"] == config["regime"]
         assert line["epochs"] == config["epochs"] == paper.EPOCHS
-        assert line["updates"] == 30 * math.ceil(data.REGIMES[config["regime"]] / 32)
+        assert line["updates"] == 30 * math.ceil(results.REGIMES[config["regime"]] / 32)
         assert line["parameters"] == count_parameters(architecture.build())
         assert line["part"] == reproduce.MODELS[line["model"]]
 
@@ -93,10 +93,10 @@ def test_last_epochs_agree_with_the_scores(lines):
 
 @pytest.mark.parametrize("name", paper.FEATURED)
 def test_weights_that_come_with_the_book_have_the_scores_of_their_line(name, lines):
-    run = results.run(paper.FEATURED[name], "figure6")
+    run = results.featured_run(paper.FEATURED[name], "figure6")
     line = lines.loc[run.path.name]
     model = load_model(run)
-    test = data.load("MNIST", train=False)
+    test = data.load("MNIST", "test")
     x = data.binarize(test.pixels)
     reconstruction, kl = mean_terms(model, x, seed=0)
     assert reconstruction == pytest.approx(line["test_reconstruction"], abs=0.005)
@@ -160,7 +160,7 @@ def test_what_is_missing_is_named_with_what_is_there():
     with pytest.raises(
         runs.RunError, match=r"no kan-1-1-full-seed0 .* The runs there are .*kan-35"
     ):
-        results.run("kan-1-1", "full")
+        results.featured_run("kan-1-1", "full")
 
 
 def test_missing_weights_are_named_with_the_command_that_trains_them():
@@ -168,7 +168,7 @@ def test_missing_weights_are_named_with_the_command_that_trains_them():
         runs.RunError,
         match=r"weights of kan-35-15-full-seed0 do not come .*--seeds 0",
     ):
-        results.run("kan-35-15", "full")
+        results.featured_run("kan-35-15", "full")
 
 
 def test_own_results_come_before_the_reference(monkeypatch, tmp_path):
@@ -195,7 +195,6 @@ def test_a_paired_difference_has_students_interval():
     found = paired({"a": [11.0, 22.0, 33.0], "b": [10.0, 20.0, 30.0]})
     assert found[:3] == pytest.approx((2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), rel=1e-6)
     assert found.seeds == 3
-    assert not found.is_clear
     assert str(found) == "+2.0 (95 %: -0.5 to +4.5)"
 
 
@@ -213,7 +212,6 @@ def test_one_seed_has_no_interval():
     found = paired({"a": [3.0], "b": [1.0, 5.0]})
     assert found.mean == 2
     assert math.isnan(found.low)
-    assert not found.is_clear
     assert str(found) == "+2.0"
 
 

@@ -18,9 +18,9 @@ class SplineLayer(nn.Module):
     """Splines of the inputs; a base class that holds their knots.
 
     State:
-        spline_weight (curves, I, G + k): the coefficients of some curves of each input.
-        grid (I, G + 2k + 1): the knots of each input, a buffer. It stays in float32 or wider when
-            the layer is cast to a narrower type, and so do the bases before they meet the weights.
+        spline_weight (curves, I, G + k): the coefficients of some curves of each input, and the
+        buffer grid (I, G + 2k + 1): the knots of each input. The grid stays in float32 or wider
+        when the layer is cast to a narrower type, and so do the bases before they meet the weights.
     """
 
     grid: Tensor
@@ -54,7 +54,7 @@ class SplineLayer(nn.Module):
 
     def check_input(self, x: Tensor) -> None:
         """Raise an error that says what is wrong with the shape or dtype of an input (..., I)."""
-        if x.shape[-1:] != (self.in_features,):
+        if not torch.jit.is_tracing() and x.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"the input has shape {tuple(x.shape)}; its last dimension must be "
                 f"in_features = {self.in_features}."

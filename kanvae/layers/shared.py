@@ -13,14 +13,15 @@ import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kanvae.layers import shared_function
 from kanvae.layers.grid import SplineLayer
+from kanvae.layers.shared_function import Compiled, functions, group_ends, shared_linear
 
 
 class SharedKANLinear(SplineLayer):
-    """A drop-in for `nn.Linear` with learnable functions of the inputs, shared by groups of outputs.
+    """A drop-in for `nn.Linear` with learnable functions that groups of outputs share.
 
     Computes y_o = b_o + sum_i w_oi f_is(x_i), where output o is in group s = floor(o g / O), and
     f_is(x) = a_si b(x) + sum_j c_sij N_j(x): a base function b and a spline. Outside the knots,
@@ -87,6 +88,7 @@ class SharedKANLinear(SplineLayer):
                 f"output. Give groups from 1 to {out_features}."
             )
         self.groups = groups
+        self.group_ends = group_ends(out_features, groups)
         self.scale_noise = scale_noise
         self.base_activation = base_activation()
         count = grid_size + spline_order
@@ -114,71 +116,24 @@ class SharedKANLinear(SplineLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         self.check_input(x)
-        return self.formula(x, self.weight, self.bias, self.base_scale, self.spline_weight)
-
-    def formula(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        base_scale: Tensor,
-        spline_weight: Tensor,
-    ) -> Tensor:
-        """The layer as it reads on paper, for every device and type: (..., I) -> (..., O)."""
-        if x.dtype == torch.bool:
-            return self._affine(x, weight, bias, base_scale, spline_weight)
-        if 16 * self.groups > self.out_features:  # many functions: one product with all bases
-            scale, spline = self._by_output(base_scale), self._by_output(spline_weight)
-            merged = (weight.unsqueeze(-1) * spline).flatten(-2)  # (O, I (G + k))
-            base = F.linear(self.base_activation(x), weight * scale, bias)
-            return base + F.linear(self.bases(x).flatten(-2), merged)
-        functions = self._functions(x, base_scale, spline_weight)  # (g, ..., I)
-        if self.groups == 1:
-            return F.linear(functions[0], weight, bias)
-        parts = weight.split(self.group_sizes())
-        y = torch.cat([F.linear(f, w) for f, w in zip(functions, parts, strict=True)], -1)
-        return y if bias is None else y + bias
+        order, base = self.spline_order, self.base_activation
+        ends = self.group_ends
+        weight, bias, scale, spline = self.weight, self.bias, self.base_scale, self.spline_weight
+        grid = self.grid
+        library = shared_function.library(order, base, x, grid, weight, bias, scale, spline)
+        if library is None:
+            return shared_linear(x, weight, bias, scale, spline, grid, order, base, ends)
+        rows = x.reshape(-1, self.in_features).contiguous()
+        curves = (scale.contiguous(), spline.contiguous(), grid.contiguous())
+        y = Compiled.apply(rows, weight, bias, *curves, order, base, ends, library)
+        return y.view(*x.shape[:-1], self.out_features)
 
     def functions(self, x: Tensor) -> Tensor:
         """The values of all functions at the inputs: (..., I) -> (g, ..., I)."""
         self.check_input(x)
         x = x.to(self.grid.dtype) if x.dtype == torch.bool else x
-        return self._functions(x, self.base_scale, self.spline_weight)
-
-    def group_sizes(self) -> list[int]:
-        """How many outputs each group has, in order."""
-        g, outputs = self.groups, self.out_features
-        ends = [-(-s * outputs // g) for s in range(g + 1)]  # the least o with o g / O >= s
-        return [b - a for a, b in zip(ends[:-1], ends[1:], strict=True)]
-
-    def _functions(self, x: Tensor, base_scale: Tensor, spline_weight: Tensor) -> Tensor:
-        g, inputs = base_scale.shape
-        scale = base_scale.reshape(g, *[1] * (x.ndim - 1), inputs)
-        spline = torch.einsum("...in,gin->g...i", self.bases(x), spline_weight)
-        return scale * self.base_activation(x) + spline
-
-    def _affine(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        base_scale: Tensor,
-        spline_weight: Tensor,
-    ) -> Tensor:
-        """The layer on inputs that are 0 or 1, where every function is a line through two points."""
-        points = torch.arange(2, dtype=weight.dtype, device=weight.device)
-        points = points.unsqueeze(1).expand(2, self.in_features)
-        at_zero, at_one = self._functions(points, base_scale, spline_weight).unbind(1)  # (g, I)
-        constant = (weight * self._by_output(at_zero)).sum(1)  # (O,)
-        constant = constant if bias is None else constant + bias
-        return F.linear(x.to(weight.dtype), weight * self._by_output(at_one - at_zero), constant)
-
-    def _by_output(self, values: Tensor) -> Tensor:
-        """What each output takes of (g, ...) values of the groups: (O, ...), or what broadcasts."""
-        if self.groups in (1, self.out_features):
-            return values
-        outputs = torch.arange(self.out_features, device=values.device)
-        return values[outputs * self.groups // self.out_features]
+        tensors = (self.base_scale, self.spline_weight, self.grid)
+        return functions(x, *tensors, self.spline_order, self.base_activation)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, groups={self.groups}, bias={self.bias is not None}"

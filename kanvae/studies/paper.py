@@ -1,6 +1,6 @@
 """What the paper states, as data: Table I and the settings of its text.
 
-A. Nik, "KAN-VAE: Combining Kolmogorov-Arnold Networks with Variational Auto-Encoders", 2024.
+"KAN-VAE: Combining Kolmogorov-Arnold Networks with Variational Auto-Encoders", A. Nik, 2024.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A search for architectures with few parameters and a good score, by Optuna on a Dask cluster.
 
-    python -m kanvae search --trials 60 --output runs/search
-    python -m kanvae search --collect book/results/search --output runs/search
+    kanvae search --trials 60 --output runs/search
+    kanvae search --collect book/results/search --output runs/search
 
 Optuna proposes architectures and keeps what became of them in `OUTPUT/journal.log` (or in any
 database that it takes); workers train and score them in run folders beside it. Started again after
@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -31,7 +29,8 @@ from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper
-from kanvae.training import TrainingConfig, load_model, train
+from kanvae.studies.options import add_fields, values
+from kanvae.training import Epoch, TrainingConfig, load_model, train
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
     warnings.simplefilter("ignore")
@@ -157,27 +156,25 @@ def hopeless(
     )
 
 
-def work(
+def run_trial(
     output: str, architecture: str, config: SearchConfig, rivals: list[Rival]
 ) -> dict[str, Any]:
     """Train and score an architecture, or give it up on the way; runs on a worker."""
     parameters = count_parameters(Architecture.parse(architecture).build())
     seen: list[float] = []
 
-    def watch(curve: list[float]) -> None:
-        seen[:] = curve
-        if hopeless(curve, parameters, rivals, config.margin):
+    def watch(epoch: Epoch) -> None:
+        seen[:] = epoch.elbos
+        if hopeless(seen, parameters, rivals, config.margin):
             raise optuna.TrialPruned
 
     try:
         run_dir = Path(output) / architecture
-        run = train(config.training(architecture), run_dir, progress=False, watch=watch)
+        run = train(config.training(architecture), run_dir, progress=False, after_epoch=watch)
     except optuna.TrialPruned:
         return {"parameters": parameters, "curve": seen}
-    ends = run.epochs
-    curve = (-ends["test_reconstruction"] - ends["test_kl"]).tolist()
     return {
-        "parameters": parameters, "curve": curve, "score": score(run, config),
+        "parameters": parameters, "curve": run.elbo.tolist(), "score": score(run, config),
         "seconds": run.provenance["seconds"], "provenance": run.provenance,
     }  # fmt: skip
 
@@ -187,7 +184,7 @@ def score(run: runs.Run, config: SearchConfig) -> float:
     model = load_model(run, config.device)
     where = next(model.parameters()).device
     if config.score == "nll":
-        pixels = data.load("MNIST", train=False).pixels[: config.likelihood_images]
+        pixels = data.load("MNIST", "validation").pixels[: config.likelihood_images]
         x = data.binarize(pixels.to(where))
         return evaluation.negative_log_likelihood(model, x, config.importance_samples)
     features = evaluation.load_features("digits", config.device)
@@ -270,11 +267,11 @@ def search(
     with cluster.held(output):
         study = open_study(output, config, storage)
         resume(study)
-        _run(study, str(output), trials, config, scheduler, workers, progress)
+        _run_trials(study, str(output), trials, config, scheduler, workers, progress)
     return study
 
 
-def _run(
+def _run_trials(
     study: optuna.Study, output: str, trials: int, config: SearchConfig, scheduler: str | None,
     workers: int | None, progress: bool,
 ) -> None:  # fmt: skip
@@ -307,7 +304,7 @@ def _run(
         cluster.ticking(client, bar, failed),
     ):
         count = sum(client.nthreads().values())
-        with closing(cluster.results(client, work, tasks(), at_once=count)) as found:
+        with closing(cluster.results(client, run_trial, tasks(), at_once=count)) as found:
             for result in found:
                 trial = asked.pop(result.name)
                 if result.value is None:
@@ -386,39 +383,29 @@ def collect(study: optuna.Study, folder: Path | str) -> int:
     return len(found)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Search from the command line; see `python -m kanvae search --help`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kanvae search", description="Search for architectures."
-    )
-    parser.add_argument("--output", type=Path, default=runs.root() / "search", help="(runs/search)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `kanvae search`."""
+    parser.add_argument("--output", type=Path, help="(runs/search)")
     parser.add_argument("--trials", type=int, default=60, help="to finish in all (60)")
     parser.add_argument("--storage", help="database for Optuna (a file in the output folder)")
     parser.add_argument("--scheduler", help="address of a running Dask scheduler")
     parser.add_argument("--workers", type=int, help="here (one a core)")
     parser.add_argument("--collect", type=Path, metavar="FOLDER", help="only write the tables")
-    for field in fields(SearchConfig):
-        kind = type(field.default)
-        parser.add_argument(f"--{field.name}", type=kind, default=field.default,
-                            help=f"({field.default})")  # fmt: skip
-    options = vars(parser.parse_args(arguments))
-    config_names = [field.name for field in fields(SearchConfig)]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that workers end
-    try:
-        config = SearchConfig(**{name: options.pop(name) for name in config_names})
-        folder = options.pop("collect")
-        if folder is None:
-            study = search(config=config, **options)
-        else:
-            study = open_study(options["output"], config, options["storage"])
-            print(f"{collect(study, folder)} trials in {folder}")
-    except (ValueError, runs.RunError, data.DataError, cluster.ClusterError) as error:
-        sys.exit(f"{parser.prog}: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nstopped; the same command goes on where it was.")
-    front = table(study).query("front").sort_values("parameters")
-    print(front[["architecture", "parameters", "score"]].to_string(index=False))
+    add_fields(parser, SearchConfig)
 
 
-if __name__ == "__main__":
-    main()
+def command(options: argparse.Namespace) -> None:
+    """Search, or collect what a search found, as the options say; the front is printed."""
+    config = SearchConfig(**values(options, SearchConfig))
+    output = options.output or runs.root() / "search"
+    if options.collect is None:
+        study = search(
+            output, options.trials, config, options.storage, options.scheduler, options.workers
+        )
+    else:
+        study = open_study(output, config, options.storage)
+        print(f"{collect(study, options.collect)} trials in {options.collect}")
+    front = table(study)
+    if len(front):
+        front = front.query("front").sort_values("parameters")
+        print(front[["architecture", "parameters", "score"]].to_string(index=False))

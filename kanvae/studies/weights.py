@@ -20,8 +20,8 @@ from torch import Tensor
 from kanvae.architectures import Architecture
 from kanvae.models import VAE
 
-SUFFIXES = (".pt", ".pth", ".tar", ".bin")
-Layers = dict[str, dict[str, Tensor]]  # layer -> parameter -> values, in the order of the file
+_SUFFIXES = (".pt", ".pth", ".tar", ".bin")
+_Layers = dict[str, dict[str, Tensor]]  # layer -> parameter -> values, in the order of the file
 
 
 class WeightsError(ValueError):
@@ -63,7 +63,7 @@ def load(path: Path | str, architecture: Architecture | str, member: str | None 
     return model
 
 
-def _places(wanted: Layers, found: Layers) -> dict[str, str] | None:
+def _places(wanted: _Layers, found: _Layers) -> dict[str, str] | None:
     """Our layer -> the file's, None if they do not go together one to one."""
     left = list(found)
     places = {}
@@ -86,7 +86,7 @@ def _read(path: Path, member: str | None) -> Mapping[str, Tensor]:
     source: Any = path
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            names = [n for n in archive.namelist() if n.endswith(SUFFIXES) and "__MACOSX" not in n]
+            names = [n for n in archive.namelist() if n.endswith(_SUFFIXES) and "__MACOSX" not in n]
             if member is not None and member not in names:
                 raise WeightsError(f"{path} has no {member!r}: choose one of {names}.")
             if member is None and len(names) > 1:
@@ -108,8 +108,8 @@ def _read(path: Path, member: str | None) -> Mapping[str, Tensor]:
     return content
 
 
-def _layers(state: Mapping[str, Tensor]) -> Layers:
-    layers: Layers = {}
+def _layers(state: Mapping[str, Tensor]) -> _Layers:
+    layers: _Layers = {}
     for name, value in state.items():
         layer, _, parameter = name.rpartition(".")
         layers.setdefault(layer, {})[parameter] = value
@@ -120,6 +120,6 @@ def _shapes(parameters: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in parameters.items()}
 
 
-def _list(layers: Layers) -> str:
+def _list(layers: _Layers) -> str:
     lines = (f"  {name or '(no layer)'}: {_shapes(values)}" for name, values in layers.items())
     return "\n".join(lines) or "  nothing"
