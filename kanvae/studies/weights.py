@@ -1,6 +1,6 @@
 """The weights that the paper's author published, for readers who have the file.
 
-The paper's repository (https://github.com/ds-anik/KAN-VAE) keeps the weights of its models; the
+The paper's repository (ds-anik/KAN-VAE on GitHub) keeps the weights of its models; the
 names of their layers are not known here. Its KAN layer is efficient-kan's, whose parameters have
 the names of ours (`kanvae.layers.KANLinear`), so layers are told apart by their parameters' names
 and shapes.
