@@ -68,7 +68,7 @@ images = "grayscale"
 #
 # It is zero when both agree and grows as samples look different, or less varied. As in the paper, each model is scored with 20,000 samples
 # from the prior (the decoder's pixel probabilities, as grey values) and 5 evaluation seeds. We compare against the 60,000 training images, in grey, and take
-# statistics and distance from the pytorch-fid package. Unlike the paper we also train every model several times.
+# statistics and distance from the pytorch-fid package {cite}`seitzer2020`. Unlike the paper we also train every model several times.
 #
 # ```{admonition} What can and cannot be compared
 # :class: warning

@@ -60,8 +60,8 @@ smooth = 100
 # below can be held against it. One epoch over $N$ images in batches of $B$ takes $\lceil N / B \rceil$ updates.
 
 # %%
-end, precision = paper.FIGURE_6_UPDATES
-print(f"read off the paper's figure: {end:,} ± {precision} updates")
+end, precision = paper.FIGURE_6_UPDATES["VAE"]
+print(f"read off the paper's VAE: {end:,} ± {precision} updates")
 for name, count in results.REGIMES.items():
     updates = paper.EPOCHS * -(-count // 32)
     agrees = abs(updates - end) <= precision

@@ -74,7 +74,7 @@ turn_seconds = 0.02
 # ## The obvious layer
 #
 # The edge of {eq}`eq-edge` tells us what to do: compute all bases by the Cox–de Boor recursion, scale the coefficients, and take two matrix
-# products. This is also what the efficient-kan package does, whose layer the paper used {cite}`nik2024`.
+# products. This is also what the efficient-kan package {cite}`cao2024` does, whose layer the paper used {cite}`nik2024`.
 
 
 # %%
