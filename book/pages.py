@@ -25,7 +25,7 @@ MENDS = (
 )
 
 
-SHORT = 16  # letters of a cell that stays on one line
+SHORT = 12  # letters of a cell that stays on one line
 
 
 def set_tables(app: Sphinx, document: nodes.document) -> None:

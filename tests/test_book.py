@@ -313,7 +313,7 @@ def test_a_choice_in_the_page_contents_of_a_phone_leads_there(address, browser):
     tab.close()
 
 
-BOXES = ".pst-scrollable-table-container, div.math, .highlight > pre"
+BOXES = ".pst-scrollable-table-container, div.math > mjx-container, .highlight > pre"
 WIDE = f"""() => [...document.querySelectorAll('.bd-content :is({BOXES})')]
     .filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1)"""
 
@@ -371,7 +371,7 @@ def pixels(tab, clip):
     ("page", "selector"),
     [
         ("notebooks/05_table1", ".pst-scrollable-table-container:has(#tab-scores)"),
-        ("notebooks/03_vae_elbo", "div.math:has(#equation-eq-elbo), #equation-eq-elbo"),
+        ("notebooks/11_why", "div.math > mjx-container"),
         ("notebooks/10_layer_cost", ".cell_input .highlight > pre"),
     ],
 )
