@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kanvae import VAE, Architecture, KANLinear, data, figures, runs, training
+from kanvae import Architecture, KANLinear, data, figures, runs, training
 from kanvae.studies.timing import interleaved
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -133,7 +133,7 @@ def step_passes(key: str, layers, device, images: int = 32) -> dict[str, Callabl
     for name in (RECURSION, "efficient-kan", OURS):
         if name not in layers:
             continue
-        model = VAE(Architecture.parse(key))
+        model = Architecture.parse(key).build()
         if name != OURS:
             for child, layer in list(model.named_children()):
                 if isinstance(layer, KANLinear):
@@ -232,7 +232,9 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     name = f"layers-{device.type}"
     table.to_csv(options.output / f"{name}.csv", index=False)
-    (options.output / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    (options.output / f"{name}.json").write_text(
+        json.dumps(found, indent=2) + "\n", encoding="utf-8"
+    )
     layers_only = table[table.part == "layer"]
     ratios = layers_only.pivot(index="row", columns="candidate", values="ratio_to_dense_floor")
     ratios = ratios.loc[layers_only.row.unique(), layers_only.candidate.unique()]

@@ -158,9 +158,10 @@ def learning_curves(
             )  # fmt: skip
             if ends:
                 ax.axhline(ends[title][i], color=INK, linestyle=":", linewidth=1)
-        tested = history[np.isfinite(history["test_kl"])]
-        for i, field in enumerate(("test_reconstruction", "test_kl")):
-            label = ("reconstruction, test images", "KL, test images")[i]
+        kind = "validation" if "validation_kl" in history.dtype.names else "test"
+        tested = history[np.isfinite(history[f"{kind}_kl"])]
+        for i, field in enumerate((f"{kind}_reconstruction", f"{kind}_kl")):
+            label = (f"reconstruction, {kind} images", f"KL, {kind} images")[i]
             ax.plot(
                 tested["update"], tested[field], SHAPES[i], color=PALETTE[i], markersize=4,
                 label=label,

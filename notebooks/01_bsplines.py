@@ -38,7 +38,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ '
+        'install -q "kanvae[evaluation] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 

@@ -38,7 +38,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -51,7 +51,7 @@ import torch
 import torch.nn.functional as F
 
 from kanvae import KANLinear, diagrams, figures, splines, tables
-from kanvae.models import VAE, count_parameters
+from kanvae.models import count_parameters
 from kanvae.studies import paper
 
 # %% tags=["parameters"]
@@ -74,7 +74,7 @@ steps = 300
 # two layers that can represent anything with $2n + 1$ hidden nodes. But the theorem says only that the inner and
 # outer functions exist and are continuous. They may be nowhere differentiable, even for a smooth $f$
 # {cite}`girosi1989`; nothing says that a spline with few coefficients comes near them, nor that gradient descent
-# finds them. A **Kolmogorov–Arnold network** (KAN, {cite}`liu2024`) keeps the form, functions on edges and sums
+# finds them. (For MLPs the theorem of {cite:t}`hornik1989` promises as little.) A **Kolmogorov–Arnold network** (KAN, {cite}`liu2024`) keeps the form, functions on edges and sums
 # at nodes, and drops the guarantee: smooth functions, any width, any depth. What such networks achieve is
 # for experiments to say.
 #
@@ -225,8 +225,8 @@ figures.lines(
 # In {numref}`fig-grids` the coarse grid catches the trend and misses the ripple; the fine one follows both.
 #
 # **Grid extension** {cite}`liu2024` is the same step for a layer that has already learned something: find
-# coefficients on a finer grid that keep the function, and go on training. A MLP has nothing like it: a wider
-# layer would have to start again. `extend_grid` returns by how much any output moved on given data. Our
+# coefficients on a finer grid that keep the function, and go on training. (An MLP can grow too: Net2Net
+# {cite}`chen2016` widens a layer without changing the function.) `extend_grid` returns by how much any output moved on given data. Our
 # prediction: tripling the intervals moves nothing, since every old knot is a new one; going from 3 to 10 moves a
 # little.
 
@@ -311,7 +311,7 @@ figures.lines(
 # %% mystnb={"table": {"name": "tab-parameters", "caption": "Parameters of the nine models of Table I, counted and as the paper gives them."}}
 rows = []
 for row in paper.TABLE_I:
-    model = VAE(row.architecture)
+    model = row.architecture.build()
     assert count_parameters(model) == row.parameters
     rows.append(
         (
@@ -371,5 +371,5 @@ tables.table(table, {"an edge": ".3f"})
 #
 # ## References
 #
-# The layer is that of {cite:t}`liu2024` in the form of the efficient-kan package, which {cite:t}`nik2024` used. On what
+# The layer is that of {cite:t}`liu2024` in the form of the efficient-kan package {cite}`cao2024`, which {cite:t}`nik2024` used. On what
 # the theorem does not promise: {cite:t}`girosi1989`.

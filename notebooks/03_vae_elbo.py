@@ -38,7 +38,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ '
+        'install -q "kanvae[evaluation] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -49,7 +49,7 @@ if (
 import torch
 import torch.nn.functional as F
 
-from kanvae import VAE, Architecture, data, diagrams, figures, objective
+from kanvae import Architecture, data, diagrams, figures, objective
 from kanvae.training import TrainingConfig, load_model, train
 
 # %% tags=["parameters"]
@@ -128,8 +128,8 @@ def reparameterize(mean, log_var, generator):
     return mean + noise * torch.exp(log_var / 2)
 
 
-model = VAE(key, seed).requires_grad_(False)  # nothing is trained yet
-pixels = data.load("MNIST", train=False).pixels[:images]
+model = key.build(seed).requires_grad_(False)  # nothing is trained yet
+pixels = data.load("MNIST", "test").pixels[:images]
 x = data.binarize(pixels)  # (N, 784)
 mean, log_var = model.encode(x)  # two (N, L)
 z = reparameterize(mean, log_var, torch.Generator().manual_seed(seed))

@@ -27,7 +27,7 @@
 #
 # Every parameter of the cell below can be set from the outside, which is how researchers [sweep this chapter](13_sweeps.ipynb):
 #
-#     python -m kanvae sweep notebooks/04_training.ipynb \
+#     kanvae sweep notebooks/04_training.ipynb \
 #         -p architecture kan-20-10,kan-35-15 -p seed 0:3
 
 # %% tags=["remove-cell"]
@@ -40,7 +40,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -79,16 +79,16 @@ demonstrate = True
 #
 # A `TrainingConfig` holds all of it, and checks itself when it is made: a wrong value ends here with one line that says what is allowed.
 # The **regime** is the paper's unstated one: `figure6` takes the first 10,000 training images (the [chapter on learning
-# curves](06_learning_curves.ipynb) shows why), `full` all 60,000. `device="auto"` takes a GPU if there is one.
+# curves](06_learning_curves.ipynb) shows why), `full` the first 50,000. The last 10,000 are for validation. `device="auto"` takes a GPU if there is one.
 
 # %%
 config = TrainingConfig(
     architecture,
     dataset,
     regime,
-    epochs,
-    batch_size,
-    learning_rate,
+    epochs=epochs,
+    batch_size=batch_size,
+    learning_rate=learning_rate,
     seed=seed,
     device=device,
 )
@@ -117,18 +117,18 @@ tables.table(
 #
 # ## A live run
 #
-# We train into a temporary folder, so that it really happens now (a sweep names a folder in `KANVAE_RUNS`, to keep the run). The bar counts weight updates; after each epoch the test set's ELBO
-# is measured.
+# We train into a temporary folder, so that it really happens now (a sweep names a folder in `KANVAE_RUNS`, to keep the run). The bar counts weight updates; after each epoch the ELBO of
+# the validation images is measured.
 
-# %% mystnb={"table": {"name": "tab-live", "caption": "The live run after each epoch: learning rate, means over the last batches and values on the test set."}}
+# %% mystnb={"table": {"name": "tab-live", "caption": "The live run after each epoch: learning rate, means over the last batches and values on the validation images."}}
 folder = Path(os.environ.get("KANVAE_RUNS") or tempfile.mkdtemp())
 run = train(config, folder / "live")
 history = pd.DataFrame(run.epochs).astype({"epoch": int, "update": int})
 terms = (
     "reconstruction",
     "kl",
-    "test reconstruction",
-    "test kl",
+    "validation reconstruction",
+    "validation kl",
     "seconds",
 )
 tables.table(history.set_index("epoch"), dict.fromkeys(terms, ".1f"))
@@ -137,17 +137,16 @@ tables.table(history.set_index("epoch"), dict.fromkeys(terms, ".1f"))
 # What a sweep of this chapter collects into its table is recorded here: the scores after the last epoch, and one curve.
 
 # %%
-elbo = -(run.epochs["test_reconstruction"] + run.epochs["test_kl"])
 chapters.record(
     parameters=count_parameters(load_model(run)),
-    test_elbo=elbo[-1],
-    test_reconstruction=run.epochs["test_reconstruction"][-1],
-    test_kl=run.epochs["test_kl"][-1],
+    validation_elbo=run.elbo[-1],
+    validation_reconstruction=run.epochs["validation_reconstruction"][-1],
+    validation_kl=run.epochs["validation_kl"][-1],
     training_seconds=run.provenance["seconds"],
-    test_elbo_by_epoch=elbo,
+    validation_elbo_by_epoch=run.elbo,
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-live", "caption": "The live run: both terms of the loss at every weight update (faint), their running means, and their values on the test set after each epoch."}, "image": {"alt": "Reconstruction falls from above 300 to about 130 nats, steeply at first; the KL has an early peak, falls, and rises slowly to about 12 nats."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-live", "caption": "The live run: both terms of the loss at every weight update (faint), their running means, and their values on the validation images after each epoch."}, "image": {"alt": "Reconstruction falls from above 300 to about 130 nats, steeply at first; the KL has an early peak, falls, and rises slowly to about 12 nats."}}
 figures.learning_curves({architecture: run.history})
 
 # %% [markdown]
@@ -220,7 +219,7 @@ assert same or config.device != "cpu"
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-first-reconstructions", "caption": "Test images, binarised, and their reconstructions by the live run."}, "image": {"alt": "Sixteen test digits and their reconstructions, which show mostly the same digits with softer strokes."}}
 model = load_model(run)
-x = data.binarize(data.load(dataset, train=False).pixels[:16])
+x = data.binarize(data.load(dataset, "test").pixels[:16])
 figures.image_rows({"input": x, "reconstruction": model.reconstruct(x)})
 
 # %% [markdown]

@@ -36,7 +36,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -48,7 +48,7 @@ import pandas as pd
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from kanvae import VAE, Architecture, data, evaluation, figures, tables
+from kanvae import Architecture, data, evaluation, figures, tables
 from kanvae.models import count_parameters
 from kanvae.studies import paper, reproduce, results
 
@@ -68,7 +68,7 @@ images = "grayscale"
 #
 # It is zero when both agree and grows as samples look different, or less varied. As in the paper, each model is scored with 20,000 samples
 # from the prior (the decoder's pixel probabilities, as grey values) and 5 evaluation seeds. We compare against the 60,000 training images, in grey, and take
-# statistics and distance from the pytorch-fid package. Unlike the paper we also train every model several times.
+# statistics and distance from the pytorch-fid package {cite}`seitzer2020`. Unlike the paper we also train every model several times.
 #
 # ```{admonition} What can and cannot be compared
 # :class: warning
@@ -93,7 +93,7 @@ tables.table(runs)
 # %% tags=["hide-input"]
 one = lines.iloc[0]
 Markdown(
-    f"**This page:** regime `{regime}` ({data.REGIMES[regime]:,} "
+    f"**This page:** regime `{regime}` ({results.REGIMES[regime]:,} "
     f"training images), {one['epochs']} epochs, `digits` features, "
     f"{images} images, "
     f"{paper.FID_SAMPLES:,} samples × {paper.FID_SEEDS} evaluation "
@@ -111,7 +111,9 @@ Markdown(
 # %%
 rows = {str(row.architecture): row for row in paper.TABLE_I}
 for key, row in rows.items():
-    assert count_parameters(VAE(Architecture.parse(key))) == row.parameters
+    assert (
+        count_parameters(Architecture.parse(key).build()) == row.parameters
+    )
 print(f"all {len(rows)} parameter counts equal the paper's")
 
 # %% [markdown]
@@ -155,7 +157,7 @@ tables.table(as_table(lines))
 
 # %% mystnb={"table": {"name": "tab-scores-full", "caption": "The same nine models in the other regime, trained on all 60,000 images."}}
 other = "full" if regime == "figure6" else "figure6"
-print(f"regime {other}, {data.REGIMES[other]:,} training images")
+print(f"regime {other}, {results.REGIMES[other]:,} training images")
 tables.table(as_table(every[every["regime"] == other]))
 
 # %% [markdown]
@@ -171,10 +173,10 @@ real = evaluation.frechet_distance(
     *(
         evaluation.reference_statistics(
             features,
-            data.load("MNIST", train=part).pixels,
+            data.load("MNIST", part).pixels,
             images != "grayscale",
         )
-        for part in (True, False)
+        for part in ("train", "test")
     )
 )
 print("standard deviation of the distance, mean over the models:")

@@ -35,7 +35,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -66,11 +66,11 @@ perplexity = 30
 
 # %%
 trained = {
-    name: results.run(architecture, regime, seed)
+    name: results.featured_run(architecture, regime, seed)
     for name, architecture in paper.FEATURED.items()
 }
-test = data.load("MNIST", train=False)
-known = data.load("MNIST", train=True, regime=regime)
+test = data.load("MNIST", "test")
+known = data.load("MNIST", regime=regime)
 x = data.binarize(test.pixels)
 models = {name: load_model(run) for name, run in trained.items()}
 means = {

@@ -35,7 +35,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -63,11 +63,11 @@ seed = 0
 
 # %%
 trained = {
-    name: results.run(architecture, regime, seed)
+    name: results.featured_run(architecture, regime, seed)
     for name, architecture in paper.FEATURED.items()
 }
 
-test = data.load("MNIST", train=False)
+test = data.load("MNIST", "test")
 x = data.binarize(test.pixels)  # (10000, 784)
 models = {name: load_model(run) for name, run in trained.items()}
 samples = {

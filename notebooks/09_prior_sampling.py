@@ -35,7 +35,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -64,7 +64,7 @@ samples = 10000
 
 # %%
 trained = {
-    name: results.run(architecture, regime, seed)
+    name: results.featured_run(architecture, regime, seed)
     for name, architecture in paper.FEATURED.items()
 }
 width = max(a.latent_dim for a in paper.FEATURED.values())
@@ -73,7 +73,7 @@ noise = torch.randn(samples, width, generator=generator)
 drawn = {}
 for name, run in trained.items():
     model = load_model(run).requires_grad_(False)
-    parts = noise[:, : model.architecture.latent_dim].split(1000)
+    parts = noise[:, : model.latent_dim].split(1000)
     images = [model.decode(part).sigmoid() for part in parts]
     drawn[name] = torch.cat(images)  # (samples, 784)
 
@@ -121,7 +121,7 @@ def judge(images: torch.Tensor) -> dict[str, float]:
     }
 
 
-real = data.load("MNIST", train=False).pixels[:samples] / 255
+real = data.load("MNIST", "test").pixels[:samples] / 255
 table = pd.DataFrame(
     {
         name: judge(images)

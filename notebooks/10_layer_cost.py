@@ -37,7 +37,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -54,7 +54,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from kanvae import (
-    VAE,
     Architecture,
     KANLinear,
     data,
@@ -75,7 +74,7 @@ turn_seconds = 0.02
 # ## The obvious layer
 #
 # The edge of {eq}`eq-edge` tells us what to do: compute all bases by the Cox–de Boor recursion, scale the coefficients, and take two matrix
-# products. This is also what the efficient-kan package does, whose layer the paper used {cite}`nik2024`.
+# products. This is also what the efficient-kan package {cite}`cao2024` does, whose layer the paper used {cite}`nik2024`.
 
 
 # %%
@@ -397,7 +396,7 @@ figures.ratio_bars(
 
 # %%
 def training_step(key, make_layer, x, fused):
-    model = VAE(Architecture.parse(key), seed)
+    model = Architecture.parse(key).build(seed)
     for name, child in list(model.named_children()):
         if make_layer and isinstance(child, KANLinear):
             changed = make_layer(child.in_features, child.out_features)

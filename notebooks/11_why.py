@@ -35,7 +35,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -69,7 +69,7 @@ seed = 0
 # values at all-zero and one-hot images.
 
 # %% mystnb={"table": {"name": "tab-affine", "caption": "The first layer of both KAN-VAEs against the affine layer that it equals, on all test images."}}
-x = data.binarize(data.load("MNIST", train=False).pixels).float()
+x = data.binarize(data.load("MNIST", "test").pixels).float()
 trained = {
     name: load_model(
         results.run(architecture, regime, seed)
@@ -79,7 +79,7 @@ trained = {
 }
 checks = {}
 for name, model in trained.items():
-    layer = model.encoder_hidden
+    layer = model.encoder.hidden.first
     points = torch.cat((torch.zeros(1, 784), torch.eye(784)))
     value, at_one = layer(points).split([1, 784])  # (1, H), (784, H)
     rise = at_one - value
@@ -111,14 +111,14 @@ tables.table(
 def inputs_of(model, images):
     """What each layer of a KAN-VAE sees: name -> (images, inputs)."""
     noise = torch.Generator().manual_seed(seed)
-    hidden = model.encoder_hidden(images)
+    hidden = model.encoder.hidden.first(images)
     z = model.reparameterize(*model.encode(images), noise)
     return {
-        "encoder_hidden": images,
-        "encoder_mean": hidden,
-        "encoder_log_var": hidden,
-        "decoder_hidden": z,
-        "decoder_logits": model.decoder_hidden(z),
+        "encoder.hidden.first": images,
+        "encoder.mean": hidden,
+        "encoder.log_var": hidden,
+        "decoder.latents": z,
+        "decoder.pixels": model.decoder.latents(z),
     }
 
 
@@ -160,9 +160,9 @@ tables.table(reached, dict.fromkeys(reached, ".1%"))
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-inputs", "caption": "What the layers behind the first see: density of hidden values of the encoder, latents, and hidden values of the decoder, over 10,000 training images. Dotted: the ends of the grid and of the knots."}, "image": {"alt": "A quarter of the latents of KAN-VAE** lie outside the grid, and the encoder's hidden values spread so widely that most lie beyond all knots."}}
 edges = np.linspace(-8, 8, 161)
 titles = {
-    "encoder_mean": "encoder's hidden values",
-    "decoder_hidden": "latents",
-    "decoder_logits": "decoder's hidden values",
+    "encoder.mean": "encoder's hidden values",
+    "decoder.latents": "latents",
+    "decoder.pixels": "decoder's hidden values",
 }
 panels = {
     name: {

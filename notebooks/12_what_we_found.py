@@ -35,7 +35,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -46,7 +46,7 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import Architecture, data, figures, tables
+from kanvae import Architecture, figures, tables
 from kanvae.studies import paper, reproduce, results
 
 # %% tags=["parameters"]
@@ -252,7 +252,7 @@ below = {
     for title in ("NLL", "Fréchet")
 }
 Markdown(f"""
-- **The other regime**, `{other}` ({data.REGIMES[other]:,} training
+- **The other regime**, `{other}` ({results.REGIMES[other]:,} training
 images): {"; ".join(starred) or "no such runs in this copy"}. Of
 {len(from_vae_there["NLL"])} KAN-VAEs trained there, the mean NLL is below
 the VAE's in: {", ".join(below["NLL"]) or "none"}; the mean distance in:

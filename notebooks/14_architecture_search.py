@@ -31,7 +31,7 @@ from IPython import get_ipython
 
 if (
     importlib.util.find_spec("kanvae") is None
-):  # in Colab: install the book's module, with what sweeps need
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
         'install -q "kanvae[sweep] @ '
@@ -45,7 +45,7 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import VAE, figures, tables
+from kanvae import figures, tables
 from kanvae.models import count_parameters
 from kanvae.studies import results, search
 
@@ -61,7 +61,7 @@ seed = 0
 
 # %%
 for architecture in search.proposals(count, seed):
-    size = count_parameters(VAE(architecture))
+    size = count_parameters(architecture.build())
     print(f"{size:9,} parameters: {architecture}")
 
 # %% [markdown]
@@ -165,7 +165,7 @@ Giving up early left {1 - spent / whole:.0%} of the epochs untrained.
 #
 # ## Exercises
 #
-# **1.** Search for the Fréchet distance: `python -m kanvae search --score frechet --output runs/search-frechet`. Do the same models win?
+# **1.** Search for the Fréchet distance: `kanvae search --score frechet --output runs/search-frechet`. Do the same models win?
 #
 # <details><summary>Solution</summary>
 #
@@ -177,7 +177,7 @@ Giving up early left {1 - spent / whole:.0%} of the epochs untrained.
 #
 # <details><summary>Solution</summary>
 #
-# `python -m kanvae reproduce --rows KEY --regime figure6` trains and scores any key; the order of close neighbours often changes, which is what selection by one seed on one test set means.
+# `kanvae reproduce --rows KEY --regime figure6` trains and scores any key; the order of close neighbours often changes, which is what selection by one seed on one test set means.
 #
 # </details>
 #

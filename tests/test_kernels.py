@@ -7,9 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kanvae import VAE, Architecture, KANLinear, data, kernels, objective
+from kanvae import Architecture, KANLinear, data, kernels, objective
+from kanvae.layers import kan_function
 
-pytestmark = pytest.mark.skipif(kernels.load(3, 8) is None, reason="no C compiler on this machine")
+pytestmark = pytest.mark.skipif(
+    kernels.load("kan", DEGREE=3, COUNT=8) is None, reason="no C compiler on this machine"
+)
 
 
 def run(layer, x, kernel=True):
@@ -18,7 +21,7 @@ def run(layer, x, kernel=True):
     x = x.clone().requires_grad_() if x.is_floating_point() else x
     with pytest.MonkeyPatch.context() as patch:
         if not kernel:
-            patch.setattr(kernels, "load", lambda degree, count: None)
+            patch.setattr(kan_function, "library", lambda degree, count: None)
         y = layer(x)
         y.backward(torch.linspace(-1, 1, y.numel()).reshape(y.shape).to(y.dtype))
     grads = [p.grad.clone() for p in layer.parameters()]
@@ -66,7 +69,7 @@ def test_kernels_for_narrower_vectors_give_the_same(level, monkeypatch, tmp_path
         layer, x = KANLinear(width, outputs, scale_noise=5.0), 1.5 * torch.randn(batch, width)
         expected = run(layer, x), run(layer, x > 0)
         with monkeypatch.context() as patch:
-            patch.setattr(kernels, "load", lambda degree, count: narrow)
+            patch.setattr(kan_function, "library", lambda degree, count: narrow)
             found = run(layer, x), run(layer, x > 0)
         for a, b in zip(found, expected, strict=True):
             assert_close(a, b, scale=2e-5)
@@ -101,7 +104,7 @@ def test_gradients_of_gradients():
     def penalty(kernel):
         with pytest.MonkeyPatch.context() as patch:
             if not kernel:
-                patch.setattr(kernels, "load", lambda degree, count: None)
+                patch.setattr(kan_function, "library", lambda degree, count: None)
             point = x.clone().requires_grad_()
             (slope,) = torch.autograd.grad(layer(point).sum(), point, create_graph=True)
             return torch.autograd.grad(slope.square().sum(), list(layer.parameters()))
@@ -144,15 +147,15 @@ def test_functions_of_tensors_and_compilers_take_the_formula():
 
 def train(key, bits, updates, dtype=torch.float32, kernel=True):
     """The loss at every update, and the final weights."""
-    pixels = data.load("MNIST", train=True).pixels[:640]
+    pixels = data.load("MNIST").pixels[:640]
     x = data.binarize(pixels)
-    model = VAE(Architecture.parse(key), seed=1).to(dtype)
+    model = Architecture.parse(key).build(seed=1).to(dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     generator = torch.Generator().manual_seed(0)
     losses = []
     with pytest.MonkeyPatch.context() as patch:
         if not kernel:
-            patch.setattr(kernels, "load", lambda degree, count: None)
+            patch.setattr(kan_function, "library", lambda degree, count: None)
         for _ in range(updates):
             rows = torch.randint(len(x), (32,), generator=generator)
             batch = x[rows] if bits else x[rows].to(dtype)
@@ -178,10 +181,14 @@ def test_a_training_by_the_kernels_is_a_training_by_the_formula():
 
 
 def load_anew(degree=3, count=8):
-    return kernels.load.__wrapped__(degree, count)
+    """As a process that has not loaded any library yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "load", kernels.load.__wrapped__)
+        return kan_function.library.__wrapped__(degree, count)
 
 
 def test_without_a_compiler_it_warns_and_the_formula_serves(monkeypatch, tmp_path):
+    monkeypatch.setattr(kernels, "_warned", False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
@@ -190,12 +197,13 @@ def test_without_a_compiler_it_warns_and_the_formula_serves(monkeypatch, tmp_pat
     failing = tmp_path / "cc"
     failing.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
     failing.chmod(0o755)
+    monkeypatch.setattr(kernels, "_warned", False)
     with pytest.warns(RuntimeWarning, match="cc failed: broken"):
         assert load_anew() is None
     assert list((tmp_path / "kanvae").iterdir()) == []  # nothing half-written
     layer, x = KANLinear(4, 3), torch.randn(5, 4)
     expected = layer(x)
-    monkeypatch.setattr(kernels, "load", lambda degree, count: None)
+    monkeypatch.setattr(kan_function, "library", lambda degree, count: None)
     torch.testing.assert_close(layer(x), expected)
 
 

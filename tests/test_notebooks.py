@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from run_alone import SMALL, run_alone
 
-from kanvae.studies import chapters
+from kanvae.studies import parameters
 
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
@@ -41,8 +41,8 @@ def test_code_fits_the_page(chapter):
 
 
 def test_small_parameters_exist():
-    for stem, parameters in SMALL.items():
-        chapters.check(ROOT / "notebooks" / f"{stem}.ipynb", parameters)
+    for stem, small in SMALL.items():
+        parameters.check(ROOT / "notebooks" / f"{stem}.ipynb", small)
 
 
 def test_a_chapter_with_an_impossible_value_ends_with_one_message_and_writes_nothing(tmp_path):

@@ -1,173 +1,249 @@
-"""The inner loops of a KAN layer on the CPU: builds kan.c and calls it.
+"""Compiled inner loops of the layers on the CPU: how they are built, kept, and when they may run.
 
-The first layer of a kind compiles them, in about a second, and keeps the result in
+`load` compiles a source of this folder once, in a second or two, and keeps the library in
 `~/.cache/kanvae`. Without a C compiler, or with `KANVAE_KERNELS=0`, layers use torch's own
-operations, which give the same numbers to rounding in several times the time.
-
-Letters: B batch, I inputs, O outputs, n bases an input.
+operations, which give the same numbers to rounding in several times the time. README.md beside
+this file tells what the kernels compute and how.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-SOURCE = Path(__file__).with_name("kan.c")
 FLAGS: tuple[str, ...] = ("-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 FLAGS += ("-fno-tree-slp-vectorize",)  # the vectors are written out; more of them only wait
-OPTIONAL = (("-march=native", "-fopenmp"), ("-march=native",), ())  # the first that compiles
+OPTIONAL: tuple[tuple[str, ...], ...] = (  # the first that compiles
+    ("-march=native", "-fopenmp"),
+    ("-march=native",),
+    (),
+)
 
 
 @functools.cache
-def load(degree: int, count: int) -> ctypes.CDLL | None:
-    """The library for splines of a degree with `count` bases; None where it cannot be had.
+def load(name: str, **defines: int) -> ctypes.CDLL | None:
+    """The library of `name`.c, compiled with these macros; None where it cannot be had.
 
-    Warns, once, if no compiler is there or it fails.
+    The caller declares the types of the functions that it calls. Never raises: where there is no
+    library it warns, once a process, and the layers take their formula.
     """
-    if os.environ.get("KANVAE_KERNELS") == "0":
+    if os.environ.get("KANVAE_KERNELS") == "0" or os.name == "nt":
         return None
-    sizes = (f"-DDEGREE={degree}", f"-DCOUNT={count}")
-    name = hashlib.sha256(repr((SOURCE.read_text(), FLAGS, sizes, _processor())).encode())
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kanvae"
-    target = folder / f"kernels-{name.hexdigest()[:16]}.so"
     try:
-        if not target.exists():
-            _compile(sizes, target)
-        return _declare(ctypes.CDLL(str(target)))
+        return _library(name, tuple(f"-D{key}={value}" for key, value in defines.items()))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        warnings.warn(
-            f"the kernels of KAN layers cannot be compiled ({error}), so that layers take several "
-            "times longer. Install a C compiler (gcc or clang) or name one in CC; "
-            "KANVAE_KERNELS=0 accepts this and says nothing.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        _warn(str(error))
         return None
 
 
-def _compile(sizes: tuple[str, ...], target: Path) -> None:
-    compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
-    compiler = next((path for name in compilers if name and (path := shutil.which(name))), None)
-    if compiler is None:
-        raise RuntimeError("there is no C compiler")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        part = Path(folder) / target.name  # other processes see the whole file or none
-        for optional in OPTIONAL:
-            command = [compiler, *FLAGS, *optional, *sizes, str(SOURCE), "-o", str(part)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-            if done.returncode == 0:
-                part.replace(target)
-                return
-    raise RuntimeError(f"{compiler} failed: {done.stderr.strip()[-300:]}")
+def _library(name: str, defines: tuple[str, ...]) -> ctypes.CDLL:
+    """The kept library of the best level that there is, or a new one; raises where there is none.
+
+    The name of a kept file holds digests of all that it was made from and of its content.
+    """
+    source = Path(__file__).with_name(f"{name}.c")
+    compiler, folder, processor = _compiler(), _folder(), _processor()
+    failure = "there is no C compiler"
+    for optional in OPTIONAL:
+        if platform.system() == "Linux" and not processor[-1] and "-march=native" in optional:
+            continue  # nothing would tell this machine's library from another's
+        flags = (*FLAGS, *optional, *defines)
+        stem = f"{name}-{_digest(source.read_bytes(), flags, processor)}"
+        # Where there is no compiler, as on some nodes of a cluster, another's work will do.
+        made_by = "*" if compiler is None else _digest(*compiler)
+        try:
+            if (kept := _kept(folder, f"{stem}-{made_by}-*.so")) is not None:
+                return ctypes.CDLL(str(kept))
+            if compiler is not None:
+                return _build(compiler[0], flags, source, folder, f"{stem}-{made_by}")
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            failure = str(error)
+    raise RuntimeError(failure)
+
+
+def _build(
+    command: tuple[str, ...], flags: tuple[str, ...], source: Path, folder: Path | None, stem: str
+) -> ctypes.CDLL:
+    with tempfile.TemporaryDirectory(prefix="kanvae-") as place:
+        part = Path(place) / f"{stem}.so"
+        done = subprocess.run(
+            [*command, *flags, str(source), "-o", str(part)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=120,
+        )
+        if done.returncode or not part.exists():
+            raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()[-300:]}")
+        if folder is not None:
+            with contextlib.suppress(OSError):  # a full disk, say: then it serves this process
+                content = part.read_bytes()
+                target = folder / f"{stem}-{_digest(content)}.so"
+                with tempfile.TemporaryDirectory(dir=folder) as beside:
+                    whole = Path(beside) / target.name
+                    whole.write_bytes(content)
+                    whole.replace(target)  # other processes see the whole file or none
+                return ctypes.CDLL(str(target))
+        return ctypes.CDLL(str(part))  # stays loaded when its file goes
+
+
+def _kept(folder: Path | None, pattern: str) -> Path | None:
+    """A library that is ours and whole; what is not goes."""
+    for path in sorted(folder.glob(pattern)) if folder else ():
+        found = path.stat()
+        if (
+            stat.S_ISREG(found.st_mode)
+            and found.st_uid == os.geteuid()
+            and not found.st_mode & 0o022
+            and path.stem.rpartition("-")[2] == _digest(path.read_bytes())
+        ):
+            return path
+        path.unlink()
+    return None
+
+
+def _folder() -> Path | None:
+    """The user's own folder for libraries, which nobody else can write to, if there can be one."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.cache")
+    if not os.path.isabs(base):  # no HOME, and a user whom the machine does not know
+        return None
+    folder = Path(base) / "kanvae"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        if found.st_uid != os.geteuid():
+            return None
+        if found.st_mode & 0o022:  # others may have left libraries here: start anew
+            folder.chmod(0o700)
+            for path in folder.glob("*.so"):
+                path.unlink()
+        return folder if os.access(folder, os.R_OK | os.W_OK | os.X_OK) else None
+    except OSError:
+        return None
+
+
+def _compiler() -> tuple[tuple[str, ...], str] | None:
+    """The command of the C compiler, and what it says its version is."""
+    for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
+        command = shlex.split(name or "")
+        if command and (path := shutil.which(command[0])):
+            asked = [path, "--version"]
+            done = subprocess.run(asked, capture_output=True, errors="replace", timeout=60)
+            return (path, *command[1:]), str(done.stdout)
+    return None
 
 
 def _processor() -> tuple[str, ...]:
     """What the compiled code may use: a home folder can be shared by unlike machines."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return platform.system(), platform.machine(), platform.processor(), flags
 
 
-def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
-    pointer, whole, real = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
-    sizes = (ctypes.c_int,) + (whole,) * 3  # is x of two values, B, I, O
-    library.forward.argtypes = (*sizes, real, real) + (pointer,) * 6
-    library.backward.argtypes = (*sizes, real, real) + (pointer,) * 10
-    library.forward.restype = library.backward.restype = None
-    for function in (library.forward_scratch, library.backward_scratch):
-        function.argtypes, function.restype = sizes, whole
-    return library
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def fits(x: Tensor, weights: tuple[Tensor, ...]) -> bool:
-    """Whether a kernel can read the tensors: in the CPU's memory, row after row, in float32.
+_warned = False
 
-    The input x may also be of dtype bool.
+
+def _warn(reason: str) -> None:
+    global _warned
+    if _warned:
+        return
+    _warned = True
+    warnings.warn(
+        f"the kernels of KAN layers cannot be compiled ({reason}), so that layers take several "
+        "times longer. Install a C compiler (gcc or clang) or name one in CC; "
+        "KANVAE_KERNELS=0 accepts this and says nothing.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
+def _keys(tensor: Tensor) -> int:
+    return torch._C._dispatch_keys(tensor).raw_repr()
+
+
+def _modes() -> int:
+    return torch._C._dispatch_tls_local_include_set().raw_repr()
+
+
+# What an ordinary tensor in the CPU's memory is to torch's dispatcher, and what stands around it
+# where nothing is recorded, transformed or batched: without and with inference mode.
+_PLAIN, _NO_MODES = {_keys(torch.empty(0, device="cpu"))}, {_modes()}
+with torch.inference_mode():
+    _PLAIN.add(_keys(torch.empty(0, device="cpu")))
+    _NO_MODES.add(_modes())
+
+
+def may_run(*tensors: Tensor) -> bool:
+    """Whether kernels may compute with these tensors, at this moment.
+
+    They read memory, so that the tensors must be ordinary ones of the CPU (no subclass, no fake or
+    meta tensor, not sparse, quantised or nested, not batched by `vmap`), in float32, or the first
+    of them in bool. And they bypass torch's operations, so that nothing may be listening to those:
+    no transform of torch.func, forward-mode differentiation, tracing, compilation, autocast or
+    dispatch mode. Any strides are allowed: make them `contiguous()`.
     """
-    for tensor in (x, *weights):  # at every call of every layer: no generator, no function for each
-        if not (
-            type(tensor) in (Tensor, torch.nn.Parameter)
-            and (tensor.dtype is torch.float32 or (tensor is x and x.dtype is torch.bool))
-            and tensor.is_cpu
-            and tensor.is_contiguous()
-        ):
+    if (
+        torch.compiler.is_compiling()
+        or _modes() not in _NO_MODES
+        or forward_ad._current_level >= 0
+        or torch.is_autocast_enabled("cpu")
+    ):
+        return False
+    kind = tensors[0].dtype
+    if kind is not torch.float32 and kind is not torch.bool:
+        return False
+    for tensor in tensors:  # at every call of every layer: no generator, no function for each
+        if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
+            return False
+        if torch._C._dispatch_keys(tensor).raw_repr() not in _PLAIN:
+            return False
+        if tensor.dtype is not torch.float32 and tensor is not tensors[0]:
             return False
     return True
 
 
-class Product(torch.autograd.Function):
-    """The formula of a layer: x (B, I), of dtype bool too, and the three weights -> (B, O)."""
-
-    @staticmethod
-    def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, layer, library):
-        first, step = layer.uniform
-        rows, columns = x.shape
-        sizes = (x.dtype is torch.bool, rows, columns, layer.out_features)
-        y = base_weight.new_empty(rows, layer.out_features)
-        scratch = base_weight.new_empty(library.forward_scratch(*sizes))
-        library.forward(
-            *sizes,
-            first,
-            1 / step,
-            x.data_ptr(),
-            spline_weight.data_ptr(),
-            spline_scaler.data_ptr(),
-            base_weight.data_ptr(),
-            scratch.data_ptr(),
-            y.data_ptr(),
-        )
-        ctx.sizes, ctx.uniform, ctx.layer, ctx.library = sizes, layer.uniform, layer, library
-        ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler)
-        return y
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, base_weight, spline_weight, spline_scaler = inputs = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return *_differentiable(ctx.layer, inputs, grad), None, None
-        first, step = ctx.uniform
-        x_grad = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        base_grad = torch.empty_like(base_weight)
-        spline_grad = torch.empty_like(spline_weight)
-        scaler_grad = torch.empty_like(spline_scaler)
-        grad = grad.contiguous()
-        scratch = grad.new_empty(ctx.library.backward_scratch(*ctx.sizes))
-        ctx.library.backward(
-            *ctx.sizes,
-            first,
-            1 / step,
-            x.data_ptr(),
-            grad.data_ptr(),
-            spline_weight.data_ptr(),
-            spline_scaler.data_ptr(),
-            base_weight.data_ptr(),
-            scratch.data_ptr(),
-            None if x_grad is None else x_grad.data_ptr(),
-            spline_grad.data_ptr(),
-            scaler_grad.data_ptr(),
-            base_grad.data_ptr(),
-        )
-        return x_grad, base_grad, spline_grad, scaler_grad, None, None
+_forked = False
 
 
-def _differentiable(layer: Any, inputs: Any, grads: Any) -> tuple[Tensor | None, ...]:
-    """Gradients that can be differentiated again, by way of the formula in torch's operations."""
-    needed = [t for t in inputs if t.requires_grad]
-    found = iter(torch.autograd.grad(layer.formula(*inputs), needed, grads, create_graph=True))
-    return tuple(next(found) if t.requires_grad else None for t in inputs)
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def threads() -> int:
+    """How many threads a kernel may use: torch's number, one in a forked process.
+
+    OpenMP's threads do not survive a fork, and waiting for them would take for ever.
+    """
+    return 1 if _forked else min(torch.get_num_threads(), _MOST_THREADS)
+
+
+_MOST_THREADS = max(64, os.cpu_count() or 1)

@@ -1,0 +1,221 @@
+"""What `SharedKANLinear` computes, as a function of tensors: as it reads on paper, and compiled.
+
+Letters: B batch, I inputs, O outputs, g groups, G intervals of the grid, k degree.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kanvae import kernels, splines
+
+COMPILED_BASES: tuple[type[nn.Module], ...] = (nn.SiLU, nn.ReLU, nn.Identity)  # as in shared.c
+MOST_SLOTS = 64  # intervals of a grid, and one more
+MOST_VALUES = 1 << 22  # of functions that are in memory at a time: 16 MB
+
+Base = Callable[[Tensor], Tensor]
+
+
+def group_ends(outputs: int, groups: int) -> tuple[int, ...]:
+    """Where groups begin and end: floor(o g / O) = s for the outputs o from ends[s] to ends[s + 1].
+
+    It holds g + 1 numbers, of which the last is O.
+    """
+    return tuple(-(-s * outputs // groups) for s in range(groups + 1))
+
+
+def functions(
+    x: Tensor, base_scale: Tensor, spline_weight: Tensor, grid: Tensor, order: int, base: Base
+) -> Tensor:
+    """f_is(x_i) for all groups s: (..., I) -> (g, ..., I)."""
+    scale = base_scale[(slice(None), *[None] * (x.ndim - 1))]  # (g, 1, ..., I)
+    spline = torch.einsum("...in,gin->g...i", bases(x, grid, order), spline_weight)
+    return scale * base(x) + spline
+
+
+def bases(x: Tensor, grid: Tensor, order: int) -> Tensor:
+    """The spline bases of every input: (..., I) -> (..., I, G + k), in the dtype of `x`."""
+    points = x.to(torch.promote_types(x.dtype, grid.dtype))
+    return splines.recursion(points, grid, order).to(x.dtype)
+
+
+def shared_linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    base_scale: Tensor,
+    spline_weight: Tensor,
+    grid: Tensor,
+    order: int,
+    base: Base,
+    ends: tuple[int, ...],
+) -> Tensor:
+    """The layer as it reads on paper, for every device and type: (..., I) -> (..., O)."""
+    outputs, groups = ends[-1], len(ends) - 1
+
+    def by_output(values: Tensor) -> Tensor:  # (g, ...) -> (O, ...), or what broadcasts to it
+        if groups in (1, outputs):
+            return values
+        return values[torch.arange(outputs, device=values.device) * groups // outputs]
+
+    if x.dtype == torch.bool:  # 0 or 1: every function is a line through two points
+        points = torch.arange(2, dtype=weight.dtype, device=weight.device)
+        points = points.unsqueeze(1).expand(2, weight.shape[1])
+        values = functions(points, base_scale, spline_weight, grid, order, base)  # (g, 2, I)
+        at_zero, at_one = values.unbind(1)
+        constant = (weight * by_output(at_zero)).sum(1)  # (O,)
+        constant = constant if bias is None else constant + bias
+        return F.linear(x.to(weight.dtype), weight * by_output(at_one - at_zero), constant)
+    if 16 * groups > outputs:  # many functions: one product with all bases
+        merged = (weight.unsqueeze(-1) * by_output(spline_weight)).flatten(-2)  # (O, I (G + k))
+        from_base = F.linear(base(x), weight * by_output(base_scale), bias)
+        return from_base + F.linear(bases(x, grid, order).flatten(-2), merged)
+    values = functions(x, base_scale, spline_weight, grid, order, base)
+    sizes = [b - a for a, b in itertools.pairwise(ends)]
+    biases = [None] * groups if bias is None else bias.split(sizes)
+    parts = zip(values.unbind(), weight.split(sizes), biases, strict=True)
+    return torch.cat([F.linear(f, w, b) for f, w, b in parts], -1)
+
+
+def library(
+    order: int, base: nn.Module, x: Tensor, grid: Tensor, *parameters: Tensor | None
+) -> ctypes.CDLL | None:
+    """The compiled kernels where they compute what the formula says, None elsewhere.
+
+    Args:
+        x: (..., I).
+        grid: (I, G + 2k + 1).
+        *parameters: the layer's own.
+    """
+    if (
+        type(base) not in COMPILED_BASES
+        or not kernels.may_run(x, grid, *(t for t in parameters if t is not None))
+        or x.dtype is torch.bool
+        or order > 5
+        or grid.shape[1] > MOST_SLOTS
+    ):
+        return None
+    found = _load(order, grid.shape[1] - order - 1)
+    if found is None or not found.even(len(grid), grid.contiguous().data_ptr()):
+        return None
+    return found
+
+
+@functools.cache
+def _load(order: int, count: int) -> ctypes.CDLL | None:
+    library = kernels.load("shared", DEGREE=order, COUNT=count)
+    if library is not None:
+        pointer, whole = ctypes.c_void_p, ctypes.c_long
+        sizes = (ctypes.c_int, *(whole,) * 3, ctypes.c_int)  # base, B, I, g, threads
+        library.even.argtypes = (whole, pointer)
+        library.forward.argtypes = (*sizes, *(pointer,) * 5)
+        library.backward.argtypes = (*sizes, ctypes.c_int, *(pointer,) * 8)
+        library.forward.restype = library.backward.restype = None
+    return library
+
+
+class Compiled(torch.autograd.Function):
+    """`shared_linear` of x (B, I), on the CPU in float32, by `kernels/shared.c`.
+
+    All tensors but the weight and the bias have to be contiguous. The values of the functions are
+    kept for the gradients unless they are many: then they are computed again, some groups at a
+    time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x, weight, bias, base_scale, spline_weight, grid, *options):
+        *ctx.options, ctx.library = options  # order, base, ends
+        _, base, ctx.ends = ctx.options
+        ctx.base_number = COMPILED_BASES.index(type(base))
+        y = x.new_empty(len(x), len(weight))
+        kept = None
+        for first, last in _blocks(x, base_scale):
+            values = _values(ctx, x, base_scale, spline_weight, grid, first, last)
+            for s in range(first, last):
+                a, b = ctx.ends[s], ctx.ends[s + 1]
+                w, f, into = weight[a:b].t(), values[s - first].t(), y[:, a:b]
+                if bias is None:
+                    torch.mm(f, w, out=into)
+                else:
+                    torch.addmm(bias[a:b], f, w, out=into)
+            kept = values if last - first == len(base_scale) else None
+        ctx.save_for_backward(x, weight, bias, base_scale, spline_weight, grid, kept)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        *inputs, grid, kept = ctx.saved_tensors
+        if torch.is_grad_enabled() or not kernels.may_run(grad):
+            return *_by_formula(ctx, inputs, grid, grad), *[None] * 5
+        x, weight, _, base_scale, spline_weight = inputs
+        x_grad = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        weight_grad = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
+        bias_grad = grad.sum(0) if ctx.needs_input_grad[2] else None
+        scale_grad, spline_grad = torch.empty_like(base_scale), torch.empty_like(spline_weight)
+        for first, last in _blocks(x, base_scale):
+            values = kept
+            if kept is None and weight_grad is not None:
+                values = _values(ctx, x, base_scale, spline_weight, grid, first, last)
+            value_grad = x.new_empty(last - first, x.shape[1], len(x))
+            for s in range(first, last):
+                a, b = ctx.ends[s], ctx.ends[s + 1]
+                upstream = grad[:, a:b].t()
+                torch.mm(weight[a:b].t(), upstream, out=value_grad[s - first])
+                if weight_grad is not None:
+                    torch.mm(upstream, values[s - first].t(), out=weight_grad[a:b])
+            ctx.library.backward(
+                *_sizes(ctx, x, last - first),
+                first > 0,
+                x.data_ptr(),
+                grid.data_ptr(),
+                base_scale[first:].data_ptr(),
+                spline_weight[first:].data_ptr(),
+                value_grad.data_ptr(),
+                None if x_grad is None else x_grad.data_ptr(),
+                scale_grad[first:].data_ptr(),
+                spline_grad[first:].data_ptr(),
+            )
+        return x_grad, weight_grad, bias_grad, scale_grad, spline_grad, *[None] * 5
+
+
+def _blocks(x: Tensor, base_scale: Tensor) -> Iterator[tuple[int, int]]:
+    """The groups that are worked on together, from the first to before the last."""
+    groups = len(base_scale)
+    each = max(1, MOST_VALUES // max(1, x.numel()))
+    return ((s, min(s + each, groups)) for s in range(0, groups, each))
+
+
+def _sizes(ctx: Any, x: Tensor, groups: int) -> tuple[int, ...]:
+    return ctx.base_number, len(x), x.shape[1], groups, kernels.threads()
+
+
+def _values(ctx, x, base_scale, spline_weight, grid, first: int, last: int) -> Tensor:
+    """The functions of some groups, rows last: (last - first, I, B)."""
+    values = x.new_empty(last - first, x.shape[1], len(x))
+    ctx.library.forward(
+        *_sizes(ctx, x, last - first),
+        x.data_ptr(),
+        grid.data_ptr(),
+        base_scale[first:].data_ptr(),
+        spline_weight[first:].data_ptr(),
+        values.data_ptr(),
+    )
+    return values
+
+
+def _by_formula(ctx: Any, inputs: Any, grid: Tensor, grad: Tensor) -> list[Tensor | None]:
+    """Gradients by torch's operations: they can be differentiated again, and taken in batches."""
+    needed = [t for t in inputs if t is not None and t.requires_grad]
+    x, weight, bias, base_scale, spline_weight = inputs
+    with torch.enable_grad():
+        y = shared_linear(x, weight, bias, base_scale, spline_weight, grid, *ctx.options)
+    found = iter(torch.autograd.grad(y, needed, grad, create_graph=torch.is_grad_enabled()))
+    return [next(found) if t is not None and t.requires_grad else None for t in inputs]
