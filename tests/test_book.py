@@ -27,7 +27,10 @@ BROWSER = next(
 )
 CONTENTS = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 PAGES = [CONTENTS["root"]] + [
-    chapter["file"] for part in CONTENTS["parts"] for chapter in part["chapters"]
+    page["file"]
+    for part in CONTENTS["parts"]
+    for chapter in part["chapters"]
+    for page in (chapter, *chapter.get("sections", []))
 ]
 
 pytestmark = pytest.mark.skipif(
