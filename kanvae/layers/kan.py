@@ -135,9 +135,11 @@ class KANLinear(nn.Module):
         noise = torch.rand(shape, generator=generator, device=self.grid.device) - 0.5
         noise *= self.scale_noise / self.grid_size  # (G + 1, I, O)
         if not self.grid.is_meta:
-            knots, order = self.grid[0], self.spline_order
+            home = "cpu" if self.grid.device.type == "mps" else self.grid.device  # has float64
+            knots, order = self.grid[0].to(home, torch.float64), self.spline_order
             points = knots[order : order + self.grid_size + 1]
-            found = splines.fit(points, noise.transpose(0, 1), knots, order)  # (I, G + k, O)
+            bases = splines.recursion(points, knots, order)  # (G + 1, G + k)
+            found = splines.solve(bases, noise.to(home).transpose(0, 1))  # (I, G + k, O)
             if self.spline_scaler is None:
                 found *= self.scale_spline
             self.spline_weight.copy_(found.permute(2, 0, 1))
@@ -147,7 +149,8 @@ class KANLinear(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1:] != (self.in_features,) and not torch.jit.is_tracing():
+        symbolic = isinstance(x, torch.fx.Proxy) or torch.jit.is_tracing()
+        if not symbolic and x.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"the input has shape {tuple(x.shape)}; its last dimension must be "
                 f"in_features = {self.in_features}."
@@ -296,6 +299,11 @@ class KANLinear(nn.Module):
                 f"the grid of {prefix or 'the layer'} has {size} intervals there and "
                 f"{self.grid_size} here: make the layer with grid_size={size}.",
             )
+
+    def __prepare_scriptable__(self):
+        raise TypeError(
+            "KANLinear cannot be scripted: take torch.jit.trace, torch.export or torch.compile."
+        )
 
     def extra_repr(self) -> str:
         return (

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from kanvae import kernels, splines
 MOST_DEGREE, MOST_COUNT = 7, 64
 
 
+@torch.fx.wrap
 def formula(
     x: Tensor,
     base_weight: Tensor,
@@ -43,6 +45,8 @@ def formula(
     """
     if x.dtype == torch.bool:
         return _affine(x, base_weight, spline_weight, spline_scaler, grid, base_activation)
+    if x.layout not in (torch.strided, torch.jagged):
+        raise ValueError(f"the input has the layout {x.layout}: give a dense one, x.to_dense().")
     if not x.is_floating_point():
         raise ValueError(
             f"the input is of dtype {x.dtype}: give floats in the weights' dtype, "
@@ -74,6 +78,7 @@ def bases(x: Tensor, grid: Tensor, count: int) -> Tensor:
     return splines.recursion(points, grid, grid.shape[-1] - count - 1).to(x.dtype)
 
 
+@torch.fx.wrap
 def kan_linear(
     x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor, grid: Tensor
 ) -> Tensor:
@@ -197,7 +202,7 @@ def _by_formula(grad: Tensor, inputs: Any, needed: Any) -> list[Tensor | None]:
     """Gradients by way of the formula, which can be batched, and differentiated again."""
     again = torch.is_grad_enabled()
     if not again:
-        inputs = [t.detach().requires_grad_(n) for t, n in zip(inputs, (*needed, 0), strict=True)]
+        inputs = [t.detach().requires_grad_(t.is_floating_point()) for t in inputs]
     with torch.enable_grad(), torch.autocast("cpu", enabled=False):
         y = formula(*inputs)
         wanted = [t for t, n in zip(inputs, needed, strict=False) if n]
