@@ -89,14 +89,14 @@ class Architecture:
             a side (encoder, decoder) takes another kind: {"first": "linear"}. These names hold
             for all layers, or with a place or side and a dot before them for those there:
 
-            groups: functions an input of shared layers, each for one group of outputs; 1. Mean and
-                log-variance share the one; of several each head has its own. As many as a layer
-                has outputs, or more, means one an edge.
-            grid_size, spline_order: of layers with functions; 5 and 3.
-            grid_range: likewise; (-1, 1), and (-3, 3) where functions are shared.
-            base: likewise the base function, silu, relu, gelu, tanh or identity; silu, and identity
-                for shared functions of latents.
-            norm: "layer" for a LayerNorm before the layer, where it sees hidden units; "none".
+            - groups: functions an input of shared layers, each for one group of outputs; 1. Mean
+              and log-variance share the one; of several each head has its own. As many as a layer
+              has outputs, or more, means one an edge.
+            - grid_size, spline_order: of layers with functions; 5 and 3.
+            - grid_range: likewise; (-1, 1), and (-3, 3) where functions are shared.
+            - base: likewise the base function, silu, relu, gelu, tanh or identity; silu, and
+              identity for shared functions of latents.
+            - norm: "layer" for a LayerNorm before the layer, where it sees hidden units; "none".
 
     Raises:
         ValueError: a value that is not allowed, or a setting that concerns no layer.

@@ -138,7 +138,7 @@ def binarize(
 def prepare(
     pixels: Tensor, binarization: str = "threshold", threshold: float = 0.5, seed: int = 0
 ) -> Tensor:
-    """Images as a model sees them: bool, or with binarization "none" their brightness, float.
+    """Images (..., D) as a model sees them: bool, or with binarization "none" brightness, float.
 
     "stochastic" draws every pixel once, and the same at every call with the same seed, on any
     device: so that a validation or test set stays one set.
@@ -162,7 +162,10 @@ def _own(path: Path, part: str) -> tuple[Tensor, Tensor | None]:
     """The training or test images of a .npz file, and their labels."""
     if not path.exists():
         raise DataError(f"there is no file {path}: give the path of a .npz file with `pixels`.")
-    with sources.reading(path), np.load(path, allow_pickle=False) as file:
+    with sources.reading(path), path.open("rb") as opened:
+        file = np.load(opened, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it is a .npy file")
         arrays = {key: file[key] for key in file.files}
     prefix = "test_" if part == "test" and "test_pixels" in arrays else ""
     if f"{prefix}pixels" not in arrays:

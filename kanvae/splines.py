@@ -42,7 +42,7 @@ def cox_de_boor(x: Tensor, knots: Tensor, degree: int) -> Tensor:
 
 
 def recursion(x: Tensor, knots: Tensor, degree: int) -> Tensor:
-    """`cox_de_boor` without the look at the knots' values, which a compiled layer cannot take."""
+    """`cox_de_boor` (..., n) without its look at the knots, which a compiled layer cannot take."""
     x = x.unsqueeze(-1)  # (..., 1)
     count = knots.shape[-1] - degree - 1
     left, right = knots[..., :-1], knots[..., 1:]
@@ -53,16 +53,11 @@ def recursion(x: Tensor, knots: Tensor, degree: int) -> Tensor:
     outside = (x < knots[..., :1]) | (x > knots[..., -1:])
     x = torch.where(outside, knots[..., :1], x)  # so that nothing infinite meets a zero below
     for k in range(1, degree + 1):
-        rising = _ratio(x - knots[..., : -k - 1], knots[..., k:-1] - knots[..., : -k - 1])
-        falling = _ratio(knots[..., k + 1 :] - x, knots[..., k + 1 :] - knots[..., 1:-k])
-        bases = rising * bases[..., :-1] + falling * bases[..., 1:]  # (..., m - k)
+        width = knots[..., k:] - knots[..., :-k]  # of what each base spans: 0 where knots coincide
+        share = 1 / width.masked_fill(width == 0, torch.inf)
+        rising = (x - knots[..., :-k]) * share * bases
+        bases = rising[..., :-1] + (bases - rising)[..., 1:]  # (..., m - k)
     return bases
-
-
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """numerator / denominator, and 0 where the denominator is 0 (repeated knots)."""
-    empty = denominator == 0
-    return (numerator / denominator.masked_fill(empty, 1)).masked_fill(empty, 0)
 
 
 def uniform_bases(
@@ -196,7 +191,7 @@ def refit(coefficients: Tensor, knots: Tensor, new_knots: Tensor, degree: int) -
 
 
 def check_knots(knots: Tensor, degree: int) -> None:
-    """Raise a ValueError that says what is wrong with the knots, if anything is."""
+    """Raise a ValueError that says what is wrong with the knots (..., m + 1), if anything is."""
     if degree < 0:
         raise ValueError(f"degree {degree} is negative: a degree is 0, 1, 2, ...")
     if knots.shape[-1] < degree + 2:

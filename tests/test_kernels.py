@@ -181,8 +181,10 @@ def test_a_training_by_the_kernels_is_a_training_by_the_formula():
 
 
 def load_anew(degree=3, count=8):
-    found = kernels.load.__wrapped__("kan", DEGREE=degree, COUNT=count)
-    return None if found is None else kan_function._declare(found)
+    """As a process that has not loaded any library yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "load", kernels.load.__wrapped__)
+        return kan_function.library.__wrapped__(degree, count)
 
 
 def test_without_a_compiler_it_warns_and_the_formula_serves(monkeypatch, tmp_path):

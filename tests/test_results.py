@@ -93,7 +93,7 @@ def test_last_epochs_agree_with_the_scores(lines):
 
 @pytest.mark.parametrize("name", paper.FEATURED)
 def test_weights_that_come_with_the_book_have_the_scores_of_their_line(name, lines):
-    run = results.run(paper.FEATURED[name], "figure6")
+    run = results.featured_run(paper.FEATURED[name], "figure6")
     line = lines.loc[run.path.name]
     model = load_model(run)
     test = data.load("MNIST", "test")
@@ -141,14 +141,13 @@ def test_the_search_is_whole_and_its_front_is_one():
 
 def test_what_was_measured_of_sweeps_says_where_and_lost_nothing():
     tables, measured = results.sweeps()
-    assert tables.keys() == measured.keys() == {"overhead", "throughput", "scheduling", "faults"}
+    assert tables.keys() == measured.keys() == {"overhead", "throughput", "scheduling", "soak"}
     for where in measured.values():
         assert where["processor"]
         assert where["commit"]
-    faults = tables["faults"].set_index("killed")
-    assert {"driver", "worker", "kernel"} <= set(faults.index)
-    assert (faults["times"] >= 5).all()
-    assert (faults[["done_twice", "lost", "processes_left"]] == 0).all(axis=None)
+    soak = tables["soak"].set_index("work")
+    assert set(soak.index) == {"training", "sweep", "search", "reproduction"}
+    assert (soak[["lost", "wrong", "left_behind", "not_restarted"]] == 0).all(axis=None)
 
 
 def test_the_results_stay_small():
@@ -160,7 +159,7 @@ def test_what_is_missing_is_named_with_what_is_there():
     with pytest.raises(
         runs.RunError, match=r"no kan-1-1-full-seed0 .* The runs there are .*kan-35"
     ):
-        results.run("kan-1-1", "full")
+        results.featured_run("kan-1-1", "full")
 
 
 def test_missing_weights_are_named_with_the_command_that_trains_them():
@@ -168,7 +167,7 @@ def test_missing_weights_are_named_with_the_command_that_trains_them():
         runs.RunError,
         match=r"weights of kan-35-15-full-seed0 do not come .*--seeds 0",
     ):
-        results.run("kan-35-15", "full")
+        results.featured_run("kan-35-15", "full")
 
 
 def test_own_results_come_before_the_reference(monkeypatch, tmp_path):
@@ -195,7 +194,6 @@ def test_a_paired_difference_has_students_interval():
     found = paired({"a": [11.0, 22.0, 33.0], "b": [10.0, 20.0, 30.0]})
     assert found[:3] == pytest.approx((2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), rel=1e-6)
     assert found.seeds == 3
-    assert not found.is_clear
     assert str(found) == "+2.0 (95 %: -0.5 to +4.5)"
 
 
@@ -213,7 +211,6 @@ def test_one_seed_has_no_interval():
     found = paired({"a": [3.0], "b": [1.0, 5.0]})
     assert found.mean == 2
     assert math.isnan(found.low)
-    assert not found.is_clear
     assert str(found) == "+2.0"
 
 

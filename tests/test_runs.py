@@ -9,7 +9,7 @@ from kanvae import runs
 
 def test_a_run_folder_holds_what_it_says(run):
     names = {path.name for path in run.path.iterdir()}
-    assert names == {"config.json", "history.csv", "weights.safetensors"}
+    assert names == {"config.json", "history.csv", "weights.safetensors", "best.safetensors"}
     assert run.config["architecture"] == "kan-8-3"
     assert run.history.dtype.names == runs.COLUMNS
     assert run.history["update"].tolist() == list(range(1, 11))

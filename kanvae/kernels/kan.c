@@ -1,7 +1,7 @@
 /* The inner loops of a KAN layer whose inputs share evenly spaced knots, in single precision.
 
-   Compiled by kernels.py for one DEGREE and one COUNT of bases, so that the loops over them unroll.
-   layers.py holds the same in torch's own operations, and the tests hold the two together.
+   Compiled for one DEGREE and one COUNT of bases, so that the loops over them unroll; README.md tells how they work.
+   layers/kan_function.py holds the same in torch's own operations, and the tests hold the two together.
 
    Letters: B rows of a batch, I inputs, O outputs, n = COUNT bases an input; the features of an input
    are its n bases and its SiLU. The merged weights of an edge are what multiplies them: the n
@@ -11,13 +11,16 @@
    Where a sum is cut depends on the shapes of layer and batch alone, not on the number of threads. Threads share out
    inputs and outputs in a fixed order: what one has read or written is near it when it comes back. */
 
+#include <float.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #ifdef _OPENMP
 #include <omp.h>
-#define THREADS omp_get_max_threads()
 #define THREAD omp_get_thread_num()
 #else
-#define THREADS 1
 #define THREAD 0
 #endif
 
@@ -62,7 +65,7 @@ typedef float octet __attribute__((vector_size(4 * SIDE), aligned(4), may_alias)
 typedef int places __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
 typedef unsigned char bytes __attribute__((vector_size(SIDE), aligned(1), may_alias));
 
-static inline long least(long a, long b) { return a < b ? a : b; }
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 INLINE vector load(const float *from) { return *(const vector *)from; }
 
@@ -130,7 +133,7 @@ INLINE octet totals(const octet *m)
 }
 
 /* Copies numbers, of which there are SIDE but at an edge. */
-static inline void copy8(float *to, const float *from, long size)
+static inline void copy8(float *to, const float *from, int64_t size)
 {
     if (size == SIDE)
         store8(to, load8(from));
@@ -158,24 +161,54 @@ INLINE void local_bases(vector f, const int degree, vector *bases)
 /* a where the mask is set, b elsewhere. */
 INLINE ints choose(ints mask, ints a, ints b) { return (mask & a) | (~mask & b); }
 
-/* The interval that holds each x, -1 where none does, and the fraction of it that x has passed. */
-INLINE ints locate(vector x, float first, float inverse_step, vector *fraction)
+/* The knots that all inputs share: the first, one over the distance between two, and all INTERVALS + 1. */
+typedef struct {
+    float first, inverse_step;
+    const float *knots;
+} grid;
+
+static grid grid_of(const float *knots)
 {
-    vector u = (x - first) * inverse_step;
+    return (grid){knots[0], (float)(INTERVALS / ((double)knots[INTERVALS] - knots[0])), knots};
+}
+
+/* Splines of degree 0 jump at the knots, those of degree 1 bend. There the knots themselves decide, not a rounded
+   quotient, on which side an x lies, as in `splines.recursion`: an interval holds its left end, the one that ends
+   where the grid does its right end, too. */
+static ints exactly(vector x, ints whole, const float *knots)
+{
+    for (int lane = 0; lane < LANES; lane++) {
+        int w = whole[lane];
+        w += w < INTERVALS && x[lane] >= knots[w + 1];
+        w -= x[lane] < knots[w];
+        w = x[lane] == knots[COUNT] ? COUNT - 1 : w;
+        whole[lane] = w < INTERVALS ? w : -1;
+    }
+    return whole;
+}
+
+/* The interval that holds each x, -1 where none does, and the fraction of it that x has passed. */
+INLINE ints locate(vector x, grid g, vector *fraction)
+{
+    vector u = (x - g.first) * g.inverse_step;
     ints inside = (u >= 0) & (u <= INTERVALS);
     vector within = (vector)((ints)u & inside);
     ints whole = __builtin_convertvector(within, ints);
-    whole = choose(whole < INTERVALS, whole, whole - 1); /* the right end joins the last */
+    if (DEGREE < 2)
+        whole = exactly(x, whole, g.knots);
+    else
+        whole = choose(whole < INTERVALS, whole, whole - 1); /* the right end joins the last */
     *fraction = within - __builtin_convertvector(whole, vector);
     return whole | ~inside;
 }
 
-/* 1 / (1 + exp(-x)), where exp(y) = 2^w exp(r), w whole, |r| <= ln(2) / 2. */
+/* 1 / (1 + exp(-x)), where exp(y) = 2^w exp(r), w whole, |r| <= ln(2) / 2. Where exp(y) is beyond all floats, 2^w is
+   infinite and the result 0; where it is nothing beside 1, y is bounded. */
 INLINE vector sigmoid(vector x)
 {
     const float round = 12582912; /* 1.5 * 2^23: what is added to it loses its fraction */
-    vector low = all(-87), y = -x;
-    y = (vector)choose(y < low, (ints)low, choose(y > -low, (ints)-low, (ints)y));
+    vector low = all(-87), high = all(89), y = -x;
+    y = (vector)choose(y < low, (ints)low, choose(y > high, (ints)high, (ints)y));
     vector w = (y * 1.44269504f + round) - round;
     vector r = y - w * 0.693359375f + w * 2.12194440e-4f; /* ln 2, in two parts that lose nothing */
     vector p = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720));
@@ -185,7 +218,7 @@ INLINE vector sigmoid(vector x)
 }
 
 /* Numbers of which there are SIDE but at an edge; zeros in place of the others. */
-INLINE octet some(const float *from, long size)
+INLINE octet some(const float *from, int64_t size)
 {
     octet found = {0};
     if (size >= SIDE)
@@ -196,7 +229,7 @@ INLINE octet some(const float *from, long size)
 }
 
 /* The same from bytes that are 0 or 1. */
-INLINE octet some_bits(const unsigned char *from, long size)
+INLINE octet some_bits(const unsigned char *from, int64_t size)
 {
     bytes found = {0};
     if (size >= SIDE)
@@ -207,60 +240,61 @@ INLINE octet some_bits(const unsigned char *from, long size)
 }
 
 /* The inputs of a panel, `each` but in the last one. */
-static inline long inputs_of(long panel, long each, long columns) { return least(each, columns - panel * each); }
+static inline int64_t inputs_of(int64_t panel, int64_t each, int64_t columns) { return least(each, columns - panel * each); }
 
 /* Numbers with those that stand in for numbers that are not there. */
-static inline long rounded(long size, long to) { return (size + to - 1) / to * to; }
+static inline int64_t rounded(int64_t size, int64_t to) { return (size + to - 1) / to * to; }
 
 /* How many panels are worked on together. Many edges are read from memory, best in long pieces; those of a small layer
    stay in cache, where whatever lies beside them takes their place: then it is `few` panels. */
-static inline long depth_of(long rows, long edges, long few)
+static inline int64_t depth_of(int64_t rows, int64_t edges, int64_t few)
 {
-    long most = LINES / rounded(rows + !rows, TILE);
+    int64_t most = LINES / rounded(rows + !rows, TILE);
     return edges > MANY ? most : least(most, few);
 }
 
 /* Where the inputs from number `at` on stand: bytes where they are `binary`, else numbers. */
-INLINE const void *inputs_at(const int binary, const void *x, long at)
+INLINE const void *inputs_at(const int binary, const void *x, int64_t at)
 {
-    return (const char *)x + at * (binary ? 1 : (long)sizeof(float));
+    return (const char *)x + at * (binary ? 1 : (int64_t)sizeof(float));
 }
 
 /* SIDE columns of a matrix of `rows` rows, as lines of TILE rows; zeros for what is not there. */
-INLINE void turn(const float *from, long rows, long size, long stride, float to[SIDE][TILE])
+INLINE void turn(const float *from, int64_t rows, int64_t size, int64_t stride, float to[SIDE][TILE])
 {
-    for (long b = 0; b < TILE; b += SIDE) {
+    for (int64_t b = 0; b < TILE; b += SIDE) {
         octet square[SIDE];
-        for (long t = 0; t < SIDE; t++)
+        for (int64_t t = 0; t < SIDE; t++)
             square[t] = b + t < rows ? some(from + (b + t) * stride, size) : (octet){0};
         transpose(square);
-        for (long t = 0; t < SIDE; t++)
+        for (int64_t t = 0; t < SIDE; t++)
             store8(to[t] + b, square[t]);
     }
 }
 
 /* The way back: lines of TILE rows become SIDE columns, or `size` of them. */
-INLINE void turn_back(const float from[SIDE][TILE], long rows, long size, long stride, float *to)
+INLINE void turn_back(const float from[SIDE][TILE], int64_t rows, int64_t size, int64_t stride, float *to)
 {
-    for (long b = 0; b < rows; b += SIDE) {
+    for (int64_t b = 0; b < rows; b += SIDE) {
         octet square[SIDE];
-        for (long t = 0; t < SIDE; t++)
+        for (int64_t t = 0; t < SIDE; t++)
             square[t] = load8(from[t] + b);
         transpose(square);
-        for (long t = 0; t < least(SIDE, rows - b); t++)
+        for (int64_t t = 0; t < least(SIDE, rows - b); t++)
             copy8(to + (b + t) * stride, (float *)&square[t], size);
     }
 }
 
-/* The bases of one input in LANES rows, a line of TILE rows for each. */
-INLINE void bases_of(vector x, float first, float inverse_step, float *to)
+/* The bases of one input in LANES rows, a line of TILE rows for each. Those of an x that is not a number are none. */
+INLINE void bases_of(vector x, grid g, float *to)
 {
     vector fraction, local[LOCAL];
-    ints from = locate(x, first, inverse_step, &fraction) - DEGREE; /* the first that is not zero */
+    ints from = locate(x, g, &fraction) - DEGREE; /* the first that is not zero */
+    ints lost = (x != x) & (DEGREE > 0 ? -1 : 0); /* all bits set, which is no number either */
     local_bases(fraction, DEGREE, local);
 #pragma GCC unroll 64
     for (int j = 0; j < COUNT; j++) {
-        ints basis = {0};
+        ints basis = lost;
 #pragma GCC unroll 16
         for (int k = 0; k < LOCAL; k++)
             basis |= (from == j - k) & (ints)local[k];
@@ -270,50 +304,49 @@ INLINE void bases_of(vector x, float first, float inverse_step, float *to)
 
 /* The features of the `size` inputs of a panel, in `rows` rows, TILE at the most: first the bases of each input,
    then the SiLUs. */
-static void features_of(const float *x, long rows, long columns, long size, float first, float inverse_step,
-                        float (*to)[TILE])
+static void features_of(const float *x, int64_t rows, int64_t columns, int64_t size, grid g, float (*to)[TILE])
 {
-    for (long i = 0; i < size; i += SIDE) {
+    for (int64_t i = 0; i < size; i += SIDE) {
         ALIGNED float inputs[SIDE][TILE];
         turn(x + i, rows, least(SIDE, size - i), columns, inputs);
-        for (long t = 0; t < least(SIDE, size - i); t++)
+        for (int64_t t = 0; t < least(SIDE, size - i); t++)
             for (int v = 0; v < TILE; v += LANES) {
                 vector input = load(inputs[t] + v);
-                bases_of(input, first, inverse_step, to[(i + t) * COUNT] + v);
+                bases_of(input, g, to[(i + t) * COUNT] + v);
                 store(to[size * COUNT + i + t] + v, input * sigmoid(input));
             }
     }
 }
 
 /* The `size` inputs of a panel that are 0 or 1, in `rows` rows, row by row; zeros fill up the last vector. */
-static void bits_by_row(const unsigned char *x, long rows, long columns, long size, float (*to)[WIDTH])
+static void bits_by_row(const unsigned char *x, int64_t rows, int64_t columns, int64_t size, float (*to)[WIDTH])
 {
-    for (long b = 0; b < rows; b++)
-        for (long i = 0; i < rounded(size, LANES); i += SIDE)
+    for (int64_t b = 0; b < rows; b++)
+        for (int64_t i = 0; i < rounded(size, LANES); i += SIDE)
             store8(to[b] + i, some_bits(x + b * columns + i, size - i));
 }
 
 /* The same in TILE rows, side by side, and a line of ones, which carries the values at 0. */
-static void bits_of(const unsigned char *x, long rows, long columns, long size, float (*to)[TILE])
+static void bits_of(const unsigned char *x, int64_t rows, int64_t columns, int64_t size, float (*to)[TILE])
 {
-    for (long i = 0; i < size; i += SIDE)
-        for (long b = 0; b < TILE; b += SIDE) {
+    for (int64_t i = 0; i < size; i += SIDE)
+        for (int64_t b = 0; b < TILE; b += SIDE) {
             octet square[SIDE];
-            for (long t = 0; t < SIDE; t++)
+            for (int64_t t = 0; t < SIDE; t++)
                 square[t] = b + t < rows ? some_bits(x + (b + t) * columns + i, size - i) : (octet){0};
             transpose(square);
-            for (long t = 0; t < least(SIDE, size - i); t++)
+            for (int64_t t = 0; t < least(SIDE, size - i); t++)
                 store8(to[i + t] + b, square[t]);
         }
-    for (long b = 0; b < TILE; b += LANES)
+    for (int64_t b = 0; b < TILE; b += LANES)
         store(to[size] + b, all(1));
 }
 
 /* The merged weights of a panel for one output, in the order of its features. */
-INLINE void merge(const float *spline, const float *scaler, const float *base, long size, float *merged)
+INLINE void merge(const float *spline, const float *scaler, const float *base, int64_t size, float *merged)
 {
     memcpy(merged + size * COUNT, base, size * sizeof(float));
-    for (long i = 0; i < size; i++, spline += COUNT, merged += COUNT) {
+    for (int64_t i = 0; i < size; i++, spline += COUNT, merged += COUNT) {
         int j = 0;
         for (; j + SIDE <= COUNT; j += SIDE)
             store8(merged + j, load8(spline + j) * scaler[i]);
@@ -327,11 +360,11 @@ typedef struct {
     ALIGNED float zero[FEATURES], one[FEATURES];
 } ends;
 
-static void ends_of(float first, float inverse_step, ends *at)
+static void ends_of(grid g, ends *at)
 {
     const float inputs[2] = {0, 1};
     ALIGNED float features[FEATURES][TILE];
-    features_of(inputs, 2, 1, 1, first, inverse_step, features);
+    features_of(inputs, 2, 1, 1, g, features);
     for (int j = 0; j < FEATURES; j++) {
         at->zero[j] = features[j][0];
         at->one[j] = features[j][1];
@@ -340,15 +373,15 @@ static void ends_of(float first, float inverse_step, ends *at)
 
 /* What stands for the weights of an output where inputs are 0 or 1: how much each edge rises from 0 to 1, and
    the sum of their values at 0. */
-INLINE void merge_ends(const float *spline, const float *scaler, const float *base, const ends *at, long size,
+INLINE void merge_ends(const float *spline, const float *scaler, const float *base, const ends *at, int64_t size,
                        float *merged)
 {
     octet sum = {0};
-    for (long i = 0; i < size; i += SIDE) {
-        long there = least(SIDE, size - i);
+    for (int64_t i = 0; i < size; i += SIDE) {
+        int64_t there = least(SIDE, size - i);
         octet left[SIDE] = {0}, right[SIDE] = {0};
         octet scale = some(scaler + i, there), b = some(base + i, there);
-        for (long t = 0; t < there; t++) {
+        for (int64_t t = 0; t < there; t++) {
             const float *c = spline + (i + t) * COUNT;
             int j = 0;
             for (; j + SIDE <= COUNT; j += SIDE) {
@@ -373,9 +406,9 @@ INLINE void merge_ends(const float *spline, const float *scaler, const float *ba
 
 /* Adds to T lines of V vectors the product of a (T, depth) and b (depth, V vectors); strides are in numbers.
    Meanwhile what stands at `next`, if it is not null, and on from there in steps, is fetched into cache. */
-INLINE void add_product(const int T, const int V, const float *a, const long row, const long column, const float *b,
-                        const long line, long depth, int is_first, float *sums, const long stride, const float *next,
-                        long step)
+INLINE void add_product(const int T, const int V, const float *a, const int64_t row, const int64_t column, const float *b,
+                        const int64_t line, int64_t depth, int is_first, float *sums, const int64_t stride, const float *next,
+                        int64_t step)
 {
     vector sum[TALL][3];
 #pragma GCC unroll 8
@@ -383,7 +416,7 @@ INLINE void add_product(const int T, const int V, const float *a, const long row
 #pragma GCC unroll 3
         for (int v = 0; v < V; v++)
             sum[t][v] = is_first ? all(0) : load(sums + t * stride + v * LANES);
-    for (long k = 0; k < depth; k++, a += column, b += line) {
+    for (int64_t k = 0; k < depth; k++, a += column, b += line) {
         vector part[3];
         if (next) {
             __builtin_prefetch(next);
@@ -411,16 +444,60 @@ INLINE void add_product(const int T, const int V, const float *a, const long row
 }
 
 /* How many outputs a product takes at a time: one less where that leaves fewer places empty, as of 35. */
-static inline long height_of(long outputs)
+static inline int64_t height_of(int64_t outputs)
 {
     return WIDE == 3 && rounded(outputs, TALL - 1) < rounded(outputs, TALL) ? TALL - 1 : TALL;
+}
+
+/* What a row of LANES inputs brings to tables of weights: for each input the bases that can differ from zero,
+   its SiLU, and which base is the first of them. */
+typedef struct {
+    float local[LOCAL + 1][LANES];
+    int from[LANES];
+} row_part;
+
+/* Where a thread keeps what it works on, which is too large for some stacks. It comes from the heap when a thread
+   first needs it, and goes with the thread. */
+typedef union {
+    struct {
+        ALIGNED float features[LINES / TILE][WIDTH][TILE], merged[TALL][WIDTH];
+    } forward;
+    struct {
+        ALIGNED float table[SIDE * TABLE * MOST * LANES], total[TABLE_ROWS * MOST * LANES];
+        ALIGNED row_part rows[TABLE_ROWS];
+    } tables;
+    struct {
+        ALIGNED float features[LINES][WIDTH], sums[LINES / TILE][PADDED][TILE];
+        ALIGNED float merged[SHARE + 1][WIDTH], merged_grad[TALL][WIDTH];
+    } backward;
+} workspace;
+
+static pthread_key_t key;
+static int has_key;
+
+static void make_key(void) { has_key = !pthread_key_create(&key, free); }
+
+/* The workspace of this thread; null where there is no memory for it. */
+static workspace *get_workspace(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    void *found = 0;
+    pthread_once(&once, make_key);
+    if (!has_key || (found = pthread_getspecific(key)))
+        return found;
+    if (posix_memalign(&found, 64, sizeof(workspace)))
+        return 0;
+    if (!pthread_setspecific(key, found))
+        return found;
+    free(found);
+    return 0;
 }
 
 /* The three products of a layer. They are functions of their own for GCC, which otherwise runs out of registers. */
 #define PRODUCT static void __attribute__((noinline))
 
 /* Adds to the sums of `height` outputs, TILE rows side by side, the product of merged weights and features. */
-PRODUCT add_outputs(long height, const float *merged, const float *features, long width, int is_first, float *sums,
+PRODUCT add_outputs(int64_t height, const float *merged, const float *features, int64_t width, int is_first, float *sums,
                     const float *next)
 {
     if (height == TALL)
@@ -432,13 +509,13 @@ PRODUCT add_outputs(long height, const float *merged, const float *features, lon
 /* Adds to the gradients of a panel's features, TILE rows side by side, the product of merged weights and the gradients
    of `depth` outputs. Meanwhile, if `next` is not null, lines of memory are fetched for each output: the coefficients of
    the next panel, which are there, and the places where the gradients of this panel's weights will stand. */
-PRODUCT add_feature_gradients(const float *merged, const float *upstream, long depth, int is_first, long width,
+PRODUCT add_feature_gradients(const float *merged, const float *upstream, int64_t depth, int is_first, int64_t width,
                               float *sums, const float *next, const float *spline_grad, const float *scaler_grad,
-                              const float *base_grad, long columns)
+                              const float *base_grad, int64_t columns)
 {
-    const long lines = LANES * COUNT / 16; /* of coefficients, for an output */
-    for (long f = 0, line = 0; f < width; f += TALL, line++) {
-        long step = line < 2 * lines ? columns * COUNT : columns;
+    const int64_t lines = LANES * COUNT / 16; /* of coefficients, for an output */
+    for (int64_t f = 0, line = 0; f < width; f += TALL, line++) {
+        int64_t step = line < 2 * lines ? columns * COUNT : columns;
         const float *there = line < lines        ? next + line * 16
                              : line < 2 * lines  ? spline_grad + (line - lines) * 16
                              : line == 2 * lines ? scaler_grad
@@ -451,8 +528,8 @@ PRODUCT add_feature_gradients(const float *merged, const float *upstream, long d
 
 /* Adds to a part of the gradients of the merged weights of `height` outputs the product of the gradients of the outputs,
    TILE rows side by side, and features of `rows` of them. The part is `size` numbers wide, or what is done at a time. */
-PRODUCT add_weight_gradients(long height, const float *upstream, const float *features, long rows, int is_first,
-                             long size, float *to)
+PRODUCT add_weight_gradients(int64_t height, const float *upstream, const float *features, int64_t rows, int is_first,
+                             int64_t size, float *to)
 {
     if (WIDE == 3 && size > 2 * LANES && height == TALL)
         add_product(TALL, 3, upstream, TILE, 1, features, WIDTH, rows, is_first, to, WIDTH, 0, 0);
@@ -466,11 +543,11 @@ PRODUCT add_weight_gradients(long height, const float *upstream, const float *fe
 
 /* The merged weights of a panel for the outputs [o0, o1), SHARE at the most.
    `at` is null but for inputs that are 0 or 1. */
-INLINE void merge_all(const float *spline, const float *scaler, const float *base, const ends *at, long columns,
-                      long start, long size, long o0, long o1, float (*merged)[WIDTH])
+INLINE void merge_all(const float *spline, const float *scaler, const float *base, const ends *at, int64_t columns,
+                      int64_t start, int64_t size, int64_t o0, int64_t o1, float (*merged)[WIDTH])
 {
-    long edge = o0 * columns + start;
-    for (long o = 0; o < o1 - o0; o++, edge += columns)
+    int64_t edge = o0 * columns + start;
+    for (int64_t o = 0; o < o1 - o0; o++, edge += columns)
         if (at)
             merge_ends(spline + edge * COUNT, scaler + edge, base + edge, at, size, merged[o]);
         else if (size == LANES) /* a number that the compiler knows */
@@ -482,36 +559,36 @@ INLINE void merge_all(const float *spline, const float *scaler, const float *bas
 /* Sums of the outputs [o0, o1), from the panels [panel, end): (tiles, lines, TILE). rows is LINES at the most.
    Sums run in the order of the inputs. x holds bytes where `binary`, else numbers. */
 INLINE void panels_forward(const int binary, const void *x, const float *spline, const float *scaler,
-                           const float *base, long rows, long columns, long panel, long end, float first,
-                           float inverse_step, long o0, long o1, long lines, float *sums)
+                           const float *base, int64_t rows, int64_t columns, int64_t panel, int64_t end, grid g, int64_t o0, int64_t o1, int64_t lines, workspace *work, float *sums)
 {
-    ALIGNED float features[LINES / TILE][WIDTH][TILE], merged[TALL][WIDTH];
-    long tiles = (rows + TILE - 1) / TILE, most = depth_of(rows, columns * lines, 1), deep, tall = height_of(o1 - o0);
-    const long each = binary ? BITS : LANES;
+    float(*features)[WIDTH][TILE] = work->forward.features, (*merged)[WIDTH] = work->forward.merged;
+
+    int64_t tiles = (rows + TILE - 1) / TILE, most = depth_of(rows, columns * lines, 1), deep, tall = height_of(o1 - o0);
+    const int64_t each = binary ? BITS : LANES;
     ends at;
     if (binary)
-        ends_of(first, inverse_step, &at);
-    for (long from = panel; panel < end; panel += deep) {
+        ends_of(g, &at);
+    for (int64_t from = panel; panel < end; panel += deep) {
         deep = least(most, end - panel);
-        for (long d = 0; d < deep; d++)
-            for (long b = 0; b < tiles; b++) {
+        for (int64_t d = 0; d < deep; d++)
+            for (int64_t b = 0; b < tiles; b++) {
                 const void *inputs = inputs_at(binary, x, b * TILE * columns + (panel + d) * each);
-                long height = least(TILE, rows - b * TILE), size = inputs_of(panel + d, each, columns);
+                int64_t height = least(TILE, rows - b * TILE), size = inputs_of(panel + d, each, columns);
                 if (binary)
                     bits_of(inputs, height, columns, size, features[d * tiles + b]);
                 else
-                    features_of(inputs, height, columns, size, first, inverse_step, features[d * tiles + b]);
+                    features_of(inputs, height, columns, size, g, features[d * tiles + b]);
             }
-        for (long o = o0; o < o1; o += tall)
-            for (long d = 0; d < deep; d++) {
-                long start = (panel + d) * each, size = inputs_of(panel + d, each, columns), there = least(tall, o1 - o);
-                long width = binary ? size + 1 : size * FEATURES;
+        for (int64_t o = o0; o < o1; o += tall)
+            for (int64_t d = 0; d < deep; d++) {
+                int64_t start = (panel + d) * each, size = inputs_of(panel + d, each, columns), there = least(tall, o1 - o);
+                int64_t width = binary ? size + 1 : size * FEATURES;
                 /* a part of the weights of the next outputs, each output's lying in one piece */
                 const float *next = spline + ((o + tall + d * tall / deep) * columns + panel * LANES) * COUNT
                                     + d * tall % deep * LANES * COUNT;
                 merge_all(spline, scaler, base, binary ? &at : 0, columns, start, size, o, o + there, merged);
                 memset(merged[there], 0, (tall - there) * sizeof *merged); /* outputs that are not there */
-                for (long b = 0; b < tiles; b++)
+                for (int64_t b = 0; b < tiles; b++)
                     add_outputs(tall, merged[0], features[d * tiles + b][0], width, panel + d == from,
                                 sums + (b * lines + o) * TILE, b || binary ? 0 : next);
             }
@@ -519,80 +596,87 @@ INLINE void panels_forward(const int binary, const void *x, const float *spline,
 }
 
 /* The lines of an (O, TILE) matrix, with those that stand in for outputs that are not there. */
-static inline long lines_of(long outputs) { return rounded(outputs, BLOCK); }
+static inline int64_t lines_of(int64_t outputs) { return rounded(outputs, BLOCK); }
 
 /* In how many parts inputs are cut in the forward pass, and outputs in the backward pass where inputs are few, so
    that there is work for several threads. Inputs that are 0 or 1 have no features to be made only once, and no
    gradient to be summed: outputs can be cut instead, at will. */
-static inline long input_parts(const int binary, long columns)
+static inline int64_t input_parts(const int binary, int64_t columns)
 {
     return binary || columns < 256 ? 1 : columns < 512 ? 2 : 4;
 }
 
-static inline long output_parts(const int binary, long columns, long outputs)
+static inline int64_t output_parts(const int binary, int threads, int64_t columns, int64_t outputs)
 {
-    return binary ? THREADS : columns < 256 ? (outputs + 255) / 256 : 1;
+    return binary ? threads : columns < 256 ? (outputs + 255) / 256 : 1;
 }
 
 /* Whether every thread turns the gradient of the outputs for itself. Of few rows that takes less time than
    getting what another thread turned. */
-static inline int turns_itself(long rows) { return rows <= 2 * TILE; }
+static inline int turns_itself(int64_t rows) { return rows <= 2 * TILE; }
 
-/* How many numbers `forward` needs a place for, and `backward`. */
-long forward_scratch(int binary, long rows, long columns, long outputs)
+/* How many numbers `forward` needs a place for, and `backward`, with this number of threads at the most. */
+int64_t forward_scratch(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs)
 {
     if (!binary && rows > FEW_ROWS)
         return 0;
     return input_parts(binary, columns) * rounded(least(rows, LINES), TILE) * lines_of(outputs);
 }
 
-long backward_scratch(int binary, long rows, long columns, long outputs)
+int64_t backward_scratch(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs)
 {
-    long parts = output_parts(binary, columns, outputs), copies = turns_itself(rows) ? THREADS : 1;
+    int64_t parts = output_parts(binary, threads, columns, outputs), copies = turns_itself(rows) ? threads : 1;
     return copies * rounded(rows, TILE) * lines_of(outputs) + (parts > 1 && !binary ? parts * rows * columns : 0);
 }
 
 /* The outputs of LINES rows at the most: all features times the merged weights, rows side by side. */
-INLINE void forward_by_products(const int binary, const void *x, const float *spline, const float *scaler,
-                                const float *base, long rows, long columns, long outputs, float first,
-                                float inverse_step, float *sums, float *y)
+INLINE int forward_by_products(const int binary, int threads, const void *x, const float *spline, const float *scaler,
+                                const float *base, int64_t rows, int64_t columns, int64_t outputs, grid g, float *sums, float *y)
 {
-    const long each = binary ? BITS : LANES;
-    long panels = (columns + each - 1) / each, lines = lines_of(outputs), size = rounded(rows, TILE) * lines;
-    long parts = input_parts(binary, columns), shares = (THREADS + parts - 1) / parts; /* work for every thread */
-    long share = rounded((outputs + shares - 1) / shares, TALL);
-#pragma omp parallel if (rows * columns * outputs > FEW)
+    const int64_t each = binary ? BITS : LANES;
+    int64_t panels = (columns + each - 1) / each, lines = lines_of(outputs), size = rounded(rows, TILE) * lines;
+    int64_t parts = input_parts(binary, columns), shares = (threads + parts - 1) / parts; /* work for every thread */
+    int64_t share = rounded((outputs + shares - 1) / shares, TALL);
+    int failed = 0;
+#pragma omp parallel num_threads(threads) if (rows * columns * outputs > FEW) reduction(| : failed)
     {
+        workspace *work = get_workspace();
+        failed |= !work;
 #pragma omp for collapse(2)
-        for (long p = 0; p < parts; p++)
-            for (long o = 0; o < outputs; o += share)
-                panels_forward(binary, x, spline, scaler, base, rows, columns, p * panels / parts,
-                               (p + 1) * panels / parts, first, inverse_step, o, least(o + share, outputs), lines,
-                               sums + p * size);
+        for (int64_t p = 0; p < parts; p++)
+            for (int64_t o = 0; o < outputs; o += share)
+                if (work)
+                    panels_forward(binary, x, spline, scaler, base, rows, columns, p * panels / parts,
+                                   (p + 1) * panels / parts, g, o, least(o + share, outputs), lines, work,
+                                   sums + p * size);
+
 #pragma omp for collapse(2)
-        for (long b = 0; b < rows; b += TILE)
-            for (long o = 0; o < outputs; o += SIDE) {
+        for (int64_t b = 0; b < rows; b += TILE)
+            for (int64_t o = 0; o < outputs; o += SIDE) {
                 float *to = sums + b * lines + o * TILE;
-                for (long p = 1; p < parts; p++)
+                for (int64_t p = 1; p < parts; p++)
                     for (int i = 0; i < SIDE * TILE; i += LANES)
                         store(to + i, load(to + i) + load(to + p * size + i));
                 turn_back((const float(*)[TILE])to, least(TILE, rows - b), least(SIDE, outputs - o), outputs,
                           y + b * outputs + o);
             }
     }
+    return failed;
 }
+
+
 
 /* The merged weights of SIDE inputs from i0 on and of `size` outputs from o0 on, as a table in which the
    outputs of a feature lie side by side, `stride` numbers for each. Before and after the coefficients of an
    input there are DEGREE rows of zeros, for bases beyond the ends; what is not there is zero too. */
-static void make_table(const float *spline, const float *scaler, const float *base, long columns, long i0,
-                       long o0, long size, long stride, float *table)
+static void make_table(const float *spline, const float *scaler, const float *base, int64_t columns, int64_t i0,
+                       int64_t o0, int64_t size, int64_t stride, float *table)
 {
-    long depth = least(SIDE, columns - i0), whole = depth == SIDE && size >= SIDE && COUNT % SIDE == 0;
+    int64_t depth = least(SIDE, columns - i0), whole = depth == SIDE && size >= SIDE && COUNT % SIDE == 0;
     spline += (o0 * columns + i0) * COUNT, scaler += o0 * columns + i0, base += o0 * columns + i0;
     if (!whole || size % LANES)
         memset(table, 0, SIDE * TABLE * stride * sizeof(float));
-    for (long o = 0; whole && o < size; o += SIDE) {
+    for (int64_t o = 0; whole && o < size; o += SIDE) {
         o = least(o, size - SIDE); /* the last square overlaps the one before */
         octet scale[SIDE], square[SIDE];
         for (int t = 0; t < SIDE; t++) {
@@ -615,9 +699,9 @@ static void make_table(const float *spline, const float *scaler, const float *ba
                     store8(to + t * stride, square[t] * scale[i]);
             }
     }
-    for (long o = 0; !whole && o < size; o++)
-        for (long i = 0; i < depth; i++) {
-            long edge = o * columns + i;
+    for (int64_t o = 0; !whole && o < size; o++)
+        for (int64_t i = 0; i < depth; i++) {
+            int64_t edge = o * columns + i;
             float *to = table + i * TABLE * stride + o;
             for (int j = 0; j < COUNT; j++)
                 to[(DEGREE + j) * stride] = spline[edge * COUNT + j] * scaler[edge];
@@ -625,21 +709,16 @@ static void make_table(const float *spline, const float *scaler, const float *ba
         }
 }
 
-/* What a row of LANES inputs brings to tables of weights: for each input the bases that can differ from zero,
-   its SiLU, and which base is the first of them. */
-typedef struct {
-    float local[LOCAL + 1][LANES];
-    int from[LANES];
-} row_part;
 
-INLINE void look(const float *x, long size, float first, float inverse_step, row_part *row)
+
+INLINE void look(const float *x, int64_t size, grid g, row_part *row)
 {
     vector fraction, local[LOCAL], inputs = {0};
     if (size >= LANES)
         inputs = load(x);
     else
         memcpy(&inputs, x, size * sizeof(float));
-    ints at = locate(inputs, first, inverse_step, &fraction), there = at >= 0;
+    ints at = locate(inputs, g, &fraction), there = at >= 0;
     local_bases(fraction, DEGREE, local);
     for (int k = 0; k < LOCAL; k++)
         store(row->local[k], (vector)((ints)local[k] & there));
@@ -649,7 +728,7 @@ INLINE void look(const float *x, long size, float first, float inverse_step, row
 
 /* Adds to R rows of V vectors of outputs what SIDE inputs, from i0 of their part on, give to them. Of the bases
    of an input only the LOCAL that can differ from zero are multiplied. */
-INLINE void add_rows(const row_part *rows, long i0, const float *table, const int V, const int R, float *total)
+INLINE void add_rows(const row_part *rows, int64_t i0, const float *table, const int V, const int R, float *total)
 {
     vector sum[R][V];
 #pragma GCC unroll 8
@@ -657,10 +736,10 @@ INLINE void add_rows(const row_part *rows, long i0, const float *table, const in
 #pragma GCC unroll 8
         for (int v = 0; v < V; v++)
             sum[r][v] = load(total + (r * V + v) * LANES);
-    for (long i = i0; i < i0 + SIDE; i++, table += TABLE * V * LANES)
+    for (int64_t i = i0; i < i0 + SIDE; i++, table += TABLE * V * LANES)
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
-            const float *w = table + (long)rows[r].from[i] * V * LANES, *silu = table + (TABLE - 1) * V * LANES;
+            const float *w = table + (int64_t)rows[r].from[i] * V * LANES, *silu = table + (TABLE - 1) * V * LANES;
 #pragma GCC unroll 8
             for (int k = 0; k <= LOCAL; k++)
 #pragma GCC unroll 8
@@ -675,10 +754,10 @@ INLINE void add_rows(const row_part *rows, long i0, const float *table, const in
 }
 
 /* The same for any number of rows, some at a time, so that no sum waits for another. */
-INLINE void add_all_rows(const row_part *rows, long count, long i0, const float *table, const int V, float *total)
+INLINE void add_all_rows(const row_part *rows, int64_t count, int64_t i0, const float *table, const int V, float *total)
 {
     const int R = V < 2 ? 8 : V < 3 ? 4 : V < 6 ? 2 : 1;
-    long b = 0;
+    int64_t b = 0;
     for (; b + R <= count; b += R)
         add_rows(rows + b, i0, table, V, R, total + b * V * LANES);
     for (; b < count; b++)
@@ -686,19 +765,19 @@ INLINE void add_all_rows(const row_part *rows, long count, long i0, const float 
 }
 
 /* The outputs y (B, O) of `height` rows and the outputs [o0, o1), by tables. Sums run in the order of the inputs. */
-static void outputs_by_table(const float *x, const float *spline, const float *scaler, const float *base,
-                             long height, long columns, long outputs, float first, float inverse_step, long o0,
-                             long o1, float *y)
+static void outputs_by_table(workspace *work, const float *x, const float *spline, const float *scaler, const float *base,
+                             int64_t height, int64_t columns, int64_t outputs, grid g, int64_t o0,
+                             int64_t o1, float *y)
 {
-    ALIGNED float table[SIDE * TABLE * MOST * LANES], total[TABLE_ROWS * MOST * LANES];
-    ALIGNED row_part rows[TABLE_ROWS];
-    long V = (o1 - o0 + LANES - 1) / LANES, stride = V * LANES;
+        float *table = work->tables.table, *total = work->tables.total;
+    row_part *rows = work->tables.rows;
+    int64_t V = (o1 - o0 + LANES - 1) / LANES, stride = V * LANES;
     memset(table, 0, SIDE * TABLE * stride * sizeof(float));
     memset(total, 0, height * stride * sizeof(float));
-    for (long i = 0; i < columns; i += SIDE) {
+    for (int64_t i = 0; i < columns; i += SIDE) {
         make_table(spline, scaler, base, columns, i, o0, o1 - o0, stride, table);
-        for (long b = 0; b < height && i % LANES == 0; b++) {
-            look(x + b * columns + i, columns - i, first, inverse_step, rows + b);
+        for (int64_t b = 0; b < height && i % LANES == 0; b++) {
+            look(x + b * columns + i, columns - i, g, rows + b);
             __builtin_prefetch(x + b * columns + i + LANES);
         }
         switch (V) { /* a number that the compiler knows */
@@ -712,46 +791,76 @@ static void outputs_by_table(const float *x, const float *spline, const float *s
         default: add_all_rows(rows, height, i % LANES, table, 8, total);
         }
     }
-    for (long b = 0; b < height; b++)
+    for (int64_t b = 0; b < height; b++)
         memcpy(y + b * outputs + o0, total + b * stride, (o1 - o0) * sizeof(float));
 }
 
 /* The outputs of any number of rows: what is not zero times tables of merged weights, outputs side by side. */
-static void forward_by_tables(const float *x, const float *spline, const float *scaler, const float *base, long rows,
-                              long columns, long outputs, float first, float inverse_step, float *y)
+static int forward_by_tables(int threads, const float *x, const float *spline, const float *scaler, const float *base, int64_t rows,
+                              int64_t columns, int64_t outputs, grid g, float *y)
 {
-    long vectors = (outputs + LANES - 1) / LANES, tables = (vectors + MOST - 1) / MOST;
-    long part = (vectors + tables - 1) / tables * LANES;          /* outputs that share a table */
-    long share = (rows * tables + THREADS - 1) / THREADS;         /* work for every thread, */
-    long height = least(TABLE_ROWS, share < SIDE ? SIDE : share); /* but each table for some rows */
-#pragma omp parallel for collapse(2) if (rows * columns * outputs > FEW)
-    for (long b = 0; b < rows; b += height)
-        for (long o = 0; o < outputs; o += part)
-            outputs_by_table(x + b * columns, spline, scaler, base, least(height, rows - b), columns, outputs,
-                             first, inverse_step, o, least(o + part, outputs), y + b * outputs);
+    int64_t vectors = (outputs + LANES - 1) / LANES, tables = (vectors + MOST - 1) / MOST;
+    int64_t part = (vectors + tables - 1) / tables * LANES;          /* outputs that share a table */
+    int64_t share = (rows * tables + threads - 1) / threads;         /* work for every thread, */
+    int64_t height = least(TABLE_ROWS, share < SIDE ? SIDE : share); /* but each table for some rows */
+    int failed = 0;
+#pragma omp parallel num_threads(threads) if (rows * columns * outputs > FEW) reduction(| : failed)
+    {
+        workspace *work = get_workspace();
+        failed |= !work;
+#pragma omp for collapse(2)
+        for (int64_t b = 0; b < rows; b += height)
+            for (int64_t o = 0; o < outputs; o += part)
+                if (work)
+                    outputs_by_table(work, x + b * columns, spline, scaler, base, least(height, rows - b), columns,
+                                     outputs, g, o, least(o + part, outputs), y + b * outputs);
+    }
+    return failed;
 }
 
-/* x (B, I), spline (O, I, n), scaler (O, I), base (O, I) -> y (B, O). x holds bytes that are 0 or 1 where `binary`,
-   else numbers. sums is a place for `forward_scratch` numbers. */
-void forward(int binary, long rows, long columns, long outputs, float first, float inverse_step, const void *x,
-             const float *spline, const float *scaler, const float *base, float *sums, float *y)
+
+/* Whether the knots (I, INTERVALS + 1) of all inputs are the same, and evenly spaced but for rounding. If so they are
+   written to `shared`. */
+int share_even_knots(const float *knots, int64_t columns, float *shared)
 {
-    if (binary)
-        for (long b = 0; b < rows; b += LINES)
-            forward_by_products(1, inputs_at(1, x, b * columns), spline, scaler, base, least(LINES, rows - b),
-                                columns, outputs, first, inverse_step, sums, y + b * outputs);
-    else if (rows <= FEW_ROWS)
-        forward_by_products(0, x, spline, scaler, base, rows, columns, outputs, first, inverse_step, sums, y);
-    else
-        forward_by_tables(x, spline, scaler, base, rows, columns, outputs, first, inverse_step, y);
+    const size_t places = INTERVALS + 1;
+    double first = knots[0], width = knots[INTERVALS] - first, rounding = 8 * FLT_EPSILON * width;
+    if (!(INTERVALS / width <= FLT_MAX && INTERVALS / width >= FLT_MIN))
+        return 0;
+    for (int j = 0; j <= INTERVALS; j++)
+        if (!(fabs(knots[j] - (first + width * j / INTERVALS)) <= rounding))
+            return 0;
+    if (memcmp(knots, knots + places, (columns - 1) * places * sizeof(float)))
+        return 0;
+    memcpy(shared, knots, places * sizeof(float));
+    return 1;
 }
+
+/* x (B, I), spline (O, I, n), scaler (O, I), base (O, I), the shared knots -> y (B, O). x holds bytes that are 0 or 1
+   where `binary`, else numbers. sums is a place for `forward_scratch` numbers. Not 0 if memory is lacking. */
+int forward(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs, const float *knots, const void *x,
+            const float *spline, const float *scaler, const float *base, float *sums, float *y)
+{
+    grid g = grid_of(knots);
+    if (!binary && rows > FEW_ROWS)
+        return forward_by_tables(threads, x, spline, scaler, base, rows, columns, outputs, g, y);
+    if (!binary)
+        return forward_by_products(0, threads, x, spline, scaler, base, rows, columns, outputs, g, sums, y);
+    int failed = 0;
+    for (int64_t b = 0; b < rows; b += LINES)
+        failed |= forward_by_products(1, threads, inputs_at(1, x, b * columns), spline, scaler, base,
+                                      least(LINES, rows - b), columns, outputs, g, sums, y + b * outputs);
+    return failed;
+}
+
+
 
 /* The gradients of the bases and of the SiLU of an input in LANES rows -> that of the input. The slope of a base
    is the difference of two bases of one degree less, over the step. */
-INLINE vector slope_of(vector x, const float *grads, const float *silu, float first, float inverse_step)
+INLINE vector slope_of(vector x, const float *grads, const float *silu, grid g)
 {
     vector fraction, share = sigmoid(x), lower[LOCAL + 1];
-    ints from = locate(x, first, inverse_step, &fraction) - DEGREE, found = {0};
+    ints from = locate(x, g, &fraction) - DEGREE, found = {0};
     lower[0] = lower[LOCAL] = all(0); /* the bases of one degree less, between two zeros */
     if (DEGREE > 0)
         local_bases(fraction, DEGREE - 1, lower + 1);
@@ -764,18 +873,18 @@ INLINE vector slope_of(vector x, const float *grads, const float *silu, float fi
                 sum += (lower[k] - lower[k + 1]) * load(grads + (f + k) * TILE);
         found |= (from == f) & (ints)sum;
     }
-    return (vector)found * inverse_step + load(silu) * share * (1 + x * (1 - share));
+    return (vector)found * g.inverse_step + load(silu) * share * (1 + x * (1 - share));
 }
 
 /* The gradient of a panel's merged weights, for one output -> those of the three they were made of, or, where it
    is not the first, what is added to them. */
-INLINE void split(const float *merged_grad, const float *spline, const float *scaler, long size, int is_first,
+INLINE void split(const float *merged_grad, const float *spline, const float *scaler, int64_t size, int is_first,
                   float *spline_grad, float *scaler_grad, float *base_grad)
 {
-    for (long i0 = 0; i0 < size; i0 += SIDE) {
+    for (int64_t i0 = 0; i0 < size; i0 += SIDE) {
         octet products[SIDE] = {0};
-        long there = least(SIDE, size - i0);
-        for (long i = 0; i < there; i++) {
+        int64_t there = least(SIDE, size - i0);
+        for (int64_t i = 0; i < there; i++) {
             const float *from = merged_grad + (i0 + i) * COUNT, *c = spline + (i0 + i) * COUNT;
             float *to = spline_grad + (i0 + i) * COUNT;
             int j = 0;
@@ -805,14 +914,14 @@ INLINE void split(const float *merged_grad, const float *spline, const float *sc
    the three weights, or what is added to them. The value at 1 of an edge receives what its rise does, the value at 0
    the rest of what its output does. */
 INLINE void split_ends(const float *rise_grad, float all_rows, const float *spline, const float *scaler,
-                       const ends *at, long size, int is_first, float *spline_grad, float *scaler_grad,
+                       const ends *at, int64_t size, int is_first, float *spline_grad, float *scaler_grad,
                        float *base_grad)
 {
-    for (long i = 0; i < size; i += SIDE) {
-        long there = least(SIDE, size - i);
+    for (int64_t i = 0; i < size; i += SIDE) {
+        int64_t there = least(SIDE, size - i);
         octet right = some(rise_grad + i, there), left = all_rows - right, products[SIDE] = {0};
         octet base = left * at->zero[COUNT] + right * at->one[COUNT];
-        for (long t = 0; t < there; t++) {
+        for (int64_t t = 0; t < there; t++) {
             const float *c = spline + (i + t) * COUNT;
             float *to = spline_grad + (i + t) * COUNT;
             int j = 0;
@@ -853,33 +962,33 @@ INLINE octet sums_of_lines(const float *lines)
 /* upstream (tiles, lines, TILE) -> the gradients of the inputs of `deep` panels, if x_grad is not null, and of their
    weights; those of the outputs [o0, o1). deep * rows is LINES at the most. */
 INLINE void panels_backward(const int binary, const void *x, const float *upstream, const float *spline,
-                            const float *scaler, const float *base, long rows, long columns, long panel, long deep,
-                            long o0, long o1, long lines, int is_first, float first, float inverse_step,
+                            const float *scaler, const float *base, int64_t rows, int64_t columns, int64_t panel, int64_t deep,
+                            int64_t o0, int64_t o1, int64_t lines, int is_first, grid g, workspace *work,
                             float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
-    const long each = binary ? BITS : LANES;
+    const int64_t each = binary ? BITS : LANES;
     ends ends_at;
     if (binary)
-        ends_of(first, inverse_step, &ends_at);
-    ALIGNED float features[LINES][WIDTH], sums[LINES / TILE][PADDED][TILE];
-    ALIGNED float merged[SHARE + 1][WIDTH], merged_grad[TALL][WIDTH];
-    long tiles = rounded(rows + !rows, TILE) / TILE;
+        ends_of(g, &ends_at);
+    float(*features)[WIDTH] = work->backward.features, (*sums)[PADDED][TILE] = work->backward.sums;
+    float(*merged)[WIDTH] = work->backward.merged, (*merged_grad)[WIDTH] = work->backward.merged_grad;
+    int64_t tiles = rounded(rows + !rows, TILE) / TILE;
     /* Of many weights for few rows the outputs are few, too: as many pages of memory are in use at a time. */
-    long share = tiles < 4 && columns * lines > MANY ? TALL : SHARE;
-    long tall = o1 - o0 > share ? TALL : height_of(o1 - o0);
-    for (long d = 0; d < deep; d++)
-        for (long b = 0; b < tiles; b++) { /* row by row */
+    int64_t share = tiles < 4 && columns * lines > MANY ? TALL : SHARE;
+    int64_t tall = o1 - o0 > share ? TALL : height_of(o1 - o0);
+    for (int64_t d = 0; d < deep; d++)
+        for (int64_t b = 0; b < tiles; b++) { /* row by row */
             const void *inputs = inputs_at(binary, x, b * TILE * columns + (panel + d) * each);
-            long height = least(TILE, rows - b * TILE), size = inputs_of(panel + d, each, columns);
+            int64_t height = least(TILE, rows - b * TILE), size = inputs_of(panel + d, each, columns);
             if (binary) {
                 bits_by_row(inputs, height, columns, size, features + (d * tiles + b) * TILE);
                 continue;
             }
-            features_of(inputs, height, columns, size, first, inverse_step, sums[0]);
-            long width = size * FEATURES, full = rounded(width, LANES);
+            features_of(inputs, height, columns, size, g, sums[0]);
+            int64_t width = size * FEATURES, full = rounded(width, LANES);
             memset(sums[0][width], 0, (full - width) * sizeof **sums);
-            for (long f = 0; f < full; f += SIDE)
-                for (long r = 0; r < TILE; r += SIDE) {
+            for (int64_t f = 0; f < full; f += SIDE)
+                for (int64_t r = 0; r < TILE; r += SIDE) {
                     octet square[SIDE];
                     for (int t = 0; t < SIDE; t++)
                         square[t] = load8(sums[0][f + t] + r);
@@ -888,29 +997,29 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
                         store8(features[(d * tiles + b) * TILE + r + t] + f, square[t]);
                 }
         }
-    for (long from = o0; o0 < o1; o0 += share)
-        for (long d = 0; d < deep; d++) {
-            long start = (panel + d) * each, size = inputs_of(panel + d, each, columns);
-            long width = binary ? size : size * FEATURES, depth = least(share, o1 - o0);
+    for (int64_t from = o0; o0 < o1; o0 += share)
+        for (int64_t d = 0; d < deep; d++) {
+            int64_t start = (panel + d) * each, size = inputs_of(panel + d, each, columns);
+            int64_t width = binary ? size : size * FEATURES, depth = least(share, o1 - o0);
             if (!binary && x_grad) {
                 merge_all(spline, scaler, base, 0, columns, start, size, o0, o0 + depth, merged);
-                long edge = o0 * columns + start;
-                for (long b = 0; b < tiles; b++)
+                int64_t edge = o0 * columns + start;
+                for (int64_t b = 0; b < tiles; b++)
                     add_feature_gradients(merged[0], upstream + (b * lines + o0) * TILE, depth, o0 == from, width,
                                           sums[d * tiles + b][0], b ? 0 : spline + (edge + LANES) * COUNT,
                                           spline_grad + edge * COUNT, scaler_grad + edge, base_grad + edge, columns);
             }
-            for (long o = 0; o < depth; o += tall) {
-                long at = (o0 + o) * columns + start;
-                for (long v = 0; v < width; v += WIDE * LANES)
-                    for (long b = 0; b < tiles; b++)
+            for (int64_t o = 0; o < depth; o += tall) {
+                int64_t at = (o0 + o) * columns + start;
+                for (int64_t v = 0; v < width; v += WIDE * LANES)
+                    for (int64_t b = 0; b < tiles; b++)
                         add_weight_gradients(tall, upstream + (b * lines + o0 + o) * TILE,
                                              features[(d * tiles + b) * TILE] + v, least(TILE, rows - b * TILE),
                                              b == 0, width - v, merged_grad[0] + v);
                 octet all_rows = {0};
-                for (long b = 0; binary && rows && b < tiles; b++)
+                for (int64_t b = 0; binary && rows && b < tiles; b++)
                     all_rows += sums_of_lines(upstream + (b * lines + o0 + o) * TILE);
-                for (long t = 0; t < least(tall, depth - o); t++, at += columns) {
+                for (int64_t t = 0; t < least(tall, depth - o); t++, at += columns) {
                     const float *c = spline + at * COUNT, *s = scaler + at;
                     float *to = spline_grad + at * COUNT;
                     if (binary)
@@ -923,90 +1032,96 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
                 }
             }
         }
-    for (long b = 0; !binary && b < tiles && x_grad; b++)
-        for (long d = 0; d < deep; d++)
-            for (long i = 0; i < inputs_of(panel + d, LANES, columns); i += SIDE) {
+    for (int64_t b = 0; !binary && b < tiles && x_grad; b++)
+        for (int64_t d = 0; d < deep; d++)
+            for (int64_t i = 0; i < inputs_of(panel + d, LANES, columns); i += SIDE) {
                 ALIGNED float inputs[SIDE][TILE], slopes[SIDE][TILE];
-                long at = b * TILE * columns + (panel + d) * LANES + i, height = least(TILE, rows - b * TILE);
-                long width = inputs_of(panel + d, LANES, columns) * COUNT;
-                long size = least(SIDE, columns - (panel + d) * LANES - i);
+                int64_t at = b * TILE * columns + (panel + d) * LANES + i, height = least(TILE, rows - b * TILE);
+                int64_t width = inputs_of(panel + d, LANES, columns) * COUNT;
+                int64_t size = least(SIDE, columns - (panel + d) * LANES - i);
                 float(*grads)[TILE] = sums[d * tiles + b];
                 turn((const float *)x + at, height, size, columns, inputs);
-                for (long t = 0; t < size; t++)
+                for (int64_t t = 0; t < size; t++)
                     for (int v = 0; v < TILE; v += LANES)
                         store(slopes[t] + v,
                               slope_of(load(inputs[t] + v), grads[(i + t) * COUNT] + v,
-                                       grads[width + i + t] + v, first, inverse_step));
+                                       grads[width + i + t] + v, g));
                 turn_back((const float(*)[TILE])slopes, height, size, columns, x_grad + at);
             }
 }
 
 /* SIDE outputs from o on of a (B, O) matrix, in the tile of rows that begins at b -> (tiles, lines, TILE). */
-INLINE void turn_outputs(const float *from, long rows, long outputs, long b, long o, float *to)
+INLINE void turn_outputs(const float *from, int64_t rows, int64_t outputs, int64_t b, int64_t o, float *to)
 {
     turn(from + b * outputs + o, least(TILE, rows - b), least(SIDE, outputs - o), outputs,
          (float(*)[TILE])(to + b * lines_of(outputs) + o * TILE));
 }
 
-INLINE void backward_of(const int binary, const void *x, const float *grad, const float *spline, const float *scaler,
-                        const float *base, long rows, long columns, long outputs, float first, float inverse_step,
+INLINE int backward_of(const int binary, int threads, const void *x, const float *grad, const float *spline, const float *scaler,
+                        const float *base, int64_t rows, int64_t columns, int64_t outputs, grid g,
                         float *upstream, float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
-    const long each = binary ? BITS : LANES;
-    long panels = (columns + each - 1) / each, lines = lines_of(outputs);
-    long parts = output_parts(binary, columns, outputs);
+    const int64_t each = binary ? BITS : LANES;
+    int64_t panels = (columns + each - 1) / each, lines = lines_of(outputs);
+    int64_t parts = output_parts(binary, threads, columns, outputs);
     x_grad = rows ? x_grad : 0; /* without rows there is no upstream gradient to read */
-    long height = least(LINES, rows + !rows), deep = depth_of(height, columns * lines, 2);
-    long size = rounded(rows, TILE) * lines, own = turns_itself(rows);
-    float *x_parts = parts > 1 && x_grad ? upstream + (own ? THREADS : 1) * size : x_grad;
+    int64_t height = least(LINES, rows + !rows), deep = depth_of(height, columns * lines, 2);
+    int64_t size = rounded(rows, TILE) * lines, own = turns_itself(rows);
+    float *x_parts = parts > 1 && x_grad ? upstream + (own ? threads : 1) * size : x_grad;
     /* Where rows are few, several panels at a time, for they follow each other in memory; work for every thread. */
-    long groups = rounded((panels + deep - 1) / deep * parts, THREADS);
+    int64_t groups = rounded((panels + deep - 1) / deep * parts, threads);
     groups = least((groups + parts - 1) / parts, panels);
-#pragma omp parallel if (rows * columns * outputs > FEW)
+    int failed = 0;
+#pragma omp parallel num_threads(threads) if (rows * columns * outputs > FEW) reduction(| : failed)
     {
+        workspace *work = get_workspace();
+        failed |= !work;
         float *turned = upstream + own * THREAD * size;
-        long part = -1; /* whose gradient stands there */
+        int64_t part = -1; /* whose gradient stands there */
 #pragma omp for collapse(2)
-        for (long b = 0; b < (own ? 0 : rows); b += TILE)
-            for (long o = 0; o < lines; o += SIDE)
+        for (int64_t b = 0; b < (own ? 0 : rows); b += TILE)
+            for (int64_t o = 0; o < lines; o += SIDE)
                 turn_outputs(grad, rows, outputs, b, o, turned);
 #pragma omp for collapse(2)
-        for (long p = 0; p < parts; p++)
-            for (long g = 0; g < groups; g++) {
-                long from = g * panels / groups, to = (g + 1) * panels / groups;
-                long o0 = p * (lines / BLOCK) / parts * BLOCK, o1 = (p + 1) * (lines / BLOCK) / parts * BLOCK;
-                for (long b = 0; b < rows && own && part != p; b += TILE)
-                    for (long o = o0; o < o1; o += SIDE)
+        for (int64_t p = 0; p < parts; p++)
+            for (int64_t n = 0; n < groups; n++) {
+                int64_t from = n * panels / groups, to = (n + 1) * panels / groups;
+                int64_t o0 = p * (lines / BLOCK) / parts * BLOCK, o1 = (p + 1) * (lines / BLOCK) / parts * BLOCK;
+                for (int64_t b = 0; b < rows && own && part != p; b += TILE)
+                    for (int64_t o = o0; o < o1; o += SIDE)
                         turn_outputs(grad, rows, outputs, b, o, turned);
                 part = p;
-                for (long b = 0; b == 0 || b < rows; b += height)
+                                for (int64_t b = 0; work && (b == 0 || b < rows); b += height)
                     panels_backward(binary, inputs_at(binary, x, b * columns), turned + b * lines, spline, scaler, base,
                                     least(height, rows - b), columns, from, to - from, o0, least(o1, outputs), lines,
-                                    b == 0, first, inverse_step, x_parts ? x_parts + (p * rows + b) * columns : 0,
+                                    b == 0, g, work, x_parts ? x_parts + (p * rows + b) * columns : 0,
                                     spline_grad, scaler_grad, base_grad);
             }
         if (x_parts != x_grad) {
 #pragma omp for
-            for (long i = 0; i < rows * columns; i++) {
+            for (int64_t i = 0; i < rows * columns; i++) {
                 float sum = 0;
-                for (long p = 0; p < parts; p++)
+                for (int64_t p = 0; p < parts; p++)
                     sum += x_parts[p * rows * columns + i];
-                x_grad[i] = sum;
+                                x_grad[i] = sum;
             }
         }
     }
+    return failed;
 }
 
-/* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. x is what
-   `forward` got; bytes have no gradient. upstream is a place for `backward_scratch` numbers. */
-void backward(int binary, long rows, long columns, long outputs, float first, float inverse_step, const void *x,
-              const float *grad, const float *spline, const float *scaler, const float *base, float *upstream,
-              float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
+
+
+/* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. x and the knots are
+   what `forward` got; bytes have no gradient. upstream is a place for `backward_scratch` numbers. */
+int backward(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs, const float *knots,
+             const void *x, const float *grad, const float *spline, const float *scaler, const float *base,
+             float *upstream, float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
+    grid g = grid_of(knots);
     if (binary)
-        backward_of(1, x, grad, spline, scaler, base, rows, columns, outputs, first, inverse_step, upstream, 0,
-                    spline_grad, scaler_grad, base_grad);
-    else
-        backward_of(0, x, grad, spline, scaler, base, rows, columns, outputs, first, inverse_step, upstream, x_grad,
-                    spline_grad, scaler_grad, base_grad);
+        return backward_of(1, threads, x, grad, spline, scaler, base, rows, columns, outputs, g, upstream, 0,
+                           spline_grad, scaler_grad, base_grad);
+    return backward_of(0, threads, x, grad, spline, scaler, base, rows, columns, outputs, g, upstream, x_grad,
+                       spline_grad, scaler_grad, base_grad);
 }

@@ -1,4 +1,4 @@
-"""The layers, one kind a file: each takes (in_features, out_features, **options)."""
+"""The layers, one kind a file: each takes `(in_features, out_features, **options)`."""
 
 from kanvae.layers.grid import check_layer
 from kanvae.layers.kan import KANLinear

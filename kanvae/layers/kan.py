@@ -10,20 +10,18 @@ the implementation that the KAN-VAE paper used (section V-C), so that its weight
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kanvae import kernels, splines
+from kanvae import splines
 from kanvae.layers import kan_function
 
 
 class KANLinear(nn.Module):
-    """A drop-in for `nn.Linear` whose edges are learnable functions.
+    """A layer like `nn.Linear` whose edges are learnable functions.
 
     Computes y_o = sum_i [ base_weight_oi b(x_i) + spline_scaler_oi sum_j spline_weight_oij N_j(x_i)
     ]. Outside the knots, `grid_range` widened by `spline_order` intervals on each side, only the
@@ -36,10 +34,15 @@ class KANLinear(nn.Module):
         spline_order: k, the degree of the splines, 0 or more.
         grid_range: where the grid begins and ends.
         base_activation: makes the module b.
-        scale_base, scale_spline, scale_noise: widths of the initial distributions of the base
-            weights, the spline scales, and the initial splines, as efficient-kan defines them.
+        scale_base: as efficient-kan has it: the base weights are drawn as Kaiming-uniform with
+            a = sqrt(5) scale_base, and so the larger it is, the narrower they are.
+        scale_spline: the same for the spline scales. Without them, what multiplies the initial
+            splines.
+        scale_noise: how large the initial splines are.
         generator: source of the initial values; torch's global one by default.
         device, dtype: of the parameters, as in `nn.Linear`.
+        enable_standalone_scale_spline: whether edges have a scale of their own, `spline_scaler`.
+        grid_eps: how evenly `update_grid` spaces the knots, from 0 to 1.
 
     Shapes:
         input (..., I), output (..., O), for any leading dimensions, none and empty ones included.
@@ -48,6 +51,13 @@ class KANLinear(nn.Module):
 
     On a CPU, in float32, with evenly spaced knots and SiLU, the work is done by compiled kernels
     (`kanvae.kernels`); everywhere else by torch's operations, to the same numbers but for rounding.
+    Inputs that are infinite or no numbers give the same infinities and NaNs in both. A compiler
+    (`torch.compile`, `torch.export`) sees one operator, `torch.ops.kanvae.kan_linear`: a program
+    exported with it is loaded where `kanvae` has been imported. Differentiation in forward mode,
+    `vmap`, `torch.jit.trace`, autocast and second derivatives go by torch's operations.
+
+    What a layer computes depends on its tensors alone, however they came there. Wrappers that
+    replace the parameters by views of one flat tensor (FSDP and its kind) are not supported.
 
     State:
         base_weight (O, I), spline_weight (O, I, G + k), spline_scaler (O, I), and the buffer
@@ -56,10 +66,11 @@ class KANLinear(nn.Module):
 
     Raises:
         ValueError: a width or `grid_size` below 1, a negative `spline_order`, a reversed or empty
-            `grid_range`.
+            `grid_range`, `grid_eps` outside of 0 to 1.
     """
 
     grid: Tensor
+    spline_scaler: nn.Parameter | None
 
     def __init__(
         self,
@@ -75,120 +86,131 @@ class KANLinear(nn.Module):
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        enable_standalone_scale_spline: bool = True,
+        grid_eps: float = 0.02,
     ) -> None:
         super().__init__()
         check_layer(in_features, out_features, grid_size, spline_order, grid_range)
+        _check_number("grid_eps", grid_eps, 1)
         self.in_features = in_features
         self.out_features = out_features
-        self.grid_size = grid_size
         self.spline_order = spline_order
+        self.grid_range = (float(grid_range[0]), float(grid_range[1]))
         self.scale_base = scale_base
         self.scale_spline = scale_spline
         self.scale_noise = scale_noise
+        self.enable_standalone_scale_spline = enable_standalone_scale_spline
+        self.grid_eps = grid_eps
         self.base_activation = base_activation()
         dtype = dtype or torch.get_default_dtype()
         wide = dtype if torch.finfo(dtype).bits >= 32 else torch.float32
-        knots = splines.uniform_knots(grid_size, spline_order, grid_range, wide)
-        self.register_buffer("grid", knots.repeat(in_features, 1).to(device))  # (I, G + 2k + 1)
-        self.uniform: tuple[float, float] | None = (
-            float(knots[0]),
-            float(knots[-1] - knots[0]) / (len(knots) - 1),
-        )
+        places = grid_size + 2 * spline_order + 1
+        self.register_buffer("grid", torch.empty(in_features, places, device=device, dtype=wide))
         edges, count = (out_features, in_features), grid_size + spline_order
         self.base_weight = nn.Parameter(torch.empty(edges, device=device, dtype=dtype))
         self.spline_weight = nn.Parameter(torch.empty(*edges, count, device=device, dtype=dtype))
-        self.spline_scaler = nn.Parameter(torch.empty(edges, device=device, dtype=dtype))
-        self.register_load_state_dict_post_hook(lambda layer, _: layer._inspect_grid())
+        scaler = None
+        if enable_standalone_scale_spline:
+            scaler = nn.Parameter(torch.empty(edges, device=device, dtype=dtype))
+        self.register_parameter("spline_scaler", scaler)
         self.reset_parameters(generator)
+
+    @property
+    def grid_size(self) -> int:
+        """G, the number of intervals of the grid."""
+        return self.grid.shape[-1] - 2 * self.spline_order - 1
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw new weights: Kaiming-uniform base and scales, and splines through small noise."""
-        a_base, a_spline = math.sqrt(5) * self.scale_base, math.sqrt(5) * self.scale_spline
-        nn.init.kaiming_uniform_(self.base_weight, a=a_base, generator=generator)
+        """Draw new weights: Kaiming-uniform base and scales, and splines through small noise.
+
+        The grid becomes evenly spaced again, over `grid_range`.
+        """
+        self._space_grid_evenly()
+        nn.init.kaiming_uniform_(
+            self.base_weight, a=math.sqrt(5) * self.scale_base, generator=generator
+        )
         shape = (self.grid_size + 1, self.in_features, self.out_features)
-        noise = (
-            torch.rand(shape, generator=generator, device=self.grid.device) - 0.5
-        )  # (G + 1, I, O)
-        noise *= self.scale_noise / self.grid_size
-        points = self.grid[0, self.spline_order : self.spline_order + self.grid_size + 1]
-        coefficients = splines.fit(points, noise.transpose(0, 1), self.grid[0], self.spline_order)
-        self.spline_weight.copy_(coefficients.permute(2, 0, 1))  # (I, G + k, O) -> (O, I, G + k)
-        nn.init.kaiming_uniform_(self.spline_scaler, a=a_spline, generator=generator)
+        noise = torch.rand(shape, generator=generator, device=self.grid.device) - 0.5
+        noise *= self.scale_noise / self.grid_size  # (G + 1, I, O)
+        if not self.grid.is_meta:
+            knots, order = self.grid[0], self.spline_order
+            points = knots[order : order + self.grid_size + 1]
+            found = splines.fit(points, noise.transpose(0, 1), knots, order)  # (I, G + k, O)
+            if self.spline_scaler is None:
+                found *= self.scale_spline
+            self.spline_weight.copy_(found.permute(2, 0, 1))
+        if self.spline_scaler is not None:
+            nn.init.kaiming_uniform_(
+                self.spline_scaler, a=math.sqrt(5) * self.scale_spline, generator=generator
+            )
 
     def forward(self, x: Tensor) -> Tensor:
+        """The layer's outputs: (..., I) -> (..., O).
+
+        Raises:
+            ValueError: the last dimension of `x` is not `in_features`, or they are integers.
+        """
+        if not torch.jit.is_tracing():  # a trace holds for one shape and type
+            self._check_input(x)
+        scaler = self.spline_scaler
+        if scaler is None:
+            scaler = torch.ones_like(self.base_weight, requires_grad=False)
+        weights = (self.base_weight, self.spline_weight, scaler)
+        if _is_plain_silu(self.base_activation):
+            return kan_function.kan_linear(x, *weights, self.grid)
+        return kan_function.formula(x, *weights, self.grid, self.base_activation)
+
+    def _check_input(self, x: Tensor) -> None:
         if x.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"the input has shape {tuple(x.shape)}; its last dimension must be "
                 f"in_features = {self.in_features}."
             )
-        weights = (self.base_weight, self.spline_weight, self.spline_scaler)
-        library = self._library(x, weights)
-        if library is None:
-            return self.formula(x, *weights)
-        rows = x if x.ndim == 2 else x.reshape(-1, self.in_features)
-        y = kan_function.Product.apply(rows, *weights, self, library)
-        return y if x.ndim == 2 else y.view(*x.shape[:-1], self.out_features)
-
-    def formula(
-        self, x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
-    ) -> Tensor:
-        """The layer as it reads on paper, for every device and type: (..., I) -> (..., O)."""
-        if x.dtype == torch.bool:
-            return self.affine(x, base_weight, spline_weight, spline_scaler)
-        base = F.linear(self.base_activation(x), base_weight)  # (..., O)
-        weight = spline_weight * spline_scaler.unsqueeze(-1)  # (O, I, G + k)
-        return base + F.linear(self.bases(x).flatten(-2), weight.flatten(-2))
-
-    def affine(
-        self, x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor
-    ) -> Tensor:
-        """The layer on inputs that are 0 or 1, where every edge is a line through two points."""
-        points = torch.arange(2, dtype=spline_weight.dtype, device=spline_weight.device)
-        points = points.unsqueeze(1).expand(2, self.in_features)
-        curves = torch.einsum("oij,eij->eoi", spline_weight, self.bases(points))
-        base = self.base_activation(points).unsqueeze(1)  # (2, 1, I)
-        at_zero, at_one = base_weight * base + spline_scaler * curves  # (O, I) each
-        return F.linear(x.to(at_one.dtype), at_one - at_zero, at_zero.sum(1))
-
-    def _library(self, x: Tensor, weights: tuple[Tensor, ...]) -> ctypes.CDLL | None:
-        """The compiled kernels where they compute what the formula says, None elsewhere."""
-        if (
-            self.uniform is None
-            or type(self.base_activation) is not nn.SiLU
-            or torch.compiler.is_compiling()
-            or torch._C._are_functorch_transforms_active()
-            or not kernels.may_run(x, *weights)
-            or not all(t.is_contiguous() for t in (x, *weights))
-        ):
-            return None
-        return kan_function.library(self.spline_order, self.grid_size + self.spline_order)
+        if not (x.is_floating_point() or x.dtype == torch.bool):
+            raise ValueError(
+                f"the input is of dtype {x.dtype}: give floats in the weights' dtype, "
+                f"{self.base_weight.dtype}, or torch.bool for zeros and ones."
+            )
 
     def bases(self, x: Tensor) -> Tensor:
         """The spline bases of every input: (..., I) -> (..., I, G + k), in the dtype of `x`."""
-        points = x.to(torch.promote_types(x.dtype, self.grid.dtype))
-        if self.uniform is not None:
-            count = self.grid_size + self.spline_order
-            bases = splines.uniform_bases(points, *self.uniform, count, self.spline_order)
-        else:
-            bases = splines.recursion(points, self.grid, self.spline_order)
-        return bases.to(x.dtype)
+        return kan_function.bases(x, self.grid, self.spline_weight.shape[-1])
+
+    def regularization_loss(
+        self, regularize_activation: float = 1.0, regularize_entropy: float = 1.0
+    ) -> Tensor:
+        """What efficient-kan adds to a loss so that few edges matter: two weighted terms, a scalar.
+
+        With a_oi the mean absolute coefficient of an edge and p_oi its share of their sum, the
+        terms are that sum and the entropy -sum p log p.
+        """
+        size = self.spline_weight.abs().mean(-1)  # (O, I)
+        total = size.sum()
+        entropy = torch.special.entr(size / total).sum()
+        return regularize_activation * total + regularize_entropy * entropy
 
     @torch.no_grad()
-    def update_grid(self, x: Tensor, grid_eps: float = 0.02, margin: float = 0.01) -> float:
+    def update_grid(self, x: Tensor, margin: float = 0.01, grid_eps: float | None = None) -> float:
         """Move the knots to where the inputs are, keeping the function as nearly as splines can.
 
-        The new grid of an input spans its values in `x`, widened by `margin`. It blends evenly
-        spaced knots (weight `grid_eps`) with knots at equal counts of values (the rest).
+        The new grid of an input blends two: evenly spaced knots from its least value in `x` less
+        `margin` to its largest plus `margin`, with the weight `grid_eps`, and knots at equal counts
+        of its values, with the rest. So the grid reaches beyond the values by `grid_eps * margin`,
+        as in efficient-kan: with the default `grid_eps` of 0.02 a margin of 0.5 gives 0.01.
 
         Args:
             x: (N, I) inputs, 2 or more.
+            margin: 0 or more.
+            grid_eps: from 0 to 1; that of the layer by default.
 
         Returns:
             The largest absolute change of any output on `x`.
 
         Raises:
-            ValueError: `x` has another shape, or holds a value that is not finite.
+            ValueError: `x` has another shape or holds a value that is not finite, `margin` or
+                `grid_eps` is out of range, or knots would coincide. The layer is as it was.
         """
         if x.ndim != 2 or x.shape[1] != self.in_features or len(x) < 2:
             raise ValueError(
@@ -196,6 +218,9 @@ class KANLinear(nn.Module):
             )
         if not bool(x.isfinite().all()):
             raise ValueError("x holds a value that is not finite: leave such rows out.")
+        grid_eps = self.grid_eps if grid_eps is None else grid_eps
+        _check_number("margin", margin, math.inf)
+        _check_number("grid_eps", grid_eps, 1)
         ordered = x.to(self.grid.dtype).sort(dim=0).values
         rank = torch.linspace(0, len(x) - 1, self.grid_size + 1, device=x.device).long()
         step = (ordered[-1] - ordered[0] + 2 * margin) / self.grid_size  # (I,)
@@ -219,12 +244,13 @@ class KANLinear(nn.Module):
             The largest absolute change of any output on `x`.
 
         Raises:
-            ValueError: `grid_size` is below the present one.
+            ValueError: `grid_size` is below the present one or no whole number, or so large that
+                knots would coincide. The layer is as it was.
         """
-        if grid_size < self.grid_size:
+        if not isinstance(grid_size, int) or grid_size < self.grid_size:
             raise ValueError(
-                f"grid_size {grid_size} is below the present {self.grid_size}: a coarser grid "
-                f"cannot keep the function. Give {self.grid_size} or more."
+                f"grid_size {grid_size!r} is below the present {self.grid_size}, or no whole "
+                f"number: a coarser grid cannot keep the function. Give {self.grid_size} or more."
             )
         inner = self.grid[:, self.spline_order : self.spline_order + self.grid_size + 1]
         place = torch.linspace(0, self.grid_size, grid_size + 1, device=inner.device)
@@ -234,29 +260,35 @@ class KANLinear(nn.Module):
         return self._move_to(_with_margins(finer, step, self.spline_order), x)
 
     def _move_to(self, grid: Tensor, x: Tensor) -> float:
-        """Replace the grid by `grid` (I, G' + 2k + 1) and refit; return the change on `x`."""
+        """Replace the grid by `grid` (I, G' + 2k + 1) and refit; return the change on `x`.
+
+        All that can fail comes first.
+        """
         before = self(x)
+        _check_knots_apart(grid)
         coefficients = self.spline_weight.permute(1, 2, 0)  # (I, G + k, O)
         coefficients = splines.refit(coefficients, self.grid, grid, self.spline_order)
         weight = coefficients.permute(2, 0, 1).contiguous()  # (O, I, G' + k)
-        self.grid = grid
-        self.grid_size = grid.shape[1] - 2 * self.spline_order - 1
+        if not bool(weight.isfinite().all()):
+            raise ValueError(
+                "the spline weights on the new grid would not be finite: look for values in "
+                "spline_weight that are not finite or near the largest of its dtype."
+            )
+        moved = {"grid": grid, "spline_weight": weight}
+        change = float((torch.func.functional_call(self, moved, (x,)) - before).abs().max())
         if weight.shape == self.spline_weight.shape:
+            self.grid.copy_(grid)
             self.spline_weight.copy_(weight)
         else:
+            self.grid = grid
             self.spline_weight = nn.Parameter(weight, self.spline_weight.requires_grad)
-        self._inspect_grid()
-        return float((self(x) - before).abs().max())
+        return change
 
-    def _inspect_grid(self) -> None:
-        """Note the first knot and the step where all inputs share evenly spaced knots."""
-        first, last = float(self.grid[0, 0]), float(self.grid[0, -1])
-        even = torch.linspace(first, last, self.grid.shape[1], dtype=self.grid.dtype)
-        rounding = 4 * torch.finfo(self.grid.dtype).eps * self.grid.abs().max()
-        if bool(((self.grid - even.to(self.grid.device)).abs() <= rounding).all()):
-            self.uniform = (first, (last - first) / (self.grid.shape[1] - 1))
-        else:
-            self.uniform = None
+    def _space_grid_evenly(self) -> None:
+        knots = splines.uniform_knots(
+            self.grid_size, self.spline_order, self.grid_range, self.grid.dtype
+        )
+        self.grid.copy_(knots)
 
     def _apply(self, fn, recurse=True):
         # A grid rounded to bfloat16 is not even evenly spaced: let the grid move, but not narrow.
@@ -264,7 +296,20 @@ class KANLinear(nn.Module):
         super()._apply(fn, recurse)
         if torch.finfo(self.grid.dtype).bits < 32:
             self.grid = grid.to(self.grid.device)
+        if grid.is_meta and not self.grid.is_meta:  # skip_init, to_empty: the grid is no parameter
+            self._space_grid_evenly()
         return self
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        known, grid = len(rest[-1]), state_dict.get(prefix + "grid")
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        if grid is not None and grid.ndim == 2 and grid.shape[1] != self.grid.shape[1]:
+            size = grid.shape[1] - 2 * self.spline_order - 1
+            rest[-1].insert(
+                known,
+                f"the grid of {prefix or 'the layer'} has {size} intervals there and "
+                f"{self.grid_size} here: make the layer with grid_size={size}.",
+            )
 
     def extra_repr(self) -> str:
         return (
@@ -273,10 +318,41 @@ class KANLinear(nn.Module):
         )
 
 
+def _is_plain_silu(module: nn.Module) -> bool:
+    """Whether the module is nn.SiLU as it comes, without hooks or a forward of its own."""
+    return type(module) is nn.SiLU and not (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in module.__dict__
+    )
+
+
 def _with_margins(inner: Tensor, step: Tensor, spline_order: int) -> Tensor:
     """(I, G + 1) knots of the grid, and `spline_order` more on each side, `step` (I,) apart."""
     beyond = torch.arange(1, spline_order + 1, device=inner.device) * step.unsqueeze(1)  # (I, k)
     return torch.cat((inner[:, :1] - beyond.flip(1), inner, inner[:, -1:] + beyond), dim=1)
+
+
+def _check_knots_apart(grid: Tensor) -> None:
+    """Raise a ValueError that names the first input whose new knots (I, m + 1) do not increase."""
+    bad = ~((grid[:, 1:] > grid[:, :-1]) & grid[:, 1:].isfinite() & grid[:, :-1].isfinite()).all(1)
+    if bool(bad.any()):
+        i = int(bad.nonzero()[0])
+        low, high = float(grid[i].min()), float(grid[i].max())
+        raise ValueError(
+            f"the knots of input {i} would coincide or overflow: {grid.shape[1]} of them from "
+            f"{low:.9g} to {high:.9g} are too close, or too far apart, for {grid.dtype}. Give a "
+            f"larger margin, a larger grid_eps or fewer intervals, scale the inputs, or make the "
+            f"layer in float64."
+        )
+
+
+def _check_number(name: str, value: float, most: float) -> None:
+    if not 0 <= value <= most or not math.isfinite(value):
+        limit = "or more" if most == math.inf else f"to {most}"
+        raise ValueError(f"{name} is {value}: give a finite number, 0 {limit}.")
 
 
 def check_layer(
@@ -295,6 +371,11 @@ def check_layer(
     ):
         if not isinstance(value, int) or value < least:
             raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
+    if not isinstance(grid_range, (tuple, list)) or len(grid_range) != 2:
+        raise ValueError(
+            f"grid_range is {grid_range!r}: give a pair, as in (-1.0, 1.0). What efficient-kan "
+            "takes in this place, scale_noise, is given by name."
+        )
     low, high = grid_range
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(

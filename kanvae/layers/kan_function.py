@@ -1,92 +1,250 @@
-"""What `KANLinear` computes, as a function of tensors, by the compiled kernels."""
+"""What `KANLinear` computes, as a function of tensors: the formula, and the compiled ways to it.
 
-from __future__ import annotations
+Nothing is remembered between calls. Whether the kernels can do a call is decided in it, from its
+tensors alone, and so a layer may receive its tensors in any way.
+
+Letters: B batch, I inputs, O outputs, n = G + k bases an input.
+"""
 
 import ctypes
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from kanvae import kernels
+from kanvae import kernels, splines
+
+# Beyond these the compiler takes long and the kernels gain little.
+MOST_DEGREE, MOST_COUNT = 7, 64
+
+
+def formula(
+    x: Tensor,
+    base_weight: Tensor,
+    spline_weight: Tensor,
+    spline_scaler: Tensor,
+    grid: Tensor,
+    base_activation: Callable[[Tensor], Tensor] = F.silu,
+) -> Tensor:
+    """The layer as it reads on paper, for every device and type, in torch's operations.
+
+    Args:
+        x: (..., I) floats, or bool.
+        base_weight: (O, I).
+        spline_weight: (O, I, n).
+        spline_scaler: (O, I).
+        grid: (I, n + k + 1) knots, any that do not decrease.
+
+    Returns:
+        (..., O)
+    """
+    if x.dtype == torch.bool:
+        return _affine(x, base_weight, spline_weight, spline_scaler, grid, base_activation)
+    features = bases(x, grid, spline_weight.shape[-1])  # (..., I, n)
+    weight = spline_weight * spline_scaler.unsqueeze(-1)  # (O, I, n)
+    base = F.linear(base_activation(x), base_weight)  # (..., O)
+    return base + F.linear(features.flatten(-2), weight.flatten(-2))
+
+
+def _affine(x, base_weight, spline_weight, spline_scaler, grid, base_activation) -> Tensor:
+    """The layer on inputs that are 0 or 1, where every edge is a line through two points."""
+    points = torch.arange(2, dtype=spline_weight.dtype, device=spline_weight.device)
+    points = points.unsqueeze(1).expand(2, grid.shape[0])
+    features = bases(points, grid, spline_weight.shape[-1])  # (2, I, n)
+    curves = torch.einsum("oij,eij->eoi", spline_weight, features)
+    base = base_activation(points).unsqueeze(1)  # (2, 1, I)
+    at_zero, at_one = base_weight * base + spline_scaler * curves  # (O, I) each
+    return F.linear(x.to(at_one.dtype), at_one - at_zero, at_zero.sum(1))
+
+
+def bases(x: Tensor, grid: Tensor, count: int) -> Tensor:
+    """The spline bases of every input: (..., I) -> (..., I, n), in the dtype of `x`.
+
+    They are computed in the wider of the types of `x` and `grid`.
+    """
+    points = x.to(torch.promote_types(x.dtype, grid.dtype))
+    return splines.recursion(points, grid, grid.shape[-1] - count - 1).to(x.dtype)
+
+
+def kan_linear(
+    x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor, grid: Tensor
+) -> Tensor:
+    """The same (..., O) with SiLU as the base activation, by compiled kernels where they can."""
+    tensors = (x, base_weight, spline_weight, spline_scaler, grid)
+    if torch.compiler.is_compiling():
+        return _operator(*tensors) if _may_be_one_operator(*tensors) else formula(*tensors)
+    kernel = _kernel(*tensors)
+    if kernel is None:
+        return formula(*tensors)
+    return _Product.apply(*tensors[:4], *kernel)
 
 
 @functools.cache
 def library(degree: int, count: int) -> ctypes.CDLL | None:
     """The kernels for splines of a degree with `count` bases; None where they cannot be had."""
+    if not (0 <= degree <= MOST_DEGREE and 1 <= count <= MOST_COUNT):
+        return None
     found = kernels.load("kan", DEGREE=degree, COUNT=count)
-    return None if found is None else _declare(found)
+    if found is not None:
+        pointer, whole, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+        sizes = (whole, whole, size, size, size)  # is x of two values, threads, B, I, O
+        found.forward.argtypes = (*sizes, *(pointer,) * 7)
+        found.backward.argtypes = (*sizes, *(pointer,) * 11)
+        found.share_even_knots.argtypes = (pointer, size, pointer)
+        for function in (found.forward_scratch, found.backward_scratch):
+            function.argtypes, function.restype = sizes, size
+    return found
 
 
-def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
-    pointer, whole, real = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
-    sizes = (ctypes.c_int,) + (whole,) * 3  # is x of two values, B, I, O
-    library.forward.argtypes = (*sizes, real, real) + (pointer,) * 6
-    library.backward.argtypes = (*sizes, real, real) + (pointer,) * 10
-    library.forward.restype = library.backward.restype = None
-    for function in (library.forward_scratch, library.backward_scratch):
-        function.argtypes, function.restype = sizes, whole
-    return library
+def _kernel(
+    x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor, grid: Tensor
+) -> tuple[ctypes.CDLL, ctypes.Array] | None:
+    """The library that can compute these tensors and the knots that all inputs share, if any."""
+    if grid.requires_grad or not kernels.may_run(
+        x, base_weight, spline_weight, spline_scaler, grid
+    ):
+        return None
+    outputs, inputs, count = spline_weight.shape
+    places = grid.shape[-1]
+    shapes = x.shape[-1], base_weight.shape, spline_scaler.shape, grid.shape
+    if shapes != (inputs, (outputs, inputs), (outputs, inputs), (inputs, places)):
+        return None  # torch's operations say what is wrong
+    found = library(places - count - 1, count)
+    if found is None or not inputs or not outputs:
+        return None
+    knots = (ctypes.c_float * places)()
+    if not found.share_even_knots(grid.contiguous().data_ptr(), inputs, knots):
+        return None
+    return found, knots
 
 
-class Product(torch.autograd.Function):
-    """The formula of a layer: x (B, I), of dtype bool too, and the three weights -> (B, O)."""
+def _forward(x, base_weight, spline_weight, spline_scaler, found, knots) -> Tensor:
+    outputs, inputs = base_weight.shape
+    rows = x.reshape(-1, inputs).contiguous()
+    weights = [w.contiguous() for w in (spline_weight, spline_scaler, base_weight)]
+    sizes = (x.dtype is torch.bool, kernels.threads(), len(rows), inputs, outputs)
+    y = base_weight.new_empty(*x.shape[:-1], outputs)
+    scratch = base_weight.new_empty(found.forward_scratch(*sizes))
+    pointers = [t.data_ptr() for t in (rows, *weights, scratch, y)]
+    if found.forward(*sizes, knots, *pointers):
+        raise MemoryError("there is no memory for what a KAN layer works on (forward pass).")
+    return y
+
+
+def _backward(grad, x, base_weight, spline_weight, spline_scaler, found, knots, needs_x):
+    outputs, inputs = base_weight.shape
+    rows = x.reshape(-1, inputs).contiguous()
+    weights = [w.contiguous() for w in (spline_weight, spline_scaler, base_weight)]
+    sizes = (x.dtype is torch.bool, kernels.threads(), len(rows), inputs, outputs)
+    upstream = grad.reshape(-1, outputs).contiguous()
+    scratch = base_weight.new_empty(found.backward_scratch(*sizes))
+    plain = torch.contiguous_format
+    grads = [torch.empty_like(w, memory_format=plain) for w in weights]
+    x_grad = torch.empty_like(x, memory_format=plain) if needs_x else None
+    inputs_read = [t.data_ptr() for t in (rows, upstream, *weights, scratch)]
+    written = [None if x_grad is None else x_grad.data_ptr(), *(g.data_ptr() for g in grads)]
+    if found.backward(*sizes, knots, *inputs_read, *written):
+        raise MemoryError("there is no memory for what a KAN layer works on (backward pass).")
+    return x_grad, grads[2], grads[0], grads[1]
+
+
+class _Product(torch.autograd.Function):
+    """The kernels as torch's eager operations see them: x, the three weights -> y."""
 
     @staticmethod
-    def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, layer, library):
-        first, step = layer.uniform
-        rows, columns = x.shape
-        sizes = (x.dtype is torch.bool, rows, columns, layer.out_features)
-        y = base_weight.new_empty(rows, layer.out_features)
-        scratch = base_weight.new_empty(library.forward_scratch(*sizes))
-        library.forward(
-            *sizes,
-            first,
-            1 / step,
-            x.data_ptr(),
-            spline_weight.data_ptr(),
-            spline_scaler.data_ptr(),
-            base_weight.data_ptr(),
-            scratch.data_ptr(),
-            y.data_ptr(),
-        )
-        ctx.sizes, ctx.uniform, ctx.layer, ctx.library = sizes, layer.uniform, layer, library
+    def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, found, knots):
+        ctx.kernel = found, knots
         ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler)
-        return y
+        return _forward(x, base_weight, spline_weight, spline_scaler, found, knots)
 
     @staticmethod
     def backward(ctx, grad):
-        x, base_weight, spline_weight, spline_scaler = inputs = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return *_differentiable(ctx.layer, inputs, grad), None, None
-        first, step = ctx.uniform
-        x_grad = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        base_grad = torch.empty_like(base_weight)
-        spline_grad = torch.empty_like(spline_weight)
-        scaler_grad = torch.empty_like(spline_scaler)
-        grad = grad.contiguous()
-        scratch = grad.new_empty(ctx.library.backward_scratch(*ctx.sizes))
-        ctx.library.backward(
-            *ctx.sizes,
-            first,
-            1 / step,
-            x.data_ptr(),
-            grad.data_ptr(),
-            spline_weight.data_ptr(),
-            spline_scaler.data_ptr(),
-            base_weight.data_ptr(),
-            scratch.data_ptr(),
-            None if x_grad is None else x_grad.data_ptr(),
-            spline_grad.data_ptr(),
-            scaler_grad.data_ptr(),
-            base_grad.data_ptr(),
-        )
-        return x_grad, base_grad, spline_grad, scaler_grad, None, None
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad
+        if torch.is_grad_enabled() or not kernels.may_run(grad, *inputs[1:]):
+            knots = torch.tensor(list(ctx.kernel[1]), dtype=torch.float32)
+            found = _by_formula(grad, (*inputs, knots.expand(inputs[0].shape[-1], -1)), needed[:4])
+            return *found, None, None
+        return *_backward(grad, *inputs, *ctx.kernel, needed[0]), None, None
 
 
-def _differentiable(layer: Any, inputs: Any, grads: Any) -> tuple[Tensor | None, ...]:
-    """Gradients that can be differentiated again, by way of the formula in torch's operations."""
-    needed = [t for t in inputs if t.requires_grad]
-    found = iter(torch.autograd.grad(layer.formula(*inputs), needed, grads, create_graph=True))
-    return tuple(next(found) if t.requires_grad else None for t in inputs)
+def _by_formula(grad: Tensor, inputs: Any, needed: Any) -> list[Tensor | None]:
+    """Gradients by way of the formula, which can be batched, and differentiated again."""
+    again = torch.is_grad_enabled()
+    if not again:
+        inputs = [t.detach().requires_grad_(n) for t, n in zip(inputs, (*needed, 0), strict=True)]
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        y = formula(*inputs)
+        wanted = [t for t, n in zip(inputs, needed, strict=False) if n]
+        found = iter(torch.autograd.grad(y, wanted, grad, create_graph=again))
+    return [next(found) if n else None for n in needed]
+
+
+def _may_be_one_operator(x: Tensor, *others: Tensor) -> bool:
+    """Whether a compiler may take the layer as one operator: on a CPU, in float32.
+
+    Not where derivatives run forward or rows are batched: an operator knows nothing of that.
+    """
+    return (
+        all(t.device.type == "cpu" and t.dtype == torch.float32 for t in others)
+        and x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.bool)
+        and not others[-1].requires_grad
+        and not torch._C._are_functorch_transforms_active()
+        and torch.autograd.forward_ad._current_level < 0
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+@torch.library.custom_op("kanvae::kan_linear", mutates_args=())
+def _operator(
+    x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor, grid: Tensor
+) -> Tensor:
+    tensors = (x, base_weight, spline_weight, spline_scaler, grid)
+    kernel = _kernel(*tensors)
+    return formula(*tensors) if kernel is None else _forward(*tensors[:4], *kernel)
+
+
+@_operator.register_fake
+def _(x, base_weight, spline_weight, spline_scaler, grid):
+    return base_weight.new_empty(*x.shape[:-1], base_weight.shape[0])
+
+
+@torch.library.custom_op("kanvae::kan_linear_backward", mutates_args=())
+def _operator_backward(
+    grad: Tensor,
+    x: Tensor,
+    base_weight: Tensor,
+    spline_weight: Tensor,
+    spline_scaler: Tensor,
+    grid: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    tensors, is_float = (x, base_weight, spline_weight, spline_scaler), x.is_floating_point()
+    kernel = _kernel(*tensors, grid)
+    if kernel is None or not kernels.may_run(grad):
+        found = _by_formula(grad, (*tensors, grid), (is_float, True, True, True))
+    else:
+        found = _backward(grad, *tensors, *kernel, is_float)
+    return found[0] if is_float else x.new_empty(0), *found[1:]
+
+
+@_operator_backward.register_fake
+def _(grad, x, base_weight, spline_weight, spline_scaler, grid):
+    plain = torch.contiguous_format
+    x_grad = torch.empty_like(x, memory_format=plain) if x.is_floating_point() else x.new_empty(0)
+    weights = (base_weight, spline_weight, spline_scaler)
+    return x_grad, *(torch.empty_like(w, memory_format=plain) for w in weights)
+
+
+def _save(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate(ctx, grad):
+    x_grad, *others = _operator_backward(grad, *ctx.saved_tensors)
+    return x_grad if ctx.saved_tensors[0].is_floating_point() else None, *others, None
+
+
+_operator.register_autograd(_differentiate, setup_context=_save)
