@@ -105,7 +105,8 @@ def test_other_data_is_refused(name, x, message):
 
 def test_what_each_can_judge_passes():
     for name, x in (
-        ("bernoulli", GREY > 0.5), ("bernoulli", GREY.round()), ("binomial-255", torch.arange(256) / 255),
+        ("bernoulli", GREY > 0.5), ("bernoulli", GREY.round()),
+        ("binomial-255", torch.arange(256) / 255),
         ("binomial-10", GREY), ("gaussian", 100 * GREY), ("binomial-16", GREY > 0.5),
     ):  # fmt: skip
         likelihoods.named(name).check(x)
