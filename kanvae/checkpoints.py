@@ -20,7 +20,11 @@ from kanvae.updates import Loss
 
 
 def identity(settings: FitSettings, images: Tensor, validation: Tensor | None, loss: Loss):
-    """What a checkpoint of `fit` is known by: another training does not go on from it."""
+    """What a checkpoint of `fit` is known by: another training does not go on from it.
+
+    Args:
+        images, validation: (N, ...), known by their digests.
+    """
     found = settings.to_dict()
     function = loss.func if isinstance(loss, functools.partial) else loss
     found["loss"] = getattr(function, "__qualname__", type(function).__name__)
@@ -49,6 +53,7 @@ def begin(path: Path | None, config: dict[str, Any], device: torch.device) -> di
 
 
 def restore(state, model, optimizer, scheduler) -> None:
+    """Put what a checkpoint holds back into a model, its optimiser and its scheduler."""
     model.load_state_dict(state.pop("model"))
     optimizer.load_state_dict(state.pop("optimizer"))
     for group in optimizer.param_groups:  # it may come from another kind of device
@@ -58,7 +63,11 @@ def restore(state, model, optimizer, scheduler) -> None:
 
 
 def load(path: Path, names: set[str], device: torch.device) -> dict[str, Any] | None:
-    """The checkpoint at `path`; None if there is none, or a damaged one, which is put aside."""
+    """The checkpoint at `path`; None if there is none, or a damaged one, which is put aside.
+
+    Raises:
+        runs.RunError: the file cannot be read.
+    """
     if not path.exists():
         return None
     try:
@@ -99,7 +108,11 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
 
 
 def save(path: Path, state: dict[str, Any], model, optimizer, scheduler) -> None:
-    """Write a checkpoint so that a kill at any moment leaves this one or the one before, whole."""
+    """Write a checkpoint so that a kill at any moment leaves this one or the one before, whole.
+
+    Raises:
+        runs.RunError: the file cannot be written.
+    """
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     values = state | {name: part.state_dict() for name, part in parts.items()}
     part = path.with_suffix(f".{os.getpid()}")

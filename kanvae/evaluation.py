@@ -228,8 +228,9 @@ def evaluate_model(
         **settings: any other field of `Settings`.
 
     Raises:
-        ValueError: settings that are not allowed, features that cannot judge these images, images
-            that the likelihood cannot judge, or weights that are not finite.
+        FeaturesError: features that cannot judge these images.
+        ValueError: settings that are not allowed, images that the likelihood cannot judge, or
+            weights that are not finite.
     """
     chosen = Settings(**settings)
     for name, weight in model.named_parameters():
@@ -389,8 +390,10 @@ def _cached_reference(key: tuple, features: Features, kind: str, pixels: Tensor)
     return _references[full]
 
 
-if __name__ == "__main__":  # the command of earlier editions
+if __name__ == "__main__":  # the old spelling of `kanvae evaluate`, for one more release
     import runpy
+    import sys
 
+    print("`python -m kanvae.evaluation` is now `kanvae evaluate`.", file=sys.stderr)
     sys.argv[1:1] = ["evaluate"]
     runpy.run_module("kanvae", run_name="__main__")

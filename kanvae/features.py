@@ -186,7 +186,7 @@ def reference_statistics(
 
 
 def frechet_distance(first: Statistics, second: Statistics) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); 0 if equal (Heusel et al. 2017, equation 6).
+    """`|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`; 0 if equal (Heusel et al. 2017, equation 6).
 
     The trace of the root is the sum of the singular values of C1^(1/2) C2^(1/2).
     """

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -345,8 +344,10 @@ def _finished(state: dict[str, Any], device: torch.device) -> Fit:
     return Fit(history, state["best_epoch"] or None, state["best"] or None, {**starts[-1], **found})
 
 
-if __name__ == "__main__":  # the command of earlier editions
+if __name__ == "__main__":  # the old spelling of `kanvae train`, for one more release
     import runpy
+    import sys
 
+    print("`python -m kanvae.training` is now `kanvae train`.", file=sys.stderr)
     sys.argv[1:1] = ["train"]
     runpy.run_module("kanvae", run_name="__main__")

@@ -142,14 +142,13 @@ def test_the_search_is_whole_and_its_front_is_one():
 
 def test_what_was_measured_of_sweeps_says_where_and_lost_nothing():
     tables, measured = results.sweeps()
-    assert tables.keys() == measured.keys() == {"overhead", "throughput", "scheduling", "faults"}
+    assert tables.keys() == measured.keys() == {"overhead", "throughput", "scheduling", "soak"}
     for where in measured.values():
         assert where["processor"]
         assert where["commit"]
-    faults = tables["faults"].set_index("killed")
-    assert {"driver", "worker", "kernel"} <= set(faults.index)
-    assert (faults["times"] >= 5).all()
-    assert (faults[["done_twice", "lost", "processes_left"]] == 0).all(axis=None)
+    soak = tables["soak"].set_index("work")
+    assert set(soak.index) == {"training", "sweep", "search", "reproduction"}
+    assert (soak[["lost", "wrong", "left_behind", "not_restarted"]] == 0).all(axis=None)
 
 
 def test_the_results_stay_small():

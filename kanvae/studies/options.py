@@ -15,10 +15,11 @@ def add_fields(parser: argparse.ArgumentParser, settings: type) -> None:
 
     Its type is the field's, its help the field's line in the docstring's `Args:`.
     """
-    kinds, about = typing.get_type_hints(settings), _described(settings)
+    kinds = typing.get_type_hints(settings)
+    about = {k: v for base in reversed(settings.__mro__) for k, v in _described(base).items()}
     for name, field in inspect.signature(settings).parameters.items():
         needed = field.default is inspect.Parameter.empty
-        shown = "" if needed else f" ({field.default})"
+        shown = "" if needed or field.default is None else f" ({field.default})"
         options: dict[str, Any] = {"help": (about.get(name, "") + shown).strip().replace("%", "%%")}
         options |= {"required": True} if needed else {"default": field.default}
         kind = kinds[name]

@@ -178,7 +178,7 @@ def collect(output: Path) -> int:
     tables: dict[str, list[pd.DataFrame]] = {"runs.csv": [], "frechet.csv": [], "epochs.csv.gz": []}
     provenance: dict[str, Any] = {}
     if (output / "provenance.json").exists():
-        provenance = json.loads((output / "provenance.json").read_text())
+        provenance = json.loads((output / "provenance.json").read_text(encoding="utf-8"))
         here = {run.path.name for run in scored}
         for file, frames in tables.items():
             old = pd.read_csv(output / file)
@@ -273,7 +273,7 @@ def _whole_numbers(text: str | None) -> list[int]:
         raise ValueError(f"--seeds is {text!r}: give whole numbers, such as 0,1,2.") from None
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The arguments of `kanvae reproduce`."""
     parser.add_argument("--rows", help="keys of models, with commas between them (all)")
     parser.add_argument(
@@ -290,7 +290,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: argparse.Namespace) -> str | None:
-    """Reproduce as the options say; what failed, if anything did."""
+    """Reproduce as the options say; what failed, if anything did.
+
+    Raises:
+        ValueError: an option that is not allowed.
+    """
     device = resolve_device(options.device)
     rows = options.rows.split(",") if options.rows else list(reversed(MODELS))
     regimes = options.regime.split(",") if options.regime else list(results.REGIMES)
