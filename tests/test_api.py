@@ -117,9 +117,7 @@ def names(reference):
     """Every object on the pages, by its full name."""
     with (reference / "objects.inv").open("rb") as file:
         inventory = InventoryFile.load(file, "", lambda base, name: name)
-    return {
-        name for kind, group in inventory.items() if kind.startswith("py:") for name in group
-    }
+    return {name for kind, group in inventory.items() if kind.startswith("py:") for name in group}
 
 
 @pytest.mark.parametrize("module", MODULES)
