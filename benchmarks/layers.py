@@ -232,7 +232,9 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     name = f"layers-{device.type}"
     table.to_csv(options.output / f"{name}.csv", index=False)
-    (options.output / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    (options.output / f"{name}.json").write_text(
+        json.dumps(found, indent=2) + "\n", encoding="utf-8"
+    )
     layers_only = table[table.part == "layer"]
     ratios = layers_only.pivot(index="row", columns="candidate", values="ratio_to_dense_floor")
     ratios = ratios.loc[layers_only.row.unique(), layers_only.candidate.unique()]

@@ -417,12 +417,12 @@ def _content(path: Path) -> str:
     if path.name.endswith((".csv", ".csv.gz")):
         return _table(pd.read_csv(path, dtype=str))
     if path.suffix == ".json":
-        return json.dumps(_constant(json.loads(path.read_text())), sort_keys=True)
+        return json.dumps(_constant(json.loads(path.read_text(encoding="utf-8"))), sort_keys=True)
     if path.suffix == ".ipynb":
         cells = nbformat.read(path, as_version=4).cells
         return json.dumps([[cell.source, cell.get("execution_count")] for cell in cells])
     if path.suffix == ".html":
-        return str("</html>" in path.read_text())
+        return str("</html>" in path.read_text(encoding="utf-8"))
     return ""
 
 

@@ -7,7 +7,6 @@ once a training is over.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
 import sys
@@ -15,7 +14,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from kanvae import data, likelihoods, objective, runs
 from kanvae.features import (
@@ -174,15 +172,25 @@ def silhouette(means: Tensor, labels: Tensor, images: int = 5000) -> float:
 
 
 class Settings(NamedTuple):
-    """How thoroughly `evaluate` looks."""
+    """How thoroughly `evaluate` looks.
 
-    features: str = "auto"  # names with commas between them; "none"; "auto": the set's classifier
-    frechet_images: str = "grayscale"  # and "binarized": real images and samples, both binarised
+    Args:
+        features: names with commas between them, "none", or "auto" for the set's own classifier.
+        frechet_images: "grayscale", "binarized" (real images and samples) or both with a comma.
+        frechet_samples: images in a set of samples; 20,000 in the paper.
+        frechet_seeds: sets of samples; 5 in the paper.
+        importance_samples: latents an image of the bound on the likelihood.
+        likelihood_images: the first so many of the test set, for that bound.
+        weights: "last", or "best" for those of the epoch with the best validation ELBO.
+    """
+
+    features: str = "auto"
+    frechet_images: str = "grayscale"
     frechet_samples: int = 20_000
     frechet_seeds: int = 5
     importance_samples: int = 100
-    likelihood_images: int = 1000  # the first so many of the test set
-    weights: str = "last"  # or "best": those of the epoch with the best validation ELBO
+    likelihood_images: int = 1000
+    weights: str = "last"
 
 
 DEFAULT_SETTINGS = Settings()
@@ -220,8 +228,9 @@ def evaluate_model(
         **settings: any other field of `Settings`.
 
     Raises:
-        ValueError: settings that are not allowed, features that cannot judge these images, images
-            that the likelihood cannot judge, or weights that are not finite.
+        FeaturesError: features that cannot judge these images.
+        ValueError: settings that are not allowed, images that the likelihood cannot judge, or
+            weights that are not finite.
     """
     chosen = Settings(**settings)
     for name, weight in model.named_parameters():
@@ -381,23 +390,10 @@ def _cached_reference(key: tuple, features: Features, kind: str, pixels: Tensor)
     return _references[full]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Evaluate run folders from the command line and record the scores in them."""
-    parser = argparse.ArgumentParser(prog="python -m kanvae evaluate", description="Score runs.")
-    parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR", help="finished run folders")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, ... (auto)")
-    for name, default in Settings()._asdict().items():
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"({default})")
-    options = vars(parser.parse_args(arguments))
-    device, run_dirs = options.pop("device"), options.pop("run_dirs")
-    try:
-        for run_dir in tqdm(run_dirs, desc="evaluating", unit="run"):
-            run = runs.read(run_dir)
-            scores = evaluate_run(run, Settings(**options), device)
-            runs.record(run, {"best": scores} if options["weights"] == "best" else scores)
-    except (ValueError, runs.RunError, data.DataError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+if __name__ == "__main__":  # the old spelling of `kanvae evaluate`, for one more release
+    import runpy
+    import sys
 
-
-if __name__ == "__main__":
-    main()
+    print("`python -m kanvae.evaluation` is now `kanvae evaluate`.", file=sys.stderr)
+    sys.argv[1:1] = ["evaluate"]
+    runpy.run_module("kanvae", run_name="__main__")

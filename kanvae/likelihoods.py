@@ -38,7 +38,7 @@ class Likelihood(Protocol):
         """Pixels drawn from p(x|z): (..., P) -> (..., D)."""
 
     def check(self, x: Tensor, training: bool = False) -> None:
-        """Raise a ValueError that says what is wrong if these are no data for it."""
+        """Raise a ValueError that says what is wrong if x (N, ...) are no data for it."""
 
 
 @dataclass(frozen=True)

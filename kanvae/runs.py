@@ -106,7 +106,7 @@ class Run(NamedTuple):
         if not path.exists():
             return {}
         try:
-            found = json.loads(path.read_text())
+            found = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(found, dict):
                 raise ValueError("it holds no names and values")
         except (OSError, ValueError) as error:
@@ -157,7 +157,7 @@ def read(path: Path | str) -> Run:
         if not (path / name).is_file():
             raise RunError(f"{path} is not a whole run: {name} is missing. {mend}")
     try:
-        settings = json.loads((path / "config.json").read_text())
+        settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
         config, found = dict(settings["config"]), dict(settings["provenance"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged (config.json: {error}). {mend}") from error
@@ -266,7 +266,7 @@ def finish(
     folder = partial(path)
     settings = {"config": dict(config), "provenance": dict(provenance)}
     write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
-    with (folder / "history.csv").open("w", newline="") as file:
+    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for line in history:
@@ -350,7 +350,7 @@ def _commit() -> str:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

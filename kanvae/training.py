@@ -8,13 +8,10 @@ the threshold, the seed.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -347,29 +344,10 @@ def _finished(state: dict[str, Any], device: torch.device) -> Fit:
     return Fit(history, state["best_epoch"] or None, state["best"] or None, {**starts[-1], **found})
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train from the command line; see `python -m kanvae train --help`."""
-    parser = argparse.ArgumentParser(prog="python -m kanvae train", description="Train one model.")
-    parser.add_argument("run_dir", help="the folder to write; begun trainings are resumed")
-    parser.add_argument("--architecture", required=True, help="a key such as kan-35-15")
-    for field in fields(TrainingConfig):
-        if field.name != "architecture":
-            kind = {"binarization": str, "weight_decay": float}.get(field.name, type(field.default))
-            default = "by default as needed" if field.default is None else field.default
-            parser.add_argument(
-                f"--{field.name}", type=kind, default=field.default, help=f"({default})"
-            )
-    options = vars(parser.parse_args(arguments))
-    run_dir = options.pop("run_dir")
-    try:
-        run = train(TrainingConfig(**options), run_dir)
-    except (ValueError, runs.RunError, data.DataError) as error:
-        sys.exit(f"{parser.prog}: {error}")
-    print(
-        f"{run.path}: validation ELBO {run.elbo[-1]:.2f} nats per image after "
-        f"{run.provenance['seconds']:.0f} s (best {run.elbo.max():.2f}, epoch {run.best_epoch})"
-    )
+if __name__ == "__main__":  # the old spelling of `kanvae train`, for one more release
+    import runpy
+    import sys
 
-
-if __name__ == "__main__":
-    main()
+    print("`python -m kanvae.training` is now `kanvae train`.", file=sys.stderr)
+    sys.argv[1:1] = ["train"]
+    runpy.run_module("kanvae", run_name="__main__")

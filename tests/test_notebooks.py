@@ -33,6 +33,13 @@ def test_chapter_executes_alone(chapter, tmp_path, shared_runs, monkeypatch):
     assert not any("Warning" in text for text in errors), errors
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_code_fits_the_page(chapter):
+    for cell in nbformat.read(chapter, as_version=4).cells:
+        if cell.cell_type == "code":
+            assert [line for line in cell.source.splitlines() if len(line) > 75] == []
+
+
 def test_small_parameters_exist():
     for stem, small in SMALL.items():
         parameters.check(ROOT / "notebooks" / f"{stem}.ipynb", small)

@@ -17,6 +17,10 @@ from kanvae import splines
 class SplineLayer(nn.Module):
     """Splines of the inputs; a base class that holds their knots.
 
+    Args:
+        in_features, out_features, grid_size, spline_order, grid_range, device, dtype: as in
+            `KANLinear`.
+
     State:
         spline_weight (curves, I, G + k): the coefficients of some curves of each input, and the
         buffer grid (I, G + 2k + 1): the knots of each input. The grid stays in float32 or wider
@@ -53,7 +57,7 @@ class SplineLayer(nn.Module):
         return self.grid.shape[1] - 2 * self.spline_order - 1
 
     def check_input(self, x: Tensor) -> None:
-        """Raise an error that says what is wrong with the shape or dtype of an input (..., I)."""
+        """Raise a ValueError that says what is wrong with an input's shape (..., I) or dtype."""
         if not torch.jit.is_tracing() and x.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"the input has shape {tuple(x.shape)}; its last dimension must be "

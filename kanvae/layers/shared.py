@@ -115,6 +115,11 @@ class SharedKANLinear(SplineLayer):
             self.spline_weight.copy_(self.noise(self.groups, self.scale_noise, generator))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The layer's outputs: (..., I) -> (..., O).
+
+        Raises:
+            ValueError: the last dimension of `x` is not `in_features`.
+        """
         self.check_input(x)
         order, base = self.spline_order, self.base_activation
         ends = self.group_ends

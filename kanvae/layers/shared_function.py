@@ -88,7 +88,13 @@ def shared_linear(
 def library(
     order: int, base: nn.Module, x: Tensor, grid: Tensor, *parameters: Tensor | None
 ) -> ctypes.CDLL | None:
-    """The compiled kernels where they compute what the formula says, None elsewhere."""
+    """The compiled kernels where they compute what the formula says, None elsewhere.
+
+    Args:
+        x: (..., I).
+        grid: (I, G + 2k + 1).
+        *parameters: the layer's own.
+    """
     if (
         type(base) not in COMPILED_BASES
         or not kernels.may_run(x, grid, *(t for t in parameters if t is not None))

@@ -17,11 +17,12 @@ from typing import Any, NoReturn
 
 from kanvae.extras import extra
 
-# Of each command, the module with its `add_arguments(parser)` and `command(options)`, the extra
-# whose packages that needs, and what it does.
+# Of each command, the module with its `add_arguments(parser, name)` and `command(options)`, the
+# extra whose packages that needs, and what it does.
 COMMANDS = {
     "train": ("kanvae.studies.single", "evaluation", "Train one model."),
     "evaluate": ("kanvae.studies.single", "evaluation", "Score trained models."),
+    "explain": ("kanvae.studies.single", "evaluation", "Say what the key of a model means."),
     "sweep": ("kanvae.studies.sweep.command", "studies", "Execute a chapter over a grid."),
     "search": ("kanvae.studies.search", "studies", "Search for architectures."),
     "reproduce": ("kanvae.studies.reproduce", "studies", "Train and score what the book shows."),
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
             module_name, needed, _ = COMMANDS[name]
             with extra(needed):
                 module: Any = importlib.import_module(module_name)
-            module.add_arguments(own[name])
+            module.add_arguments(own[name], name)
         options = parser.parse_args(arguments)
         failed = module.command(options)
         sys.stdout.flush()

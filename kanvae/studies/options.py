@@ -15,10 +15,11 @@ def add_fields(parser: argparse.ArgumentParser, settings: type) -> None:
 
     Its type is the field's, its help the field's line in the docstring's `Args:`.
     """
-    kinds, about = typing.get_type_hints(settings), _described(settings)
+    kinds = typing.get_type_hints(settings)
+    about = {k: v for base in reversed(settings.__mro__) for k, v in _described(base).items()}
     for name, field in inspect.signature(settings).parameters.items():
         needed = field.default is inspect.Parameter.empty
-        shown = "" if needed else f" ({field.default})"
+        shown = "" if needed or field.default is None else f" ({field.default})"
         options: dict[str, Any] = {"help": (about.get(name, "") + shown).strip().replace("%", "%%")}
         options |= {"required": True} if needed else {"default": field.default}
         kind = kinds[name]
@@ -38,11 +39,12 @@ def values(options: argparse.Namespace, settings: type) -> dict[str, Any]:
 
 def _described(settings: type) -> dict[str, str]:
     """The lines of a docstring's `Args:`, by the names of the fields that they are of."""
-    text = inspect.getdoc(settings) or ""
-    block = re.search(r"^Args:\n((?:    .*\n|\n)*)", text + "\n", re.MULTILINE)
     found: dict[str, str] = {}
-    for item in re.split(r"\n(?=    \S)", block[1] if block else ""):
-        names, colon, description = item.partition(":")
-        if colon:
-            found |= {n.strip(): " ".join(description.split()) for n in names.split(",")}
+    for kind in reversed(settings.__mro__):  # a class has the fields of those that it builds on
+        text = inspect.cleandoc(kind.__dict__.get("__doc__") or "")
+        block = re.search(r"^Args:\n((?:    .*\n|\n)*)", text + "\n", re.MULTILINE)
+        for item in re.split(r"\n(?=    \S)", block[1] if block else ""):
+            names, colon, description = item.partition(":")
+            if colon:
+                found |= {n.strip(): " ".join(description.split()) for n in names.split(",")}
     return found

@@ -26,7 +26,7 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from kanvae import data, evaluation, runs
+from kanvae import evaluation, runs
 from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, results
@@ -103,7 +103,8 @@ def complete(config: TrainingConfig, progress: bool = True) -> None:
 
 def effort(config: TrainingConfig) -> float:
     """About how long a run takes, in units that only a forecast needs."""
-    images = 3 * results.REGIMES[config.regime] * config.epochs + 5_000_000  # trained on, and decoded
+    trained = results.REGIMES[config.regime] * config.epochs
+    images = 3 * trained + 5_000_000  # trained on, and decoded
     parameters = count_parameters(config.architecture.build())
     return images * (1 + parameters / 1e6)
 
@@ -177,7 +178,7 @@ def collect(output: Path) -> int:
     tables: dict[str, list[pd.DataFrame]] = {"runs.csv": [], "frechet.csv": [], "epochs.csv.gz": []}
     provenance: dict[str, Any] = {}
     if (output / "provenance.json").exists():
-        provenance = json.loads((output / "provenance.json").read_text())
+        provenance = json.loads((output / "provenance.json").read_text(encoding="utf-8"))
         here = {run.path.name for run in scored}
         for file, frames in tables.items():
             old = pd.read_csv(output / file)
@@ -272,7 +273,7 @@ def _whole_numbers(text: str | None) -> list[int]:
         raise ValueError(f"--seeds is {text!r}: give whole numbers, such as 0,1,2.") from None
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The arguments of `kanvae reproduce`."""
     parser.add_argument("--rows", help="keys of models, with commas between them (all)")
     parser.add_argument(
@@ -289,7 +290,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: argparse.Namespace) -> str | None:
-    """Reproduce as the options say; what failed, if anything did."""
+    """Reproduce as the options say; what failed, if anything did.
+
+    Raises:
+        ValueError: an option that is not allowed.
+    """
     device = resolve_device(options.device)
     rows = options.rows.split(",") if options.rows else list(reversed(MODELS))
     regimes = options.regime.split(",") if options.regime else list(results.REGIMES)

@@ -30,7 +30,7 @@ from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper
 from kanvae.studies.options import add_fields, values
-from kanvae.training import Epoch, TrainingConfig, load_model, train
+from kanvae.training import DivergedError, Epoch, TrainingConfig, load_model, train
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
     warnings.simplefilter("ignore")
@@ -40,6 +40,7 @@ with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
     from optuna.trial import FrozenTrial, Trial, TrialState
 
 SCORES = ("nll", "frechet")
+JOURNAL = "journal.log"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -173,6 +174,8 @@ def run_trial(
         run = train(config.training(architecture), run_dir, progress=False, after_epoch=watch)
     except optuna.TrialPruned:
         return {"parameters": parameters, "curve": seen}
+    except DivergedError as error:  # a bad trial, not a fault: the sampler learns from it
+        return {"parameters": parameters, "curve": seen, "error": str(error)}
     return {
         "parameters": parameters, "curve": run.elbo.tolist(), "score": score(run, config),
         "seconds": run.provenance["seconds"], "provenance": run.provenance,
@@ -204,7 +207,7 @@ def open_study(
     output.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     backend: str | BaseStorage = storage or JournalStorage(
-        JournalFileBackend(str(output / "journal.log"))
+        JournalFileBackend(str(output / JOURNAL))
     )
     study = optuna.create_study(
         storage=backend,
@@ -227,6 +230,37 @@ def open_study(
             "another folder."
         )
     return study
+
+
+def mend_journal(path: Path) -> None:
+    """Take the last line off a journal that was being written when the machine went down.
+
+    Optuna passes over such a line, but writes the next behind it, and reads neither from then on.
+    What the line said is lost, and the trial that it was about is proposed again. Nobody else may
+    be writing meanwhile.
+
+    Raises:
+        ValueError: a line before the last is damaged.
+    """
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    bad = [number for number, line in enumerate(lines, 1) if not _is_record(line)]
+    if not bad:
+        return
+    if bad[0] < len(lines):
+        raise ValueError(
+            f"line {bad[0]} of {path} is damaged. Cut the file before that line to go on from "
+            "there, or choose another folder."
+        )
+    runs.write_bytes(path, b"".join(lines[:-1]))
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return line.endswith(b"\n") and "op_code" in json.loads(line)
+    except ValueError:
+        return False
 
 
 def resume(study: optuna.Study) -> None:
@@ -265,6 +299,8 @@ def search(
     config = config or SearchConfig()
     output = Path(output).expanduser().absolute()
     with cluster.held(output):
+        if storage is None:
+            mend_journal(output / JOURNAL)
         study = open_study(output, config, storage)
         resume(study)
         _run_trials(study, str(output), trials, config, scheduler, workers, progress)
@@ -321,7 +357,7 @@ def _run_trials(
 
 
 def _tell(study: optuna.Study, trial: Trial, value: dict[str, Any]) -> None:
-    for name in ("parameters", "curve", "seconds", "provenance"):
+    for name in ("parameters", "curve", "seconds", "provenance", "error"):
         if name in value:
             trial.set_user_attr(name, value[name])
     if "score" in value:
@@ -348,9 +384,9 @@ def table(study: optuna.Study) -> pd.DataFrame:
                 "grid_end": last.grid_range[1] if last.grid_range else None,
                 "parameters": trial.user_attrs["parameters"],
                 "row": trial.user_attrs.get("row"),
-                "state": trial.state.name.lower(),
+                "state": "diverged" if "error" in trial.user_attrs else trial.state.name.lower(),
                 "epochs": len(trial.user_attrs["curve"]),
-                "test_elbo": trial.user_attrs["curve"][-1],
+                "test_elbo": (trial.user_attrs["curve"] or [None])[-1],
                 "score": trial.values[0] if trial.values else None,
                 "front": trial.number in front,
                 "seconds": trial.user_attrs.get("seconds"),
@@ -383,7 +419,7 @@ def collect(study: optuna.Study, folder: Path | str) -> int:
     return len(found)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The arguments of `kanvae search`."""
     parser.add_argument("--output", type=Path, help="(runs/search)")
     parser.add_argument("--trials", type=int, default=60, help="to finish in all (60)")

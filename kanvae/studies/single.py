@@ -1,4 +1,4 @@
-"""`kanvae train` and `kanvae evaluate`: one run, from the command line.
+"""`kanvae train`, `evaluate` and `explain`: one model, from the command line.
 
 Their options are the fields of `TrainingConfig` and of `evaluation.Settings`.
 """
@@ -9,32 +9,37 @@ import argparse
 
 from tqdm import tqdm
 
-from kanvae import evaluation, runs
+from kanvae import architectures, evaluation, runs
 from kanvae.studies.options import add_fields, values
 from kanvae.training import TrainingConfig, train
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `kanvae train` or `kanvae evaluate`, by the name of the parser."""
-    if parser.prog.endswith("train"):
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """The arguments of one of these commands."""
+    if name == "train":
         parser.add_argument("run_dir", help="the folder to write; begun trainings are resumed")
         add_fields(parser, TrainingConfig)
-    else:
+    elif name == "evaluate":
         parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR", help="finished run folders")
         parser.add_argument("--device", default="auto", help="cpu, cuda, ... (auto)")
         add_fields(parser, evaluation.Settings)
+    else:
+        parser.add_argument("key", help="of an architecture, such as kan-35-15+grid_size=10")
 
 
 def command(options: argparse.Namespace) -> None:
-    """Train or score as the options say."""
-    if options.name == "train":
+    """Train, score or explain as the options say."""
+    if options.name == "explain":
+        print(architectures.explain(options.key))
+    elif options.name == "train":
         run = train(TrainingConfig(**values(options, TrainingConfig)), options.run_dir)
-        last = run.epochs[-1]
-        elbo = -(last["test_reconstruction"] + last["test_kl"])
-        seconds = run.provenance["seconds"]
-        print(f"{run.path}: test ELBO {elbo:.2f} nats per image after {seconds:.0f} s")
-        return
-    settings = evaluation.Settings(**values(options, evaluation.Settings))
-    for run_dir in tqdm(options.run_dirs, desc="evaluating", unit="run"):
-        run = runs.read(run_dir)
-        runs.record(run, evaluation.evaluate(run, settings, options.device))
+        print(
+            f"{run.path}: validation ELBO {run.elbo[-1]:.2f} nats per image after "
+            f"{run.provenance['seconds']:.0f} s (best {run.elbo.max():.2f}, epoch {run.best_epoch})"
+        )
+    else:
+        settings = evaluation.Settings(**values(options, evaluation.Settings))
+        for run_dir in tqdm(options.run_dirs, desc="evaluating", unit="run"):
+            run = runs.read(run_dir)
+            scores = evaluation.evaluate_run(run, settings, options.device)
+            runs.record(run, {"best": scores} if settings.weights == "best" else scores)

@@ -20,7 +20,7 @@ from kanvae.studies.sweep.points import (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The arguments of `kanvae sweep`."""
     parser.add_argument("notebook")
     parser.add_argument(

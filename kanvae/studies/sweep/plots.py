@@ -14,8 +14,8 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from kanvae.figures import INK, PALETTE, STYLE
 from kanvae.studies.sweep.values import Best, number, short
+from kanvae.style import INK, PALETTE, STYLE
 
 RC: Any = {
     **STYLE, "svg.fonttype": "none", "svg.hashsalt": "kanvae", "path.simplify": False,
