@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -217,8 +218,8 @@ def image_rows(rows: Mapping[str, Any]) -> Figure:
     """Rows of digits, ink on paper, each group of rows under its label (Figures 8 and 9).
 
     Args:
-        rows: label -> (n, 784) images in [0, 1], the same number in every row. What follows a `#`
-            in a label tells rows of one group apart and is not shown.
+        rows: label -> (n, D) square images in [0, 1], the same number in every row. What follows a
+            `#` in a label tells rows of one group apart and is not shown.
     """
     columns = len(next(iter(rows.values())))
     names = [label.split("#")[0] for label in rows]
@@ -227,7 +228,9 @@ def image_rows(rows: Mapping[str, Any]) -> Figure:
     height = sum(side + (0.28 if shown else 0.04) for shown in titled)
     figure, axes = plt.subplots(len(rows), 1, figsize=(WIDTH, height), squeeze=False)
     for ax, images, name, shown in zip(axes[:, 0], rows.values(), names, titled, strict=True):
-        strip = np.asarray(images).reshape(columns, 28, 28).transpose(1, 0, 2).reshape(28, -1)
+        pixels = math.isqrt(np.asarray(images).size // columns)  # on a side
+        strip = np.asarray(images).reshape(columns, pixels, pixels).transpose(1, 0, 2)
+        strip = strip.reshape(pixels, -1)
         ax.imshow(strip, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         if shown:
             ax.set_title(name, loc="left", pad=3)

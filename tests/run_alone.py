@@ -28,6 +28,7 @@ SMALL = {
     "12_what_we_found": {"regime": "figure6"},
     "13_sweeps": {"architectures": "kan-4-2,vae-8-2", "seeds": 2, "epochs": 1},
     "14_architecture_search": {"count": 2},
+    "20_own_work": {"epochs": 2},
 }  # fmt: skip
 
 
