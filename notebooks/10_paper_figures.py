@@ -40,7 +40,8 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae[studies] @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -339,9 +340,8 @@ for name, (low, high) in paper.FIGURE_6_FITTING.items():
     value, within = paper.FIGURE_6_UPDATES[name]
     measured = results.reading("figure6-ends").set_index("model").loc[name]
     assert (abs(measured["end"] - value) <= within).all()
-assert (-(-10 * np.array([998, 999, 1_000, 1_001, 1_002]) // 32)).tolist() == [
-    312, 313, 313, 313, 314
-]  # fmt: skip
+batches = [-(-10 * n // 32) for n in (998, 999, 1_000, 1_001, 1_002)]
+assert batches == [312, 313, 313, 313, 314]
 
 # %% [markdown]
 # The **VAE ran for 30 epochs of 313 updates**: with 30 epochs no other number of batches fits. **Both KAN-VAEs have 29 epochs of 313**, against the paper's text; no whole number of batches makes 30. (We do not know why: a
