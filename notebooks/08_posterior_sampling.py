@@ -81,7 +81,7 @@ Markdown(
     f"{seed}."
 )
 
-# %% mystnb={"figure": {"name": "fig-posterior", "caption": "The paper's Figure 8, redrawn: 32 test images and a posterior sample of each by three models."}, "image": {"alt": "The samples of the VAE and of KAN-VAE* show the digits of the inputs with softer strokes; in those of KAN-VAE** some digits have changed into others."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-posterior", "caption": "The paper's Figure 8, redrawn: 32 test images and a posterior sample of each by three models."}, "image": {"alt": "The samples of the VAE and of KAN-VAE* show the digits of the inputs with softer strokes; in those of KAN-VAE** some digits have changed into others."}}
 rows = {}
 for title, images in ({"input": x} | samples).items():
     for i, part in enumerate(images[:32].split(16)):

@@ -203,7 +203,7 @@ assert len(done()) == len(points)
 #
 # ## What came out
 
-# %% mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the test set after each epoch, one line a point of the sweep; colours tell the architectures apart."}, "image": {"alt": "The test ELBO of every point rises from the first epoch to the second; the linear architecture lies above the KAN in all its seeds."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the test set after each epoch, one line a point of the sweep; colours tell the architectures apart."}, "image": {"alt": "The test ELBO of every point rises from the first epoch to the second; the linear architecture lies above the KAN in all its seeds."}}
 points_done = sweep.read_results(str(folder / "out")).values()
 curves = {key: [] for key in grid["architecture"]}
 for result in points_done:
@@ -312,20 +312,24 @@ Markdown(
 #
 # The same command runs on any Dask cluster. A scheduler and two workers started by hand, here or on other machines that have this package installed:
 #
-#     dask scheduler                                                  # prints its address
+#     dask scheduler    # prints its address
 #     dask worker tcp://ADDRESS:8786 --nthreads 1 --nworkers 2
-#     kanvae sweep notebooks/04_training.ipynb -p seed 0:10 --scheduler tcp://ADDRESS:8786
+#     kanvae sweep notebooks/04_training.ipynb -p seed 0:10 \
+#         --scheduler tcp://ADDRESS:8786
 #
 # Several GPUs: one worker for each, which sees it alone, and points that ask for one. (On one machine, without `--scheduler`, this happens by itself.)
 #
-#     CUDA_VISIBLE_DEVICES=0 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
-#     CUDA_VISIBLE_DEVICES=1 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
+#     CUDA_VISIBLE_DEVICES=0 dask worker tcp://ADDRESS:8786 \
+#         --nthreads 1 --resources GPU=1
+#     CUDA_VISIBLE_DEVICES=1 dask worker tcp://ADDRESS:8786 \
+#         --nthreads 1 --resources GPU=1
 #     kanvae sweep ... --scheduler tcp://ADDRESS:8786 --resources GPU=1
 #
 # Slurm, through dask-jobqueue, and Kubernetes, through dask-kubernetes; the files say what to set:
 #
 #     kanvae sweep ... --cluster clusters/slurm.yaml
-#     kanvae sweep ... --cluster clusters/kubernetes.yaml --output s3://bucket/sweep
+#     kanvae sweep ... --cluster clusters/kubernetes.yaml \
+#         --output s3://bucket/sweep
 #
 # Where the workers share no file system, the output must be an address that all reach, `s3://` (with s3fs installed) or `gs://` (with gcsfs). Notebooks, results and tables go there. What a point writes beside its notebook, such as the run folder of a training, stays on the worker's own disk, and a point whose worker is lost begins
 # anew. MNIST must be on the workers too: by `KANVAE_DATA`, or by download.

@@ -8,9 +8,9 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
-  // The theme leaves its side bar outside all landmarks and its dialogs without names. It keeps a
-  // dialog open over the place that a reader has chosen there, and scrolls away from that place
-  // when it gives the focus back to the button: so the dialog closes first.
+  // The theme leaves its side bar outside all landmarks (its pull request 1454) and its dialogs
+  // without names. It keeps a dialog open over the place that a reader has chosen there, and scrolls
+  // away from that place when it gives the focus back to the button: so the dialog closes first.
   const names = {
     "pst-primary-sidebar": "The book",
     "pst-primary-sidebar-modal": "The book",
