@@ -371,6 +371,9 @@ def _compare(here: Round, undisturbed: Undisturbed, notes: list[str], cut: list[
             found["wrong"] += 1
             notes.append(f"{name} is wrong")
     for name in left.keys() - undisturbed.left.keys():
+        if name.endswith(".damaged"):  # set aside, and said so
+            found["named"] += 1
+            continue
         found["left_behind"] += 1
         notes.append(f"{name} is left")
     for path in here.folder.rglob("*.lock"):

@@ -160,8 +160,8 @@ training images those of {near_seen} are, with
 # ## What we saw
 #
 # - All three models give back mostly the same digit, with softer strokes; the two numbers above say how often and how near.
-# - The paper finds the samples of KAN-VAE* much clearer than the others'. It does not say whether it shows training images or test images, and for a model that has learned its training images by heart this
-#   decides the picture: compare its two rows in the table.
+# - The paper finds the samples of KAN-VAE* much clearer than the others'. It does not say whether it shows training images or test images; they are [training images](10_paper_figures.ipynb), and for a model that has learned
+#   these by heart this decides the picture: compare its two rows in the table.
 #
 # ## Exercises
 #

@@ -182,6 +182,10 @@ def test_what_cannot_be_read_is_named_with_what_is_wanted(tmp_path, mnist):
         reading.pictures(tmp_path / "none")
     with pytest.raises(reading.ReadingError, match="there is no picture in"):
         reading.pictures(tmp_path)
+    (tmp_path / "cut.png").write_bytes(b"not a picture")
+    with pytest.raises(reading.ReadingError, match=r"a picture in .* cannot be read \(.*cut.png"):
+        reading.pictures(tmp_path)
+    (tmp_path / "cut.png").unlink()
     (tmp_path / "x.pdf").write_bytes(b"not a PDF at all")
     with pytest.raises(reading.ReadingError, match=r"x.pdf cannot be read as a PDF"):
         reading.pictures(tmp_path / "x.pdf")
