@@ -134,10 +134,10 @@ first = grid | {"seed": range(1)}
 started = time.perf_counter()
 table = sweep.sweep(folder / "small.ipynb", first, folder / "out")
 print(f"{len(table)} points in {time.perf_counter() - started:.0f} s")
-columns = ["architecture", "seed", "status", "test_elbo"]
+columns = ["architecture", "seed", "status", "validation_elbo"]
 columns += ["training_seconds", "seconds"]
 seconds = dict.fromkeys(("training seconds", "seconds"), ".1f")
-tables.table(table[columns], {"test elbo": ".2f"} | seconds)
+tables.table(table[columns], {"validation elbo": ".2f"} | seconds)
 
 # %% [markdown]
 # The table has a line for each point: all parameters, what was recorded, and how the execution went. It also stands in the folder, as CSV and Parquet, beside a page, `index.html`, that links to every executed notebook and draws the curves small.
@@ -296,7 +296,8 @@ rows = {
     "temporary": "temporary files left",
     "not_restarted": "starts that failed",
 }
-tables.table(soak[list(rows)].rename(columns=rows).T)
+counted = soak[list(rows)].rename(columns=rows).T
+tables.table(counted.rename_axis("faults"))
 
 # %% tags=["found", "hide-input"]
 faults = soak[["lost", "wrong", "left_behind", "not_restarted"]]
