@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kanvae import data, likelihoods, objective, runs
+from kanvae.extras import extra
 from kanvae.features import (
     FEATURES,
     INCEPTION_BLOCKS,
@@ -158,7 +159,8 @@ def neighbour_accuracy(
         known: (N, L) latent means of labelled images, `labels` (N,) theirs.
         means: (M, L) latent means to label, `truth` (M,) their digits.
     """
-    from sklearn.neighbors import KNeighborsClassifier
+    with extra("evaluation"):
+        from sklearn.neighbors import KNeighborsClassifier
 
     classifier = KNeighborsClassifier(k).fit(known.numpy(), labels.numpy())
     return float(classifier.score(means.numpy(), truth.numpy()))
@@ -166,7 +168,8 @@ def neighbour_accuracy(
 
 def silhouette(means: Tensor, labels: Tensor, images: int = 5000) -> float:
     """The mean silhouette of the digits among the first `images` latent means (N, L): -1 to 1."""
-    from sklearn.metrics import silhouette_score
+    with extra("evaluation"):
+        from sklearn.metrics import silhouette_score
 
     return float(silhouette_score(means[:images].numpy(), labels[:images].numpy()))
 

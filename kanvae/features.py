@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from kanvae import data, digits
 from kanvae.checkpoints import read_tensors
 from kanvae.configuration import resolve_device
+from kanvae.extras import extra
 
 INCEPTION_BLOCKS = {"inception-64": 0, "inception-192": 1, "inception-768": 2, "inception-2048": 3}
 FEATURES = (*digits.CLASSIFIERS, *INCEPTION_BLOCKS)
@@ -89,15 +90,17 @@ def load_features(name: str, device: str = "cpu") -> Features:
 
 
 def _hub_file() -> Path:
-    from pytorch_fid.inception import FID_WEIGHTS_URL
+    with extra("evaluation"):
+        from pytorch_fid.inception import FID_WEIGHTS_URL
 
     return Path(torch.hub.get_dir()) / "checkpoints" / FID_WEIGHTS_URL.rpartition("/")[2]
 
 
 def _inception(block: int) -> nn.Module:
     """pytorch-fid's Inception v3 up to a block: torchvision's, with the layers that differ."""
-    import torchvision
-    from pytorch_fid import inception as fid
+    with extra("evaluation"):
+        import torchvision
+        from pytorch_fid import inception as fid
 
     weights = _inception_weights()
     network = torchvision.models.inception_v3(
@@ -125,7 +128,8 @@ def _inception(block: int) -> nn.Module:
 
 def _inception_weights() -> tuple[Path, Any]:
     """The file of Inception's weights, downloaded if need be, and what it holds."""
-    from pytorch_fid.inception import FID_WEIGHTS_URL
+    with extra("evaluation"):
+        from pytorch_fid.inception import FID_WEIGHTS_URL
 
     named = os.environ.get("KANVAE_INCEPTION")
     path = Path(named) if named else _hub_file()
@@ -190,7 +194,8 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
 
     The trace of the root is the sum of the singular values of C1^(1/2) C2^(1/2).
     """
-    import scipy.linalg
+    with extra("evaluation"):
+        import scipy.linalg
 
     def root(covariance: np.ndarray) -> np.ndarray:
         values, vectors = scipy.linalg.eigh(np.atleast_2d(covariance))

@@ -22,6 +22,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from kanvae.extras import extra
+
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 MNIST_FILES = {
     "train": (f"train-{IMAGES}", f"train-{LABELS}"),
@@ -217,7 +219,8 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _download(folder: Path, name: str) -> None:
-    import torchvision  # only here: everything else works on tensors
+    with extra("evaluation"):
+        import torchvision  # only here: everything else works on tensors
 
     source = SOURCES[name]
     settings: dict[str, Any] = {"split": source.split} if source.split else {}

@@ -155,6 +155,11 @@ def fit(x: Tensor, y: Tensor, knots: Tensor, degree: int) -> Tensor:
     """
     x, knots = x.double(), knots.double()
     bases = cox_de_boor(x, knots.unsqueeze(-2) if knots.ndim > 1 else knots, degree)  # (..., N, n)
+    return solve(bases, y)
+
+
+def solve(bases: Tensor, y: Tensor) -> Tensor:
+    """Least-squares coefficients (..., n, D) for bases (..., N, n), in float64, and values y."""
     return (torch.linalg.pinv(bases) @ y.double()).to(y.dtype)
 
 

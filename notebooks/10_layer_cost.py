@@ -378,7 +378,7 @@ kernels_used = kernels.load(3, 8) is not None
 print("ratios to the dense floor; compiled kernels:", kernels_used)
 tables.table(ratios, dict.fromkeys(ratios, ".2f"))
 
-# %% mystnb={"figure": {"name": "fig-layer-cost", "caption": "Time of one forward and backward pass over that of the dense floor, for five layers."}, "image": {"alt": "For every layer the obvious way takes several times as long as the dense floor, KANLinear about as long, and nn.Linear and KANLinear on bits a fraction of it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-layer-cost", "caption": "Time of one forward and backward pass over that of the dense floor, for five layers."}, "image": {"alt": "For every layer the obvious way takes several times as long as the dense floor, KANLinear about as long, and nn.Linear and KANLinear on bits a fraction of it."}}
 figures.ratio_bars(
     ratios.drop(columns="dense floor").to_dict(), "time over the floor's"
 )

@@ -134,10 +134,10 @@ first = grid | {"seed": range(1)}
 started = time.perf_counter()
 table = sweep.sweep(folder / "small.ipynb", first, folder / "out")
 print(f"{len(table)} points in {time.perf_counter() - started:.0f} s")
-columns = ["architecture", "seed", "status", "test_elbo"]
+columns = ["architecture", "seed", "status", "validation_elbo"]
 columns += ["training_seconds", "seconds"]
 seconds = dict.fromkeys(("training seconds", "seconds"), ".1f")
-tables.table(table[columns], {"test elbo": ".2f"} | seconds)
+tables.table(table[columns], {"validation elbo": ".2f"} | seconds)
 
 # %% [markdown]
 # The table has a line for each point: all parameters, what was recorded, and how the execution went. It also stands in the folder, as CSV and Parquet, beside a page, `index.html`, that links to every executed notebook and draws the curves small.
@@ -203,7 +203,7 @@ assert len(done()) == len(points)
 #
 # ## What came out
 
-# %% mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the test set after each epoch, one line a point of the sweep; colours tell the architectures apart."}, "image": {"alt": "The test ELBO of every point rises from the first epoch to the second; the linear architecture lies above the KAN in all its seeds."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the test set after each epoch, one line a point of the sweep; colours tell the architectures apart."}, "image": {"alt": "The test ELBO of every point rises from the first epoch to the second; the linear architecture lies above the KAN in all its seeds."}}
 points_done = sweep.read_results(str(folder / "out")).values()
 curves = {key: [] for key in grid["architecture"]}
 for result in points_done:
@@ -296,7 +296,8 @@ rows = {
     "temporary": "temporary files left",
     "not_restarted": "starts that failed",
 }
-tables.table(soak[list(rows)].rename(columns=rows).T)
+counted = soak[list(rows)].rename(columns=rows).T
+tables.table(counted.rename_axis("faults"))
 
 # %% tags=["found", "hide-input"]
 faults = soak[["lost", "wrong", "left_behind", "not_restarted"]]
@@ -313,20 +314,24 @@ Markdown(
 #
 # The same command runs on any Dask cluster. A scheduler and two workers started by hand, here or on other machines that have this package installed:
 #
-#     dask scheduler                                                  # prints its address
+#     dask scheduler    # prints its address
 #     dask worker tcp://ADDRESS:8786 --nthreads 1 --nworkers 2
-#     kanvae sweep notebooks/04_training.ipynb -p seed 0:10 --scheduler tcp://ADDRESS:8786
+#     kanvae sweep notebooks/04_training.ipynb -p seed 0:10 \
+#         --scheduler tcp://ADDRESS:8786
 #
 # Several GPUs: one worker for each, which sees it alone, and points that ask for one. (On one machine, without `--scheduler`, this happens by itself.)
 #
-#     CUDA_VISIBLE_DEVICES=0 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
-#     CUDA_VISIBLE_DEVICES=1 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
+#     CUDA_VISIBLE_DEVICES=0 dask worker tcp://ADDRESS:8786 \
+#         --nthreads 1 --resources GPU=1
+#     CUDA_VISIBLE_DEVICES=1 dask worker tcp://ADDRESS:8786 \
+#         --nthreads 1 --resources GPU=1
 #     kanvae sweep ... --scheduler tcp://ADDRESS:8786 --resources GPU=1
 #
 # Slurm, through dask-jobqueue, and Kubernetes, through dask-kubernetes; the files say what to set:
 #
 #     kanvae sweep ... --cluster clusters/slurm.yaml
-#     kanvae sweep ... --cluster clusters/kubernetes.yaml --output s3://bucket/sweep
+#     kanvae sweep ... --cluster clusters/kubernetes.yaml \
+#         --output s3://bucket/sweep
 #
 # Where the workers share no file system, the output must be an address that all reach, `s3://` (with s3fs installed) or `gs://` (with gcsfs). Notebooks, results and tables go there. What a point writes beside its notebook, such as the run folder of a training, stays on the worker's own disk, and a point whose worker is lost begins
 # anew. MNIST must be on the workers too: by `KANVAE_DATA`, or by download.

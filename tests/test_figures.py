@@ -37,7 +37,12 @@ CALLS = {
     "scatter_digits": lambda run: figures.scatter_digits(
         {name: RNG.normal(size=(30, 2)) for name in "abc"}, np.arange(30) % 10
     ),
-    "image_rows": lambda run: figures.image_rows({"input#0": RNG.random((16, 784))}),
+    "image_rows": lambda run: figures.image_rows(
+        {"input#0": RNG.random((16, 784))}, {"input#0": [0, 15]}
+    ),
+    "points": lambda run: figures.points(
+        {"sure": RNG.random((9, 2)), "weak": [[0.5, 0.5]]}, "index", "rank", (0.5, 0.7)
+    ),
     "intervals": lambda run: figures.intervals(
         {"NLL": {"a": (1.0, 0.5, 1.5), "b": (2.0, np.nan, np.nan)}}
     ),

@@ -1,5 +1,6 @@
 """The compiled functions of `SharedKANLinear` against its formula."""
 
+import copy
 import platform
 
 import pytest
@@ -33,7 +34,9 @@ def run(layer, x, kernel=True, upstream=None):
         else:
             patch.setattr(shared_function, "library", lambda *_: None)
         y = layer(x)
-        y.backward(torch.linspace(-1, 1, y.numel()).view_as(y) if upstream is None else upstream)
+        if upstream is None:
+            upstream = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
+        y.backward(upstream)
     return [y.detach(), x.grad, *(p.grad.clone() for p in layer.parameters())]
 
 
@@ -60,12 +63,15 @@ def test_kernels_give_the_formulas_values_and_gradients(
     order, size = spline
     generator = torch.Generator().manual_seed(seed)
     options = {"grid_size": size, "spline_order": order, "base_activation": base}
-    layer = learned(width, outputs, min(groups, outputs), **options)
+    layer = learned(width, outputs, min(groups, outputs), generator=generator, **options)
     x = 4 * torch.randn(batch, width, generator=generator)  # inside the grid, and outside
     step = 6 / size
     place = (x + 3) / step  # away from the knots, where low degrees jump and rounding decides
     x = torch.where((place - place.round()).abs() < 1e-4, x + step / 3, x)
-    assert_close(run(layer, x), run(layer, x, kernel=False), scale=5e-5)
+    exact = run(copy.deepcopy(layer).double(), x.double(), kernel=False)
+    # the roundings of sums over the rows add up as a random walk does, and some are unlucky
+    scale = 1e-5 * max(5.0, batch**0.5)
+    assert_close(run(layer, x), [value.float() for value in exact], scale)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])

@@ -8,9 +8,9 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
-  // The theme leaves its side bar outside all landmarks and its dialogs without names. It keeps a
-  // dialog open over the place that a reader has chosen there, and scrolls away from that place
-  // when it gives the focus back to the button: so the dialog closes first.
+  // The theme leaves its side bar outside all landmarks (its pull request 1454) and its dialogs
+  // without names. It keeps a dialog open over the place that a reader has chosen there, and scrolls
+  // away from that place when it gives the focus back to the button: so the dialog closes first.
   const names = {
     "pst-primary-sidebar": "The book",
     "pst-primary-sidebar-modal": "The book",
@@ -32,6 +32,16 @@ document.addEventListener("DOMContentLoaded", () => {
     } else {
       element.setAttribute("role", "navigation");
     }
+  }
+
+  // It names its search buttons by less than their visible words, and its switch of the colour mode
+  // otherwise than the icons in it.
+  for (const button of document.querySelectorAll(".search-button-field")) {
+    button.setAttribute("aria-label", button.textContent.trim().replace(/\s+/g, " "));
+  }
+  for (const icon of document.querySelectorAll(".theme-switch-button [title]")) {
+    icon.removeAttribute("title");
+    icon.setAttribute("aria-hidden", "true");
   }
 });
 

@@ -128,10 +128,10 @@ class SharedKANLinear(SplineLayer):
         library = shared_function.library(order, base, x, grid, weight, bias, scale, spline)
         if library is None:
             return shared_linear(x, weight, bias, scale, spline, grid, order, base, ends)
-        rows = x.reshape(-1, self.in_features).contiguous()
+        rows = (x if x.ndim == 2 else x.reshape(-1, self.in_features)).contiguous()
         curves = (scale.contiguous(), spline.contiguous(), grid.contiguous())
         y = Compiled.apply(rows, weight, bias, *curves, order, base, ends, library)
-        return y.view(*x.shape[:-1], self.out_features)
+        return y if x.ndim == 2 else y.view(*x.shape[:-1], self.out_features)
 
     def functions(self, x: Tensor) -> Tensor:
         """The values of all functions at the inputs: (..., I) -> (g, ..., I)."""

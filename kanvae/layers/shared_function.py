@@ -133,81 +133,93 @@ class Compiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x, weight, bias, base_scale, spline_weight, grid, *options):
         *ctx.options, ctx.library = options  # order, base, ends
-        _, base, ctx.ends = ctx.options
-        ctx.base_number = COMPILED_BASES.index(type(base))
-        y = x.new_empty(len(x), len(weight))
-        kept = None
-        for first, last in _blocks(x, base_scale):
-            values = _values(ctx, x, base_scale, spline_weight, grid, first, last)
-            for s in range(first, last):
-                a, b = ctx.ends[s], ctx.ends[s + 1]
-                w, f, into = weight[a:b].t(), values[s - first].t(), y[:, a:b]
-                if bias is None:
-                    torch.mm(f, w, out=into)
-                else:
-                    torch.addmm(bias[a:b], f, w, out=into)
-            kept = values if last - first == len(base_scale) else None
+        groups, inputs = base_scale.shape
+        curves, kept = (x, grid, base_scale, spline_weight), None
+        if groups == 1:
+            kept = _values(ctx, curves, 0, 1)
+            y = F.linear(kept.t(), weight, bias)
+        else:
+            y = x.new_empty(len(x), len(weight))
+            for first, last in _blocks(curves):
+                values = _values(ctx, curves, first, last)
+                for (a, b), f in zip(_ends(ctx, first, last), values.split(inputs), strict=True):
+                    if bias is None:
+                        torch.mm(f.t(), weight[a:b].t(), out=y[:, a:b])
+                    else:
+                        torch.addmm(bias[a:b], f.t(), weight[a:b].t(), out=y[:, a:b])
+                kept = values if last - first == groups else None
         ctx.save_for_backward(x, weight, bias, base_scale, spline_weight, grid, kept)
         return y
 
     @staticmethod
     def backward(ctx, grad):
-        *inputs, grid, kept = ctx.saved_tensors
+        x, weight, bias, base_scale, spline_weight, grid, kept = ctx.saved_tensors
         if torch.is_grad_enabled() or not kernels.may_run(grad):
+            inputs = (x, weight, bias, base_scale, spline_weight)
             return *_by_formula(ctx, inputs, grid, grad), *[None] * 5
-        x, weight, _, base_scale, spline_weight = inputs
-        x_grad = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        weight_grad = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
-        bias_grad = grad.sum(0) if ctx.needs_input_grad[2] else None
+        curves, inputs = (x, grid, base_scale, spline_weight), x.shape[1]
+        wanted = ctx.needs_input_grad
+        x_grad = torch.empty_like(x) if wanted[0] else None
+        weight_grad = torch.empty_like(weight) if wanted[1] else None
+        bias_grad = grad.sum(0) if wanted[2] else None
         scale_grad, spline_grad = torch.empty_like(base_scale), torch.empty_like(spline_weight)
-        for first, last in _blocks(x, base_scale):
+        for first, last in _blocks(curves):
             values = kept
-            if kept is None and weight_grad is not None:
-                values = _values(ctx, x, base_scale, spline_weight, grid, first, last)
-            value_grad = x.new_empty(last - first, x.shape[1], len(x))
-            for s in range(first, last):
-                a, b = ctx.ends[s], ctx.ends[s + 1]
-                upstream = grad[:, a:b].t()
-                torch.mm(weight[a:b].t(), upstream, out=value_grad[s - first])
+            if kept is None and wanted[1]:
+                values = _values(ctx, curves, first, last)
+            value_grad = x.new_empty((last - first) * inputs, len(x))
+            for s, (a, b) in enumerate(_ends(ctx, first, last)):
+                upstream, rows = grad[:, a:b].t(), slice(s * inputs, (s + 1) * inputs)
+                torch.mm(weight[a:b].t(), upstream, out=value_grad[rows])
                 if weight_grad is not None:
-                    torch.mm(upstream, values[s - first].t(), out=weight_grad[a:b])
+                    torch.mm(upstream, values[rows].t(), out=weight_grad[a:b])
             ctx.library.backward(
-                *_sizes(ctx, x, last - first),
+                *_sizes(ctx, curves, first, last),
                 first > 0,
-                x.data_ptr(),
-                grid.data_ptr(),
-                base_scale[first:].data_ptr(),
-                spline_weight[first:].data_ptr(),
+                *_addresses(curves, first),
                 value_grad.data_ptr(),
                 None if x_grad is None else x_grad.data_ptr(),
-                scale_grad[first:].data_ptr(),
-                spline_grad[first:].data_ptr(),
+                *_addresses((scale_grad, spline_grad), first),
             )
         return x_grad, weight_grad, bias_grad, scale_grad, spline_grad, *[None] * 5
 
 
-def _blocks(x: Tensor, base_scale: Tensor) -> Iterator[tuple[int, int]]:
+Curves = tuple[Tensor, Tensor, Tensor, Tensor]  # x (B, I), grid, base_scale and spline_weight
+
+
+def _blocks(curves: Curves) -> Iterator[tuple[int, int]]:
     """The groups that are worked on together, from the first to before the last."""
-    groups = len(base_scale)
+    x, groups = curves[0], len(curves[2])
     each = max(1, MOST_VALUES // max(1, x.numel()))
     return ((s, min(s + each, groups)) for s in range(0, groups, each))
 
 
-def _sizes(ctx: Any, x: Tensor, groups: int) -> tuple[int, ...]:
-    return ctx.base_number, len(x), x.shape[1], groups, kernels.threads()
+def _ends(ctx: Any, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The outputs of each of these groups."""
+    return itertools.pairwise(ctx.options[2][first : last + 1])
 
 
-def _values(ctx, x, base_scale, spline_weight, grid, first: int, last: int) -> Tensor:
-    """The functions of some groups, rows last: (last - first, I, B)."""
-    values = x.new_empty(last - first, x.shape[1], len(x))
-    ctx.library.forward(
-        *_sizes(ctx, x, last - first),
-        x.data_ptr(),
-        grid.data_ptr(),
-        base_scale[first:].data_ptr(),
-        spline_weight[first:].data_ptr(),
-        values.data_ptr(),
-    )
+def _sizes(ctx: Any, curves: Curves, first: int, last: int) -> tuple[int, ...]:
+    rows, inputs = curves[0].shape
+    base = COMPILED_BASES.index(type(ctx.options[1]))
+    return base, rows, inputs, last - first, kernels.threads()
+
+
+def _addresses(curves: tuple[Tensor, ...], first: int) -> list[int]:
+    """Where a kernel finds tensors: those of the groups, the last two, from the first group on."""
+    *whole, scale, spline = curves
+    inputs, count = spline.shape[1:]
+    start = 4 * first * inputs  # bytes
+    addresses = [tensor.data_ptr() for tensor in whole]
+    return [*addresses, scale.data_ptr() + start, spline.data_ptr() + start * count]
+
+
+def _values(ctx: Any, curves: Curves, first: int, last: int) -> Tensor:
+    """The functions of some groups, one below the other: ((last - first) I, B)."""
+    rows, inputs = curves[0].shape
+    values = curves[0].new_empty((last - first) * inputs, rows)
+    sizes = _sizes(ctx, curves, first, last)
+    ctx.library.forward(*sizes, *_addresses(curves, first), values.data_ptr())
     return values
 
 

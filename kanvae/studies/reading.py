@@ -50,14 +50,18 @@ def pictures(path: Path | str) -> dict[str, np.ndarray]:
     """The raster pictures of a PDF, or of a folder of PNG and JPEG files, by name.
 
     Raises:
-        ReadingError: there is no such file, it is no PDF, or there is no picture in it.
+        ReadingError: there is no such file, it is no PDF, or there is no picture in it that can be
+            read.
     """
     from PIL import Image
 
     path = Path(path).expanduser()
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
-        found = {file.stem: _colours(Image.open(file)) for file in files}
+        try:
+            found = {file.stem: _colours(Image.open(file)) for file in files}
+        except OSError as error:
+            raise ReadingError(f"a picture in {path} cannot be read ({error}).") from error
     elif path.is_file():
         found = dict(_pictures_of_pdf(path))
     else:
@@ -74,10 +78,13 @@ def _pictures_of_pdf(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         raise ReadingError(
             f"reading {path} needs pypdf: `pip install pypdf`, or name a folder of its pictures."
         ) from error
+    seen = set()  # pages may share their pictures
     try:
         for number, page in enumerate(pypdf.PdfReader(path).pages, start=1):
             for i, picture in enumerate(page.images, start=1):
-                yield f"page {number}, picture {i}", _colours(picture.image)
+                if picture.image is not None and picture.data not in seen:
+                    seen.add(picture.data)
+                    yield f"page {number}, picture {i}", _colours(picture.image)
     except pypdf.errors.PyPdfError as error:
         raise ReadingError(f"{path} cannot be read as a PDF ({error}).") from error
 

@@ -1,4 +1,4 @@
-"""The plots of a sweep's page, as SVG that takes the colours of the page."""
+"""The plots of a sweep's page, as SVG in the style of the book."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from kanvae.studies.sweep.values import Best, number, short
-from kanvae.style import INK, PALETTE, STYLE
+from kanvae.style import INK, PALETTE, STYLE, plain_ticks
 
 RC: Any = {
-    **STYLE, "svg.fonttype": "none", "svg.hashsalt": "kanvae", "path.simplify": False,
-    "font.size": 9,
+    **STYLE, "figure.facecolor": "none", "savefig.facecolor": "none", "font.size": 9,
+    "svg.fonttype": "none", "svg.hashsalt": "kanvae", "path.simplify": False,
 }  # fmt: skip
 
 
@@ -48,8 +48,13 @@ def plot(done: pd.DataFrame, parameter: str, best: Best) -> Markup:
             axes.set_xticks(range(0, len(labels), step), labels[::step])
             if max(map(len, labels)) * len(labels) > 40:
                 axes.tick_params("x", rotation=30)
-        elif (x > 0).all() and x.max() / x.min() >= 100:
+        elif (x > 0).all() and x.max() / x.min() >= (100 if (x == x.round()).all() else 10):
             axes.set_xscale("log")
+            if len(few := sorted(set(x.tolist()))) <= 6:
+                axes.set_xticks(few, map(short, few))
+                axes.minorticks_off()
+            else:
+                plain_ticks(axes, "x")
         axes.margins(0.08)
         alt = (
             f"{best.name} against {parameter}, {len(y)} points from {y.min():.6g} to "
@@ -103,12 +108,12 @@ def overlay(
 
 
 def svg(figure: Figure, alt: str) -> Markup:
-    """A figure as SVG in a page: its ink in the colour of the page's text, without repeated ids."""
+    """A figure as SVG in a page, without repeated ids; dark pages invert it (`page.css`)."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()[buffer.getvalue().index("<svg") :]
-    text = re.sub(r'(<g|<path) id="[\w.]+"(?=[ >\n])', r"\1", text)
+    text = re.sub(r'(<g) id="[\w.]+"(?=[ >\n])', r"\1", text)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = text.replace(INK, "currentColor").replace("\n", " ")
+    text = text.replace("\n", " ")
     label = Markup('<svg role="img" aria-label="{}"').format(alt)
     return Markup(text.replace("<svg", label, 1))

@@ -26,5 +26,5 @@ def number(value: Any) -> float | None:
 def short(value: Any) -> str:
     """A value in few letters."""
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
+        return "" if math.isnan(value) else f"{value:.6g}".replace("-", "\N{MINUS SIGN}")
     return "" if value is None else str(value)

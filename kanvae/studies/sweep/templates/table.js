@@ -39,7 +39,8 @@ bar.className = "filter";
 bar.innerHTML = '<label for="filter">Filter</label><input id="filter" type="search">'
   + '<output for="filter"></output>'
   + '<span class="soft">words, and conditions such as <code></code>; all must hold</span>';
-bar.querySelector("code").textContent = names.length > 1 ? `${names[1]}>0` : "point=done";
+const first = [...(body.rows[0]?.cells ?? [])].findIndex((cell) => cell.dataset.number !== undefined);
+bar.querySelector("code").textContent = `${names[first] ?? "seconds"}>0`;
 const input = bar.querySelector("input"), count = bar.querySelector("output");
 table.parentElement.before(bar);
 
