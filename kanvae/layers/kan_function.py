@@ -42,6 +42,9 @@ def formula(
 
     Returns:
         (..., O)
+
+    Raises:
+        ValueError: an input that is sparse, or neither floats nor bool.
     """
     if x.dtype == torch.bool:
         return _affine(x, base_weight, spline_weight, spline_scaler, grid, base_activation)
