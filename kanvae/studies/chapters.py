@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import numbers
 import os
 import sys
@@ -97,6 +99,7 @@ def execute(
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    ensure_home()
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{os.getpid()}-{output.name}")
@@ -132,6 +135,17 @@ def execute(
             if failed is not None:
                 part.replace(failed)
             part.unlink(missing_ok=True)
+
+
+@functools.cache
+def ensure_home() -> None:
+    """Give this process a home for its time, if its user has none; Dask and Jupyter ask for it."""
+    try:
+        Path.home()
+    except RuntimeError:
+        own = tempfile.TemporaryDirectory(prefix="kanvae-home-")
+        atexit.register(own.cleanup)
+        os.environ["HOME"] = own.name
 
 
 def _literal(path: Path | str) -> str:
