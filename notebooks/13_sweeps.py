@@ -304,8 +304,10 @@ faults = soak[["lost", "wrong", "left_behind", "not_restarted"]]
 assert (faults == 0).all(axis=None)
 assert (soak["kills"] > 0).all()
 Markdown(
-    f"After {soak['kills'].sum()} kills, {soak['files_cut'].sum()} cut files "
-    f"and {soak['disks_filled'].sum()} full disks nothing was lost, nothing "
+    f"After {soak['kills'].sum()} kills, "
+    f"{soak['files_cut'].sum()} cut files "
+    f"and {soak['disks_filled'].sum()} full disks nothing was lost, "
+    "nothing "
     "was wrong, and nothing was left behind."
 )
 

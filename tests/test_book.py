@@ -165,16 +165,15 @@ def test_every_head_of_a_table_says_what_it_heads(page):
 
 def test_tables_of_the_chapters_are_numbered_and_captioned():
     names = set()
-    for page in PAGES:
-        if page.startswith("notebooks/"):
-            chapter = int(page[10:12])
-            text = (HTML / f"{page}.html").read_text()
-            numbered = [t for t in Tables(HTML / f"{page}.html").tables if t["id"]]
-            captions = [" ".join(t["caption"].split()) for t in numbered if t["caption"]]
-            for i, caption in enumerate(captions, 1):
-                assert caption.startswith(f"Table {chapter}.{i} "), caption
-            names |= {t["id"] for t in numbered}
-            assert "dataframe" not in text  # no table goes to the page as pandas writes it
+    chapters = [page for page in PAGES if page.startswith("notebooks/")]
+    for chapter, page in enumerate(chapters, 1):
+        text = (HTML / f"{page}.html").read_text()
+        numbered = [t for t in Tables(HTML / f"{page}.html").tables if t["id"]]
+        captions = [" ".join(t["caption"].split()) for t in numbered if t["caption"]]
+        for i, caption in enumerate(captions, 1):
+            assert caption.startswith(f"Table {chapter}.{i} "), caption
+        names |= {t["id"] for t in numbered}
+        assert "dataframe" not in text  # no table goes to the page as pandas writes it
     assert {"tab-parameters", "tab-scores", "tab-equal", "tab-against-vae"} <= names
 
 
@@ -265,6 +264,7 @@ WIDTHS = (390, 768, 900, 1100, 1280)
 #   label-content-name-mismatch  summary               myst-nb, unreported              pages.py
 #   label-content-name-mismatch  .search-button-field  pydata-sphinx-theme, unreported  book.js
 #   label-content-name-mismatch  .theme-switch-button  pydata-sphinx-theme, unreported  book.js
+#   summary-name                 .bd-sidenav summary   pydata-sphinx-theme, unreported  book.js
 #   aria-allowed-role            .citation             docutils, unreported             pages.py
 #   aria-deprecated-role         .citation             docutils, unreported             pages.py
 #   aria-required-children       .citation-list        docutils, unreported             pages.py

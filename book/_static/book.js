@@ -43,6 +43,11 @@ document.addEventListener("DOMContentLoaded", () => {
     icon.removeAttribute("title");
     icon.setAttribute("aria-hidden", "true");
   }
+  // It gives the folds of its table of contents no name.
+  for (const fold of document.querySelectorAll(".bd-sidenav details > summary")) {
+    const chapter = fold.closest("li").querySelector("a").textContent.trim();
+    fold.setAttribute("aria-label", `Pages of ${chapter}`);
+  }
 });
 
 // Paper is white, whatever the screen's theme.
