@@ -160,6 +160,14 @@ def fit(x: Tensor, y: Tensor, knots: Tensor, degree: int) -> Tensor:
 
 def solve(bases: Tensor, y: Tensor) -> Tensor:
     """Least-squares coefficients (..., n, D) for bases (..., N, n), in float64, and values y."""
+    if min(bases.shape[-2:]) > 500:  # a pseudo-inverse would take minutes
+        wide = bases.shape[-2] < bases.shape[-1]
+        gram = bases @ bases.mT if wide else bases.mT @ bases
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        if not bool(failed.any()):
+            if wide:
+                return (bases.mT @ torch.cholesky_solve(y.double(), factor)).to(y.dtype)
+            return torch.cholesky_solve(bases.mT @ y.double(), factor).to(y.dtype)
     return (torch.linalg.pinv(bases) @ y.double()).to(y.dtype)
 
 
