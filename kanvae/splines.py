@@ -3,7 +3,7 @@
 A B-spline of degree `k` on the knots t_0 <= ... <= t_m is a sum of n = m - k bases, each a
 piecewise polynomial that is zero outside k + 1 neighbouring intervals (de Boor, *A Practical Guide
 to Splines*, 1978). Two evaluations of the bases stand here: `cox_de_boor`, the textbook recursion
-for any knots, and `uniform_bases`, a closed form for evenly spaced knots, which KAN layers use.
+for any knots, which KAN layers use, and `uniform_bases`, a closed form for evenly spaced knots.
 
 Letters: B batch, I inputs, N points, G intervals of the grid, n bases, k degree (`spline_order`).
 """
