@@ -134,10 +134,10 @@ first = grid | {"seed": range(1)}
 started = time.perf_counter()
 table = sweep.sweep(folder / "small.ipynb", first, folder / "out")
 print(f"{len(table)} points in {time.perf_counter() - started:.0f} s")
-columns = ["architecture", "seed", "status", "test_elbo"]
+columns = ["architecture", "seed", "status", "validation_elbo"]
 columns += ["training_seconds", "seconds"]
 seconds = dict.fromkeys(("training seconds", "seconds"), ".1f")
-tables.table(table[columns], {"test elbo": ".2f"} | seconds)
+tables.table(table[columns], {"validation elbo": ".2f"} | seconds)
 
 # %% [markdown]
 # The table has a line for each point: all parameters, what was recorded, and how the execution went. It also stands in the folder, as CSV and Parquet, beside a page, `index.html`, that links to every executed notebook and draws the curves small.
@@ -271,7 +271,7 @@ tables.table(scheduling.rename_axis("measured"), {"value": ",.5g"})
 # ## What faults cost, measured
 #
 # `nox -s soak` does four kinds of work on a few images: a training, a sweep of two trainings, a search, and a reproduction of two runs. At random moments it sends SIGKILL, SIGTERM or SIGINT to the driver, a worker, a kernel, or all of them; it cuts files in between and fills disks; then it starts the same command again. At the end it
-# holds what is left against an undisturbed run: every file must be there, weights bit for bit, tables but for their times; no process, no other file and no lock may be left. A command may refuse a cut file only if it names it. The line printed above the table says where and when.
+# holds what is left against an undisturbed run: every file must be there, weights bit for bit, tables but for their times; no process, no other file and no lock may be left. (What a process that was killed outright has left in the folder of temporary files, it cannot clear away; the table counts it.) A command may refuse a cut file only if it names it. The line printed above the table says where and when.
 
 # %% mystnb={"table": {"name": "tab-soak", "caption": "What kills, cut files and full disks cost, for each kind of work."}}
 measured_there = measured["soak"]
@@ -293,9 +293,11 @@ rows = {
     "lost": "files lost",
     "wrong": "files that differ",
     "left_behind": "processes, files, locks left",
+    "temporary": "temporary files left",
     "not_restarted": "starts that failed",
 }
-tables.table(soak[list(rows)].rename(columns=rows).T)
+counted = soak[list(rows)].rename(columns=rows).T
+tables.table(counted.rename_axis("faults"))
 
 # %% tags=["found", "hide-input"]
 faults = soak[["lost", "wrong", "left_behind", "not_restarted"]]

@@ -37,7 +37,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae[studies,trackers] @ '
+        'install -q tensorboard "kanvae[export,studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -304,6 +304,8 @@ fit(
 )
 chapters.record(validation_elbo=elbos[-1], curve=elbos)
 """
+
+# %%
 new = nbformat.v4.new_code_cell
 cells = [
     new(parameters.strip(), metadata={"tags": ["parameters"]}),
@@ -341,6 +343,7 @@ torch.onnx.export(
     folder / "decoder.onnx",
     dynamic_shapes=({0: "images"},),
     dynamo=True,
+    optimize=False,  # ONNX Runtime does it
     verbose=False,
 )
 session = onnxruntime.InferenceSession(folder / "decoder.onnx")

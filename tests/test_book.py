@@ -27,7 +27,10 @@ BROWSER = next(
 )
 CONTENTS = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 PAGES = [CONTENTS["root"]] + [
-    chapter["file"] for part in CONTENTS["parts"] for chapter in part["chapters"]
+    page["file"]
+    for part in CONTENTS["parts"]
+    for chapter in part["chapters"]
+    for page in (chapter, *chapter.get("sections", []))
 ]
 
 pytestmark = pytest.mark.skipif(
@@ -260,6 +263,8 @@ WIDTHS = (390, 768, 900, 1100, 1280)
 #   region                       #pst-primary-sidebar  pydata-sphinx-theme, pull 1454   book.js
 #   aria-dialog-name             dialog                pydata-sphinx-theme, unreported  book.js
 #   label-content-name-mismatch  summary               myst-nb, unreported              pages.py
+#   label-content-name-mismatch  .search-button-field  pydata-sphinx-theme, unreported  book.js
+#   label-content-name-mismatch  .theme-switch-button  pydata-sphinx-theme, unreported  book.js
 #   aria-allowed-role            .citation             docutils, unreported             pages.py
 #   aria-deprecated-role         .citation             docutils, unreported             pages.py
 #   aria-required-children       .citation-list        docutils, unreported             pages.py

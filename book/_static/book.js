@@ -33,6 +33,16 @@ document.addEventListener("DOMContentLoaded", () => {
       element.setAttribute("role", "navigation");
     }
   }
+
+  // It names its search buttons by less than their visible words, and its switch of the colour mode
+  // otherwise than the icons in it.
+  for (const button of document.querySelectorAll(".search-button-field")) {
+    button.setAttribute("aria-label", button.textContent.trim().replace(/\s+/g, " "));
+  }
+  for (const icon of document.querySelectorAll(".theme-switch-button [title]")) {
+    icon.removeAttribute("title");
+    icon.setAttribute("aria-hidden", "true");
+  }
 });
 
 // Paper is white, whatever the screen's theme.
