@@ -140,5 +140,7 @@ def soak(session: nox.Session) -> None:
 @nox.session
 def colab(session: nox.Session) -> None:
     """Run every chapter on the Python that runs nox, as Colab does: alone, without the checkout."""
-    session.run(sys.executable, "-m", "pip", "install", "--quiet", ".[studies]")
+    session.run(
+        sys.executable, "-m", "pip", "install", "--quiet", ".[export,studies]", "tensorboard"
+    )
     session.run(sys.executable, "tests/run_alone.py", *session.posargs)

@@ -7,8 +7,9 @@ A round starts one kind of work on little (`small.py`), kills its driver, a work
 of its processes with SIGKILL, SIGTERM or SIGINT, cuts a file that it has written, or fills its disk
 instead, and starts the same command again, until that ends by itself. What is left then must be
 what an undisturbed run leaves: every file, weights bit for bit, tables but for times. No process
-may be left, no file besides, no lock. A command that refuses a cut file must name it; then that
-file, or its run folder, is deleted, as the message says.
+may be left, no file besides, no lock; what SIGKILL leaves in the folder of temporary files is only
+counted. A command that refuses a cut file must name it; then that file, or its run folder, is
+deleted, as the message says.
 
 The table is written to `book/results/sweeps/soak.csv`; where it was measured, beside it. The
 choices of a round follow from the seed and its number; what the processes do meanwhile does not.
@@ -46,14 +47,15 @@ from kanvae import runs
 SMALL = ROOT / "benchmarks" / "small.py"
 MARK = "KANVAE_SOAK"  # in the environment of all processes of a round
 DISK = 30  # megabytes of a disk that is filled
-KILLS = 3  # of a round
+KILLS = 3  # of a round, at most
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 VICTIMS = ("driver", "worker", "kernel", "all")
 COUNTS = (
-    *("rounds", "kills", *VICTIMS, "files_cut", "disks_filled", "restarts", "named"),
+    *("rounds", "kills", *VICTIMS, "files_cut", "disks_filled", "restarts", "named", "temporary"),
     *("lost", "wrong", "left_behind", "not_restarted"),
 )
 FAULTS = COUNTS[-4:]
+OTHER = ("log-", "chapter.ipynb", "temporary", "jupyter")  # beside what the command was to write
 RUN = ("config.json", "weights.safetensors", "checkpoint.pt")  # one of them is in a run folder
 VARYING = {  # from run to run: times, places, and how often something was begun
     *("seconds", "seconds_per_update", "peak_megabytes", "provenance", "date", "attempts"),
@@ -216,7 +218,7 @@ def _kill(
 ) -> None:  # fmt: skip
     """Kill processes of a run that is started again and again, and cut files in between."""
     process = here.start(here.work.options)
-    for _ in range(KILLS):
+    for _ in range(chance.randint(1, KILLS)):
         if process.poll() is not None:
             if chance.random() < 0.4 and not here.settle() and (files := here.files()):
                 by_name: dict[str, list[Path]] = {}
@@ -360,6 +362,7 @@ def _compare(here: Round, undisturbed: Undisturbed, notes: list[str], cut: list[
     """Hold what is left against what an undisturbed run leaves."""
     found: Counter = Counter()
     left = contents(here.folder)
+    found["temporary"] = sum(1 for _ in (here.folder / "temporary").iterdir())
     for name, content in undisturbed.left.items():
         if name not in left:
             found["lost"] += 1
@@ -399,7 +402,7 @@ def contents(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_file() and not name.startswith(("log-", "chapter.ipynb")):
+        if path.is_file() and not name.startswith(OTHER):
             try:
                 found[name] = _content(path)
             except Exception as error:  # of whatever kind a damaged file raises

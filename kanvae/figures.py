@@ -235,8 +235,7 @@ def image_rows(
         axes[:, 0], rows.items(), names, titled, strict=True
     ):
         pixels = math.isqrt(np.asarray(images).size // columns)  # on a side
-        strip = np.asarray(images).reshape(columns, pixels, pixels).transpose(1, 0, 2)
-        strip = strip.reshape(pixels, -1)
+        strip = np.concatenate(np.asarray(images).reshape(columns, pixels, pixels), axis=1)
         ax.imshow(strip, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         for place in (hatched or {}).get(label, ()):
             ax.add_patch(

@@ -3,7 +3,7 @@
 A B-spline of degree `k` on the knots t_0 <= ... <= t_m is a sum of n = m - k bases, each a
 piecewise polynomial that is zero outside k + 1 neighbouring intervals (de Boor, *A Practical Guide
 to Splines*, 1978). Two evaluations of the bases stand here: `cox_de_boor`, the textbook recursion
-for any knots, and `uniform_bases`, a closed form for evenly spaced knots, which KAN layers use.
+for any knots, which KAN layers use, and `uniform_bases`, a closed form for evenly spaced knots.
 
 Letters: B batch, I inputs, N points, G intervals of the grid, n bases, k degree (`spline_order`).
 """
@@ -160,6 +160,14 @@ def fit(x: Tensor, y: Tensor, knots: Tensor, degree: int) -> Tensor:
 
 def solve(bases: Tensor, y: Tensor) -> Tensor:
     """Least-squares coefficients (..., n, D) for bases (..., N, n), in float64, and values y."""
+    if min(bases.shape[-2:]) > 500:  # a pseudo-inverse would take minutes
+        wide = bases.shape[-2] < bases.shape[-1]
+        gram = bases @ bases.mT if wide else bases.mT @ bases
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        if not bool(failed.any()):
+            if wide:
+                return (bases.mT @ torch.cholesky_solve(y.double(), factor)).to(y.dtype)
+            return torch.cholesky_solve(bases.mT @ y.double(), factor).to(y.dtype)
     return (torch.linalg.pinv(bases) @ y.double()).to(y.dtype)
 
 

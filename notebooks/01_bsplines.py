@@ -302,7 +302,7 @@ diagrams.control_curves(
 # \tfrac16 (1 - f)^3, \quad \tfrac16 (3 f^3 - 6 f^2 + 4), \quad \tfrac16 (-3 f^3 + 3 f^2 + 3 f + 1), \quad \tfrac16 f^3 .
 # $$ (eq-pieces)
 #
-# `uniform_bases` finds the interval, evaluates the polynomials and puts the values in their places. We check
+# `uniform_bases` gives the values of all bases at once, as sums of truncated powers of the distance of $x$ from their middles. We check
 # it against equation {eq}`eq-pieces` and against the recursion, outside the knots too, where all is zero.
 
 # %%

@@ -344,8 +344,8 @@ batches = [-(-10 * n // 32) for n in (998, 999, 1_000, 1_001, 1_002)]
 assert batches == [312, 313, 313, 313, 314]
 
 # %% [markdown]
-# The **VAE ran for 30 epochs of 313 updates**: with 30 epochs no other number of batches fits. **Both KAN-VAEs have 29 epochs of 313**, against the paper's text; no whole number of batches makes 30. (We do not know why: a
-# training cut off, or a curve drawn before the last epoch.) Five epochs of all 60,000 images, 9,375 updates, are excluded for all three models, for the VAE by seven updates, for the KAN-VAEs by 296. An epoch of 313
+# The **VAE ran for 30 epochs of 313 updates**: with 30 epochs no other number of batches fits. **Both KAN-VAEs have 29 epochs of 313**, against the paper's text; no whole number of batches makes 30. (28 epochs of 324 would fit their
+# curves too, but such an epoch has 10,337 images or more, and the VAE's has 10,016 at most. We do not know why an epoch is missing: a training cut off, or a curve drawn before the last epoch.) Five epochs of all 60,000 images, 9,375 updates, are excluded for all three models, for the VAE by seven updates, for the KAN-VAEs by 296. An epoch of 313
 # batches of 32 means 9,985 to 10,016 images, so ten times 999 to 1,001; with the 1,000th seven among the inputs, **1,000 or 1,001 of each digit**.
 #
 # The last columns of {numref}`tab-ends` are what a reproduction is held against. A band is measured column by column, from its lower to its upper edge, and its middle is their mean. matplotlib moves ticks down by half a pixel

@@ -271,7 +271,7 @@ tables.table(scheduling.rename_axis("measured"), {"value": ",.5g"})
 # ## What faults cost, measured
 #
 # `nox -s soak` does four kinds of work on a few images: a training, a sweep of two trainings, a search, and a reproduction of two runs. At random moments it sends SIGKILL, SIGTERM or SIGINT to the driver, a worker, a kernel, or all of them; it cuts files in between and fills disks; then it starts the same command again. At the end it
-# holds what is left against an undisturbed run: every file must be there, weights bit for bit, tables but for their times; no process, no other file and no lock may be left. A command may refuse a cut file only if it names it. The line printed above the table says where and when.
+# holds what is left against an undisturbed run: every file must be there, weights bit for bit, tables but for their times; no process, no other file and no lock may be left. (What a process that was killed outright has left in the folder of temporary files, it cannot clear away; the table counts it.) A command may refuse a cut file only if it names it. The line printed above the table says where and when.
 
 # %% mystnb={"table": {"name": "tab-soak", "caption": "What kills, cut files and full disks cost, for each kind of work."}}
 measured_there = measured["soak"]
@@ -293,6 +293,7 @@ rows = {
     "lost": "files lost",
     "wrong": "files that differ",
     "left_behind": "processes, files, locks left",
+    "temporary": "temporary files left",
     "not_restarted": "starts that failed",
 }
 counted = soak[list(rows)].rename(columns=rows).T

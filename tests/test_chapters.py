@@ -123,10 +123,3 @@ def test_what_a_chapter_records_is_read_back(notebook, tmp_path):
 def test_only_numbers_words_and_curves_are_recorded():
     with pytest.raises(ValueError, match="model is a dict: record a number, a word, or a list"):
         chapters.record(model={"a": 1})
-
-
-def test_words_of_the_command_line_keep_the_type_of_the_default():
-    assert parameters.parse_value("12", "a") == "12"
-    assert parameters.parse_value("12", 3) == 12
-    assert parameters.parse_value("False", True) is False
-    assert parameters.parse_value("many", 3) == "many"  # which `check` then refuses

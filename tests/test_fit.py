@@ -212,6 +212,27 @@ def test_the_hook_sees_every_epoch_and_may_end_the_training():
     assert seen[2].validation_elbo == seen[2].elbos[2]
 
 
+def test_tensorboard_takes_what_the_hook_is_given(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from torch.utils.tensorboard import SummaryWriter
+
+    x = stripes()
+    with SummaryWriter(tmp_path) as writer:
+
+        def log(epoch):
+            writer.add_scalar("validation/elbo", epoch.validation_elbo, epoch.number)
+            writer.add_histogram("heads", epoch.model.heads.weight, epoch.number)
+
+        found = fit(Own(), x[:200], x[200:], epochs=3, after_epoch=log, **QUICK)
+    events = EventAccumulator(str(tmp_path), {"histograms": 0})  # all of them
+    events.Reload()
+    written = [(event.step, event.value) for event in events.Scalars("validation/elbo")]
+    elbo = -(found.history["validation_reconstruction"] + found.history["validation_kl"])
+    assert [step for step, _ in written] == [1, 2, 3]
+    assert [value for _, value in written] == pytest.approx(elbo[np.isfinite(elbo)], rel=1e-6)
+    assert len(events.Histograms("heads")) == 3
+
+
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_stopped_fit_goes_on_bit_for_bit_with_dropout_and_batch_norm(tmp_path, stop):
     x = stripes()

@@ -241,4 +241,4 @@ def threads() -> int:
     return 1 if _forked else min(torch.get_num_threads(), _MOST_THREADS)
 
 
-_MOST_THREADS = max(64, os.cpu_count() or 1)
+_MOST_THREADS = max(8, os.cpu_count() or 1)  # more than processors only wait for each other

@@ -42,6 +42,9 @@ def formula(
 
     Returns:
         (..., O)
+
+    Raises:
+        ValueError: an input that is sparse, or neither floats nor bool.
     """
     if x.dtype == torch.bool:
         return _affine(x, base_weight, spline_weight, spline_scaler, grid, base_activation)
@@ -213,7 +216,8 @@ def _by_formula(grad: Tensor, inputs: Any, needed: Any) -> list[Tensor | None]:
 def _may_be_one_operator(x: Tensor, *others: Tensor) -> bool:
     """Whether a compiler may take the layer as one operator: on a CPU, in float32.
 
-    Not where derivatives run forward or rows are batched: an operator knows nothing of that.
+    Not where derivatives run forward or rows are batched, of which an operator knows nothing, nor
+    on the way to ONNX, which knows no such operator.
     """
     return (
         all(t.device.type == "cpu" and t.dtype == torch.float32 for t in others)
@@ -223,7 +227,11 @@ def _may_be_one_operator(x: Tensor, *others: Tensor) -> bool:
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0
         and not torch.is_autocast_enabled("cpu")
+        and not torch.onnx.is_in_onnx_export()
     )
+
+
+_OUTSIDE = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
 
 
 @torch.library.custom_op("kanvae::kan_linear", mutates_args=())
@@ -252,7 +260,8 @@ def _operator_backward(
     tensors, is_float = (x, base_weight, spline_weight, spline_scaler), x.is_floating_point()
     kernel = _kernel(*tensors, grid)
     if kernel is None or not kernels.may_run(grad):
-        found = _by_formula(grad, (*tensors, grid), (is_float, True, True, True))
+        with torch._C._ForceDispatchKeyGuard(*_OUTSIDE):  # within an operator nothing is recorded
+            found = _by_formula(grad, (*tensors, grid), (is_float, True, True, True))
     else:
         found = _backward(grad, *tensors, *kernel, is_float)
     return found[0] if is_float else x.new_empty(0), *found[1:]

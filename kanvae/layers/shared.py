@@ -125,7 +125,7 @@ class SharedKANLinear(SplineLayer):
         ends = self.group_ends
         weight, bias, scale, spline = self.weight, self.bias, self.base_scale, self.spline_weight
         grid = self.grid
-        library = shared_function.library(order, base, x, grid, weight, bias, scale, spline)
+        library = shared_function.library(order, base, x, weight, bias, scale, spline, grid)
         if library is None:
             return shared_linear(x, weight, bias, scale, spline, grid, order, base, ends)
         rows = (x if x.ndim == 2 else x.reshape(-1, self.in_features)).contiguous()

@@ -16,10 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kanvae import kernels, splines
+from kanvae.layers.grid import is_plain
+from kanvae.layers.kan_function import formula as kan_linear_formula
+from kanvae.layers.kan_function import kan_linear
 
 COMPILED_BASES: tuple[type[nn.Module], ...] = (nn.SiLU, nn.ReLU, nn.Identity)  # as in shared.c
-MOST_SLOTS = 64  # intervals of a grid, and one more
+MOST_DEGREE, MOST_KNOTS = 5, 64
 MOST_VALUES = 1 << 22  # of functions that are in memory at a time: 16 MB
+FEW = 12  # outputs of a group, with fewer of which a product with all bases costs less
 
 Base = Callable[[Tensor], Tensor]
 
@@ -61,11 +65,18 @@ def shared_linear(
     """The layer as it reads on paper, for every device and type: (..., I) -> (..., O)."""
     outputs, groups = ends[-1], len(ends) - 1
 
-    def by_output(values: Tensor) -> Tensor:  # (g, ...) -> (O, ...), or what broadcasts to it
-        if groups in (1, outputs):
+    def by_output(values: Tensor) -> Tensor:  # (g, ...) -> (O, ...)
+        if groups == outputs:
             return values
+        if groups == 1:
+            return values.expand(outputs, *values.shape[1:])
         return values[torch.arange(outputs, device=values.device) * groups // outputs]
 
+    if FEW * groups > outputs:  # a product with all bases costs less
+        tensors = (x, weight * by_output(base_scale), by_output(spline_weight), weight, grid)
+        plain = is_plain(base, nn.SiLU)
+        y = kan_linear(*tensors) if plain else kan_linear_formula(*tensors, base)
+        return y if bias is None else y + bias.to(y.dtype)
     if x.dtype == torch.bool:  # 0 or 1: every function is a line through two points
         points = torch.arange(2, dtype=weight.dtype, device=weight.device)
         points = points.unsqueeze(1).expand(2, weight.shape[1])
@@ -74,10 +85,6 @@ def shared_linear(
         constant = (weight * by_output(at_zero)).sum(1)  # (O,)
         constant = constant if bias is None else constant + bias
         return F.linear(x.to(weight.dtype), weight * by_output(at_one - at_zero), constant)
-    if 16 * groups > outputs:  # many functions: one product with all bases
-        merged = (weight.unsqueeze(-1) * by_output(spline_weight)).flatten(-2)  # (O, I (G + k))
-        from_base = F.linear(base(x), weight * by_output(base_scale), bias)
-        return from_base + F.linear(bases(x, grid, order).flatten(-2), merged)
     values = functions(x, base_scale, spline_weight, grid, order, base)
     sizes = [b - a for a, b in itertools.pairwise(ends)]
     biases = [None] * groups if bias is None else bias.split(sizes)
@@ -86,25 +93,35 @@ def shared_linear(
 
 
 def library(
-    order: int, base: nn.Module, x: Tensor, grid: Tensor, *parameters: Tensor | None
+    order: int,
+    base: nn.Module,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    base_scale: Tensor,
+    spline_weight: Tensor,
+    grid: Tensor,
 ) -> ctypes.CDLL | None:
-    """The compiled kernels where they compute what the formula says, None elsewhere.
-
-    Args:
-        x: (..., I).
-        grid: (I, G + 2k + 1).
-        *parameters: the layer's own.
-    """
+    """The compiled kernels where they compute what the formula says, None elsewhere."""
+    tensors = (x, weight, base_scale, spline_weight, grid)
+    if not kernels.may_run(*(tensors if bias is None else (*tensors, bias))):
+        return None
+    outputs, inputs = weight.shape
+    groups, places = len(base_scale), grid.shape[-1]
+    shapes = (x.shape[-1], base_scale.shape, spline_weight.shape, grid.shape)
+    expected = (inputs, (groups, inputs), (groups, inputs, places - order - 1), (inputs, places))
     if (
-        type(base) not in COMPILED_BASES
-        or not kernels.may_run(x, grid, *(t for t in parameters if t is not None))
-        or x.dtype is torch.bool
-        or order > 5
-        or grid.shape[1] > MOST_SLOTS
+        x.dtype is torch.bool
+        or FEW * groups > outputs
+        or order > MOST_DEGREE
+        or places > MOST_KNOTS
+        or shapes != expected  # torch's operations say what is wrong
+        or grid.requires_grad
+        or not is_plain(base, *COMPILED_BASES)
     ):
         return None
-    found = _load(order, grid.shape[1] - order - 1)
-    if found is None or not found.even(len(grid), grid.contiguous().data_ptr()):
+    found = _load(order, places - order - 1)
+    if found is None or not found.even(inputs, grid.contiguous().data_ptr()):
         return None
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import numbers
 import os
 import sys
@@ -10,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from nbformat import NotebookNode
 
 from kanvae.studies import parameters
@@ -96,19 +99,20 @@ def execute(
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    _teach_papermill()
+    ensure_home()
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{os.getpid()}-{output.name}")
     tuples = {k for k, default in known.items() if isinstance(default, tuple)}
+    point = {k: tuple(v) if k in tuples else v for k, v in (given or {}).items()}
     try:
         with tempfile.TemporaryDirectory(prefix="kanvae-kernel-") as home:
+            source = Path(home) / name
+            nbformat.write(_with_parameters(notebook, point), source)
             done = papermill.execute_notebook(
-                _literal(notebook),
+                _literal(source),
                 _literal(part),
-                {k: tuple(v) if k in tuples else v for k, v in (given or {}).items()},
                 kernel_name="python3",
-                language="python",  # also where the notebook does not say so
                 progress_bar={"desc": Path(notebook).stem, "leave": True} if progress else False,
                 start_timeout=START_TIMEOUT,
                 extra_arguments=["--log-level=50"],  # not that local traffic is not encrypted
@@ -133,27 +137,39 @@ def execute(
             part.unlink(missing_ok=True)
 
 
+@functools.cache
+def ensure_home() -> None:
+    """Give this process a home for its time, if its user has none; Dask and Jupyter ask for it."""
+    try:
+        Path.home()
+    except RuntimeError:
+        own = tempfile.TemporaryDirectory(prefix="kanvae-home-")
+        atexit.register(own.cleanup)
+        os.environ["HOME"] = own.name
+
+
 def _literal(path: Path | str) -> str:
     """A path for papermill, which would put parameters into braces."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def _teach_papermill() -> None:
-    """Let papermill write parameters of every plain type; it makes words of tuples and others."""
-    from papermill.translators import PythonTranslator, papermill_translators
+def _with_parameters(notebook: Path | str, given: Mapping[str, Any]) -> NotebookNode:
+    """The chapter with a cell behind its parameters that gives them these values.
 
-    class Translator(PythonTranslator):
-        @classmethod
-        def translate(cls, val: Any) -> str:
-            if isinstance(val, tuple):
-                return f"tuple({cls.translate_list(val)})"
-            if isinstance(val, dict):
-                return f"dict({cls.translate_list(list(val.items()))})"
-            if val is None or isinstance(val, bool | int | float | str | list):
-                return super().translate(val)
-            return repr(val)
-
-    papermill_translators.register("python3", Translator)
+    papermill would make such a cell too, but knows few types, and no notebook without a language.
+    """
+    book = nbformat.read(notebook, as_version=4)
+    lines = [f"{name} = {parameters.source(value)}" for name, value in given.items()]
+    cells = []
+    for cell in book.cells:
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" not in tags:  # of an earlier execution
+            cells.append(cell)
+        if "parameters" in tags and given:
+            cells.append(nbformat.v4.new_code_cell("\n".join(["# Parameters", *lines])))
+            cells[-1].metadata["tags"] = ["injected-parameters"]
+    book.cells = cells
+    return book
 
 
 def _kernel_environment(home: str, more: Mapping[str, str]) -> dict[str, str]:

@@ -29,6 +29,8 @@ from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from kanvae.studies import chapters
+
 PATIENCE = 20  # seconds to wait for a scheduler
 MARK = "KANVAE_SWEEP"  # in the environment of all processes that a task starts
 ALLOTTED = (  # where batch systems say how many cores a job has on this machine
@@ -74,6 +76,7 @@ def start(
             f"workers is {workers}: it must be 1 or more, and is only for a cluster of this "
             "machine; another has the workers that it has."
         )
+    chapters.ensure_home()
     if scheduler:
         try:
             client = Client(scheduler, timeout=PATIENCE)

@@ -1,12 +1,13 @@
 """The parameters of a chapter: the assignments of its cell tagged `parameters`.
 
-papermill takes any parameter with a warning at most, and knows few types; here a chapter is given
-parameters that it has, of the types that they have.
+papermill takes any parameter with a warning at most; here a chapter is given parameters that it
+has, of the types that they have.
 """
 
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -183,6 +184,20 @@ def parse_value(text: str, default: Any = None) -> Any:
         return evaluate(ast.parse(text.strip(), mode="eval").body, {})
     except (SyntaxError, ArithmeticError, TypeError, ValueError, RecursionError, MemoryError):
         return text
+
+
+def source(value: Any) -> str:
+    """A value as Python is written."""
+    match value:
+        case float() if not math.isfinite(value):
+            return f"float('{value}')"
+        case list():
+            return f"[{', '.join(map(source, value))}]"
+        case tuple():
+            return f"({''.join(f'{source(item)}, ' for item in value)})"
+        case dict():
+            return f"{{{', '.join(f'{source(k)}: {source(v)}' for k, v in value.items())}}}"
+    return repr(value)
 
 
 def _line(error: BaseException) -> str:

@@ -78,10 +78,12 @@ def _pictures_of_pdf(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         raise ReadingError(
             f"reading {path} needs pypdf: `pip install pypdf`, or name a folder of its pictures."
         ) from error
+    seen = set()  # pages may share their pictures
     try:
         for number, page in enumerate(pypdf.PdfReader(path).pages, start=1):
             for i, picture in enumerate(page.images, start=1):
-                if picture.image is not None:
+                if picture.image is not None and picture.data not in seen:
+                    seen.add(picture.data)
                     yield f"page {number}, picture {i}", _colours(picture.image)
     except pypdf.errors.PyPdfError as error:
         raise ReadingError(f"{path} cannot be read as a PDF ({error}).") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def _points(options: argparse.Namespace) -> list[Point]:
     for name, text in options.parameter:
         if name in grid:
             raise ValueError(f"-p {name} is given twice: write its values into one list.")
+        text = os.fsencode(text).decode("utf-8", "replace")  # also where the locale is not UTF-8
         grid[name] = parse_values(text, known.get(name))
     points = expand(grid, options.zip)
     if options.points:
