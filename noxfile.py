@@ -132,7 +132,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Kill sweeps, trainings, searches and reproductions, compare what is left: -- --kills 20."""
+    python(session, "benchmarks/soak.py", *session.posargs)
+
+
+@nox.session
 def colab(session: nox.Session) -> None:
     """Run every chapter on the Python that runs nox, as Colab does: alone, without the checkout."""
-    session.run(sys.executable, "-m", "pip", "install", "--quiet", ".[studies]")
+    session.run(
+        sys.executable, "-m", "pip", "install", "--quiet", ".[export,studies]", "tensorboard"
+    )
     session.run(sys.executable, "tests/run_alone.py", *session.posargs)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
 import io
 import re
 import sys
@@ -29,16 +28,22 @@ MENDED = ARGUMENTS.replace("<dl>", '<dl role="none">')  # they are no list of te
 
 
 class ConstantDocumenter(DataDocumenter):
-    """Documents a module's constants also where they have no docstring."""
+    """Documents the constants that a module assigns, by their comments."""
 
     @classmethod
     def can_document_member(cls, member: Any, membername: str, isattr: bool, parent: Any) -> bool:
         """Whether this is a constant that the module itself assigns."""
-        if super().can_document_member(member, membername, isattr, parent):
-            return True
-        if not isinstance(parent, ModuleDocumenter) or callable(member):
+        if not isinstance(parent, ModuleDocumenter):
             return False
-        return parent.analyzer is not None and membername in parent.analyzer.tagorder
+        return membername in _comments(Path(parent.object.__file__))
+
+    def check_module(self) -> bool:
+        """Whether the module itself assigns it, wherever its type is from: see above."""
+        return True
+
+    def get_doc(self) -> list[list[str]]:
+        """The constant's comment, where Python would give the docstring of its type."""
+        return [[_comment(self.fullname)]]
 
     def should_suppress_value_header(self) -> bool:
         """Leave out values that say nothing or too much: objects, this machine's paths, tables."""
@@ -47,23 +52,20 @@ class ConstantDocumenter(DataDocumenter):
         return not is_plain or super().should_suppress_value_header()
 
 
-def keep_constants(
-    app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any
-) -> bool | None:
-    """List a module's constants without a docstring; the fields of data classes stay out.
+def keep(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
+    """List a module's names without a docstring; the fields of data classes stay out.
 
     They stand among the arguments of their class.
     """
-    is_constant = not (name.startswith("_") or callable(member) or inspect.ismodule(member))
-    return False if what == "module" and is_constant else None
+    return False if what == "module" and not name.startswith("_") else None
 
 
 def read(app: Sphinx, what: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
     """Carry the plain layout of a docstring to Sphinx: indented blocks are shown as they stand.
 
-    Where there is none, or only what Python says of every named tuple, the comment serves.
+    Of the field of a named tuple Python says nothing of use: its comment serves.
     """
-    if not any(lines) or lines[0].startswith("Alias for field number"):
+    if lines and lines[0].startswith("Alias for field number"):
         lines[:] = [_comment(name)]
     text = "\n".join(lines)
     lines[:] = re.sub(r"^(\S.*)\n\n(?= {4})", r"\1\n\n::\n\n", text, flags=re.M).split("\n")
@@ -137,7 +139,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx when to call the functions above."""
     app.setup_extension("sphinx.ext.autodoc")
     app.add_autodocumenter(ConstantDocumenter, override=True)
-    app.connect("autodoc-skip-member", keep_constants)
+    app.connect("autodoc-skip-member", keep)
     app.connect("autodoc-process-docstring", read, priority=400)  # before napoleon
     app.connect("missing-reference", find_short)
     app.connect("html-page-context", mend)

@@ -225,6 +225,7 @@ def page(stem: str) -> nbformat.NotebookNode:
             done = code.pop(0)
             cell.outputs, cell.execution_count = done.outputs, done.execution_count
             cells += [cell, *_tables(cell, f"{stem}, cell {len(cells) + 1}")]
+            _name_fold(cell)
         else:
             cells.append(cell)
         if code and "injected-parameters" in code[0].metadata.get("tags", []):
@@ -245,6 +246,15 @@ def _tables(cell: nbformat.NotebookNode, where: str) -> list[nbformat.NotebookNo
     if about:
         found = [f":::{{table}} {about['caption']}\n:name: {about['name']}\n\n{found[0]}\n:::"]
     return [_prose(text, f"{cell.id}-{i}") for i, text in enumerate(found)]
+
+
+def _name_fold(cell: nbformat.NotebookNode) -> None:
+    """Have the fold of a cell's code say what the code does."""
+    about = cell.metadata.setdefault("mystnb", {})
+    if "figure" in about:
+        about["code_prompt_show"] = "Show the code that draws this figure"
+    elif _is_found(cell):
+        about["code_prompt_show"] = "Show the code that computes these sentences"
 
 
 def _prose(text: str, name: str) -> nbformat.NotebookNode:

@@ -17,15 +17,16 @@ from sphinx.application import Sphinx
 MENDS = (
     # myst-nb 1.4 names every fold alike, against its visible words. Not reported upstream.
     (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
-    # docutils gives the heads of a table no direction.
+    # docutils gives the heads of a table no direction. Not reported upstream.
     (re.compile(r'<th class="head([^"]*)">'), r'<th class="head\1" scope="col">'),
     (re.compile(r'<th class="stub([^"]*)">'), r'<th class="stub\1" scope="row">'),
-    # docutils: a list must have list items, and DPUB-ARIA has given up doc-biblioentry.
+    # docutils gives references a role that DPUB-ARIA has given up (w3c/dpub-aria pull request 22),
+    # in a list, which must have list items.
     (re.compile(r' role="doc-biblioentry">'), ' role="listitem">'),
 )
 
 
-SHORT = 16  # letters of a cell that stays on one line
+SHORT = 11  # letters of a cell that stays on one line
 
 
 def set_tables(app: Sphinx, document: nodes.document) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import os
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,11 @@ from kanvae.updates import Loss
 
 
 def identity(settings: FitSettings, images: Tensor, validation: Tensor | None, loss: Loss):
-    """What a checkpoint of `fit` is known by: another training does not go on from it."""
+    """What a checkpoint of `fit` is known by: another training does not go on from it.
+
+    Args:
+        images, validation: (N, ...), known by their digests.
+    """
     found = settings.to_dict()
     function = loss.func if isinstance(loss, functools.partial) else loss
     found["loss"] = getattr(function, "__qualname__", type(function).__name__)
@@ -47,6 +53,7 @@ def begin(path: Path | None, config: dict[str, Any], device: torch.device) -> di
 
 
 def restore(state, model, optimizer, scheduler) -> None:
+    """Put what a checkpoint holds back into a model, its optimiser and its scheduler."""
     model.load_state_dict(state.pop("model"))
     optimizer.load_state_dict(state.pop("optimizer"))
     for group in optimizer.param_groups:  # it may come from another kind of device
@@ -56,23 +63,24 @@ def restore(state, model, optimizer, scheduler) -> None:
 
 
 def load(path: Path, names: set[str], device: torch.device) -> dict[str, Any] | None:
-    """The checkpoint at `path`; None if there is none, or a damaged one, which is put aside."""
+    """The checkpoint at `path`; None if there is none, or a damaged one, which is put aside.
+
+    Raises:
+        runs.RunError: the file cannot be read.
+    """
     if not path.exists():
         return None
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = torch.load(file, map_location=device, weights_only=True)
+        found = read_tensors(path, device)
         if not isinstance(found, dict) or not names <= found.keys():
             raise ValueError("it is no checkpoint of this edition")
     except OSError as error:
         raise runs.RunError(f"{path} cannot be read ({error}): make it readable.") from error
-    except Exception as error:  # whatever torch makes of a file that was cut
+    except ValueError as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         warnings.warn(
-            f"{path} is damaged ({str(error).splitlines()[0] if str(error) else error!r}). It is "
-            f"kept as {aside.name}, and the training starts anew.",
+            f"{path} is damaged ({error}). It is kept as {aside.name}; the training starts anew.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -80,8 +88,31 @@ def load(path: Path, names: set[str], device: torch.device) -> dict[str, Any] | 
     return found
 
 
+def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
+    """What `torch.save` wrote to a file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it was cut or changed, or is another file.
+    """
+    content = path.read_bytes()
+    try:
+        file = io.BytesIO(content)
+        if zipfile.is_zipfile(file) and (changed := zipfile.ZipFile(file).testzip()):
+            raise ValueError(f"{changed} in it has changed")
+        file.seek(0)
+        return torch.load(file, map_location=device, weights_only=True)
+    except Exception as error:  # whatever torch makes of such a file
+        reason = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(reason[0]) from error
+
+
 def save(path: Path, state: dict[str, Any], model, optimizer, scheduler) -> None:
-    """Write a checkpoint so that a kill at any moment leaves this one or the one before, whole."""
+    """Write a checkpoint so that a kill at any moment leaves this one or the one before, whole.
+
+    Raises:
+        runs.RunError: the file cannot be written.
+    """
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     values = state | {name: part.state_dict() for name, part in parts.items()}
     part = path.with_suffix(f".{os.getpid()}")

@@ -138,7 +138,7 @@ def binarize(
 def prepare(
     pixels: Tensor, binarization: str = "threshold", threshold: float = 0.5, seed: int = 0
 ) -> Tensor:
-    """Images as a model sees them: bool, or with binarization "none" their brightness, float.
+    """Images (..., D) as a model sees them: bool, or with binarization "none" brightness, float.
 
     "stochastic" draws every pixel once, and the same at every call with the same seed, on any
     device: so that a validation or test set stays one set.

@@ -45,6 +45,7 @@ class DigitClassifier(nn.Module):
         return self.linear1(x.flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits of the ten digits: images (N, 784) in [0, 1] -> (N, 10)."""
         return self.linear2(F.relu(self.features(x)))
 
 

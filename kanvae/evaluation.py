@@ -175,15 +175,25 @@ def silhouette(means: Tensor, labels: Tensor, images: int = 5000) -> float:
 
 
 class Settings(NamedTuple):
-    """How thoroughly `evaluate` looks."""
+    """How thoroughly `evaluate` looks.
 
-    features: str = "auto"  # names with commas between them; "none"; "auto": the set's classifier
-    frechet_images: str = "grayscale"  # and "binarized": real images and samples, both binarised
+    Args:
+        features: names with commas between them, "none", or "auto" for the set's own classifier.
+        frechet_images: "grayscale", "binarized" (real images and samples) or both with a comma.
+        frechet_samples: images in a set of samples; 20,000 in the paper.
+        frechet_seeds: sets of samples; 5 in the paper.
+        importance_samples: latents an image of the bound on the likelihood.
+        likelihood_images: the first so many of the test set, for that bound.
+        weights: "last", or "best" for those of the epoch with the best validation ELBO.
+    """
+
+    features: str = "auto"
+    frechet_images: str = "grayscale"
     frechet_samples: int = 20_000
     frechet_seeds: int = 5
     importance_samples: int = 100
-    likelihood_images: int = 1000  # the first so many of the test set
-    weights: str = "last"  # or "best": those of the epoch with the best validation ELBO
+    likelihood_images: int = 1000
+    weights: str = "last"
 
 
 DEFAULT_SETTINGS = Settings()
@@ -221,8 +231,9 @@ def evaluate_model(
         **settings: any other field of `Settings`.
 
     Raises:
-        ValueError: settings that are not allowed, features that cannot judge these images, images
-            that the likelihood cannot judge, or weights that are not finite.
+        FeaturesError: features that cannot judge these images.
+        ValueError: settings that are not allowed, images that the likelihood cannot judge, or
+            weights that are not finite.
     """
     chosen = Settings(**settings)
     for name, weight in model.named_parameters():

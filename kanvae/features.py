@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from kanvae import data, digits
+from kanvae.checkpoints import read_tensors
 from kanvae.configuration import resolve_device
 from kanvae.extras import extra
 
@@ -57,7 +58,7 @@ def features_for(dataset: str) -> list[str]:
     """The names of the features that can judge the images of a set."""
     if dataset not in data.SOURCES:
         return []
-    return [JUDGES[dataset]] * (dataset in JUDGES) + list(INCEPTION_BLOCKS)
+    return [*([JUDGES[dataset]] if dataset in JUDGES else []), *INCEPTION_BLOCKS]
 
 
 def features_here(dataset: str = "MNIST") -> list[str]:
@@ -145,15 +146,13 @@ def _inception_weights() -> tuple[Path, Any]:
                 "Go online once, name their file in KANVAE_INCEPTION, or choose other features."
             ) from error
     try:
-        with path.open("rb") as file:
-            return path, torch.load(file, map_location="cpu", weights_only=True)
+        return path, read_tensors(path)
     except OSError as error:
         raise FeaturesError(
             f"{path} cannot be read ({error.strerror}): make it readable."
         ) from error
-    except Exception as error:  # whatever torch makes of a file that was cut
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise FeaturesError(f"{path} is damaged ({reason}). {_mend(path)}") from error
+    except ValueError as error:
+        raise FeaturesError(f"{path} is damaged ({error}). {_mend(path)}") from error
 
 
 def _mend(path: Path) -> str:
@@ -191,7 +190,7 @@ def reference_statistics(
 
 
 def frechet_distance(first: Statistics, second: Statistics) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); 0 if equal (Heusel et al. 2017, equation 6).
+    """`|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`; 0 if equal (Heusel et al. 2017, equation 6).
 
     The trace of the root is the sum of the singular values of C1^(1/2) C2^(1/2).
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 
 from kanvae.style import DASHES, INK, PALETTE, SHAPES, WIDTH, legend, plain_ticks, styled
@@ -213,12 +215,15 @@ def scatter_digits(panels: Mapping[str, Any], labels: Any) -> Figure:
 
 
 @styled
-def image_rows(rows: Mapping[str, Any]) -> Figure:
+def image_rows(
+    rows: Mapping[str, Any], hatched: Mapping[str, Collection[int]] | None = None
+) -> Figure:
     """Rows of digits, ink on paper, each group of rows under its label (Figures 8 and 9).
 
     Args:
-        rows: label -> (n, 784) images in [0, 1], the same number in every row. What follows a `#`
-            in a label tells rows of one group apart and is not shown.
+        rows: label -> (n, D) square images in [0, 1], the same number in every row. What follows a
+            `#` in a label tells rows of one group apart and is not shown.
+        hatched: label -> the places of images that get a frame and hatching.
     """
     columns = len(next(iter(rows.values())))
     names = [label.split("#")[0] for label in rows]
@@ -226,12 +231,50 @@ def image_rows(rows: Mapping[str, Any]) -> Figure:
     side = WIDTH / columns
     height = sum(side + (0.28 if shown else 0.04) for shown in titled)
     figure, axes = plt.subplots(len(rows), 1, figsize=(WIDTH, height), squeeze=False)
-    for ax, images, name, shown in zip(axes[:, 0], rows.values(), names, titled, strict=True):
-        strip = np.asarray(images).reshape(columns, 28, 28).transpose(1, 0, 2).reshape(28, -1)
+    for ax, (label, images), name, shown in zip(
+        axes[:, 0], rows.items(), names, titled, strict=True
+    ):
+        pixels = math.isqrt(np.asarray(images).size // columns)  # on a side
+        strip = np.concatenate(np.asarray(images).reshape(columns, pixels, pixels), axis=1)
         ax.imshow(strip, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        for place in (hatched or {}).get(label, ()):
+            ax.add_patch(
+                Rectangle(
+                    (pixels * place, 0),
+                    pixels - 1,
+                    pixels - 1,
+                    fill=False,
+                    hatch="///",
+                    edgecolor=PALETTE[1],
+                )
+            )
         if shown:
             ax.set_title(name, loc="left", pad=3)
         ax.axis("off")
+    return figure
+
+
+@styled
+def points(
+    groups: Mapping[str, Any], xlabel: str, ylabel: str, marks: tuple[float, float]
+) -> Figure:
+    """Groups of points, with a dotted line across each axis.
+
+    Args:
+        groups: label -> (N, 2).
+        marks: where the lines are, on the horizontal and on the vertical axis.
+    """
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    for i, (label, places) in enumerate(groups.items()):
+        x, y = np.asarray(places, float).reshape(-1, 2).T
+        face = PALETTE[i] if i % 2 == 0 else "none"
+        ax.plot(x, y, SHAPES[i], color=PALETTE[i], markerfacecolor=face, label=label)
+    ax.axvline(marks[0], color=INK, linewidth=0.8, linestyle=":")
+    ax.axhline(marks[1], color=INK, linewidth=0.8, linestyle=":")
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    legend(figure, ax)
     return figure
 
 

@@ -38,7 +38,7 @@ class Likelihood(Protocol):
         """Pixels drawn from p(x|z): (..., P) -> (..., D)."""
 
     def check(self, x: Tensor, training: bool = False) -> None:
-        """Raise a ValueError that says what is wrong if these are no data for it."""
+        """Raise a ValueError that says what is wrong if x (N, ...) are no data for it."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Bernoulli:
         return pixels
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        x = x.to(parameters.dtype)
+        x = x.to(parameters.dtype).expand_as(parameters)
         if torch.is_grad_enabled():
             return -F.binary_cross_entropy_with_logits(parameters, x, reduction="none").sum(-1)
         # The same faster, for the importance-weighted bound: log(1 + e) takes a quarter of torch's
         # log1p's time, and rounds no worse than the sum over pixels does.
         softplus = parameters.abs().neg_().exp_().add_(1).log_().add_(parameters.clamp(min=0))
-        return torch.linalg.vecdot(parameters, x.expand_as(parameters)) - softplus.sum(-1)
+        return torch.linalg.vecdot(parameters, x) - softplus.sum(-1)
 
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters.sigmoid()

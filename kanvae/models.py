@@ -139,7 +139,7 @@ def _rename(state: dict[str, Any], prefix: str) -> None:
 
 
 def normal(shape: Collection[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard normal noise with the dtype and device of `like`.
+    """Standard normal noise (...) with the dtype and device of `like`.
 
     It is drawn where the generator lives, so that one generator gives one noise to every device.
     """

@@ -28,7 +28,7 @@ class Terms(NamedTuple):
 
     @property
     def loss(self) -> Tensor:
-        """The negative ELBO: what training minimises."""
+        """The negative ELBO, a scalar: what training minimises."""
         return self.reconstruction + self.kl
 
 
@@ -113,7 +113,7 @@ def importance_weighted_bound(
 
 
 def as_input(model: nn.Module, x: Tensor) -> Tensor:
-    """Images in the type that a model takes: floats in that of its weights.
+    """Images (N, ...) in the type that a model takes: floats in that of its weights.
 
     Pixels of dtype bool stay what they are for a `VAE`, whose KAN layers have a shorter way for
     them; other modules get 0.0 and 1.0.

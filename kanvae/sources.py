@@ -126,7 +126,11 @@ def root() -> Path:
 
 
 def read(name: str, part: str) -> tuple[Tensor, Tensor]:
-    """The training or test images of a named set, and their labels."""
+    """The training or test images of a named set, uint8 (N, D), and their labels (N,).
+
+    Raises:
+        DataError: the files are missing and out of reach, or damaged.
+    """
     source = SOURCES[name]
     raw = root() / (source.kind or name) / "raw"
     images, labels = (_parse(_content(name, raw, file), raw / file) for file in source.files[part])
@@ -193,7 +197,7 @@ def _mend(path: Path) -> str:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Say in words what is wrong with a file that is being read."""
+    """Say in words what is wrong with a file that is being read, by a DataError."""
     try:
         yield
     except FileNotFoundError as error:

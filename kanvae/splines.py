@@ -3,7 +3,7 @@
 A B-spline of degree `k` on the knots t_0 <= ... <= t_m is a sum of n = m - k bases, each a
 piecewise polynomial that is zero outside k + 1 neighbouring intervals (de Boor, *A Practical Guide
 to Splines*, 1978). Two evaluations of the bases stand here: `cox_de_boor`, the textbook recursion
-for any knots, and `uniform_bases`, a closed form for evenly spaced knots, which KAN layers use.
+for any knots, which KAN layers use, and `uniform_bases`, a closed form for evenly spaced knots.
 
 Letters: B batch, I inputs, N points, G intervals of the grid, n bases, k degree (`spline_order`).
 """
@@ -42,7 +42,7 @@ def cox_de_boor(x: Tensor, knots: Tensor, degree: int) -> Tensor:
 
 
 def recursion(x: Tensor, knots: Tensor, degree: int) -> Tensor:
-    """`cox_de_boor` without the look at the knots' values, which a compiled layer cannot take."""
+    """`cox_de_boor` (..., n) without its look at the knots, which a compiled layer cannot take."""
     x = x.unsqueeze(-1)  # (..., 1)
     count = knots.shape[-1] - degree - 1
     left, right = knots[..., :-1], knots[..., 1:]
@@ -155,6 +155,19 @@ def fit(x: Tensor, y: Tensor, knots: Tensor, degree: int) -> Tensor:
     """
     x, knots = x.double(), knots.double()
     bases = cox_de_boor(x, knots.unsqueeze(-2) if knots.ndim > 1 else knots, degree)  # (..., N, n)
+    return solve(bases, y)
+
+
+def solve(bases: Tensor, y: Tensor) -> Tensor:
+    """Least-squares coefficients (..., n, D) for bases (..., N, n), in float64, and values y."""
+    if min(bases.shape[-2:]) > 500:  # a pseudo-inverse would take minutes
+        wide = bases.shape[-2] < bases.shape[-1]
+        gram = bases @ bases.mT if wide else bases.mT @ bases
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        if not bool(failed.any()):
+            if wide:
+                return (bases.mT @ torch.cholesky_solve(y.double(), factor)).to(y.dtype)
+            return torch.cholesky_solve(bases.mT @ y.double(), factor).to(y.dtype)
     return (torch.linalg.pinv(bases) @ y.double()).to(y.dtype)
 
 
@@ -191,7 +204,7 @@ def refit(coefficients: Tensor, knots: Tensor, new_knots: Tensor, degree: int) -
 
 
 def check_knots(knots: Tensor, degree: int) -> None:
-    """Raise a ValueError that says what is wrong with the knots, if anything is."""
+    """Raise a ValueError that says what is wrong with the knots (..., m + 1), if anything is."""
     if degree < 0:
         raise ValueError(f"degree {degree} is negative: a degree is 0, 1, 2, ...")
     if knots.shape[-1] < degree + 2:

@@ -83,7 +83,12 @@ def text(value: Any, form: Format | None = None) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """Heads and rows of text; made by `table`, shown by a notebook."""
+    """Heads and rows of text; made by `table`, shown by a notebook.
+
+    Args:
+        heads: of the columns.
+        rows: as many words each.
+    """
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]

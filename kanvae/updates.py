@@ -42,6 +42,7 @@ def make_optimization(model: nn.Module, s: FitSettings):
 
 
 def advance(scheduler, watched: Tensor) -> None:
+    """Take a schedule's step at the end of an epoch; a plateau's watches a loss, a scalar."""
     if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         scheduler.step(watched)
     else:

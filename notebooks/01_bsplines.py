@@ -46,10 +46,11 @@ if (
 # The imports, and the parameters that you may change.
 
 # %%
+import pandas as pd
 import torch
 from torch import Tensor
 
-from kanvae import diagrams, figures, splines
+from kanvae import diagrams, figures, splines, tables
 
 torch.set_default_dtype(torch.float64)
 
@@ -116,7 +117,7 @@ print(
     "equal to the recursion by hand"
 )
 
-# %% mystnb={"figure": {"name": "fig-bases", "caption": "The B-spline bases on clamped knots. Each is zero outside its own few intervals; the dotted lines are the knots."}, "image": {"alt": "Eight basis functions overlap over five intervals; each is zero outside at most four of them, and the two outermost reach one at the ends."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bases", "caption": "The B-spline bases on clamped knots. Each is zero outside its own few intervals; the dotted lines are the knots."}, "image": {"alt": "Eight basis functions overlap over five intervals; each is zero outside at most four of them, and the two outermost reach one at the ends."}}
 figures.lines(
     x, {"": bases}, "$x$", "basis functions", marks=[0.0, *inner, 5.0]
 )
@@ -176,7 +177,7 @@ curves = {
     for name, p in polygons.items()
 }
 
-# %% mystnb={"figure": {"name": "fig-local-control", "caption": "The paper's Figure 5, redrawn: a curve before and after its second control point has moved. Ticks mark where the pieces join."}, "image": {"alt": "When the second control point moves up, the first part of the curve follows; the rest stays exactly where it was."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-local-control", "caption": "The paper's Figure 5, redrawn: a curve before and after its second control point has moved. Ticks mark where the pieces join."}, "image": {"alt": "When the second control point moves up, the first part of the curve follows; the rest stays exactly where it was."}}
 at_knots = torch.tensor(inner)
 joints = {
     name: splines.evaluate(at_knots, torch.tensor(knots), p, degree)
@@ -209,7 +210,7 @@ assert right == 0
 # Degree 0 gives steps, degree 1 a polygon, degree 2 a curve without corners, and every further degree one
 # more continuous derivative: at a simple knot a spline of degree $k$ has $k - 1$ of them.
 
-# %% mystnb={"figure": {"name": "fig-degrees", "caption": "One base of each degree from 0 to 3 on evenly spaced knots."}, "image": {"alt": "Each degree more makes the basis function one interval wider and smoother: a step, a triangle, then two bumps without corners."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-degrees", "caption": "One base of each degree from 0 to 3 on evenly spaced knots."}, "image": {"alt": "Each degree more makes the basis function one interval wider and smoother: a step, a triangle, then two bumps without corners."}}
 even = torch.arange(0.0, 5.0)
 grid = torch.linspace(-0.2, 4.2, 881)
 bumps = {
@@ -241,18 +242,18 @@ def derivatives(value: float, k: int, order: int) -> float:
     return float(y.detach())
 
 
-# %%
-print("jump at x = 1 of the derivative of order   0      1      2      3")
-for k in range(1, 4):
-    jumps = [
-        abs(derivatives(1 + 1e-9, k, j) - derivatives(1 - 1e-9, k, j))
+# %% mystnb={"table": {"name": "tab-jumps", "caption": "The jump at $x = 1$ of the derivatives of the first basis function, by their order."}}
+jumps = {
+    f"degree {k}": {
+        f"order {j}": abs(
+            derivatives(1 + 1e-9, k, j) - derivatives(1 - 1e-9, k, j)
+        )
         for j in range(4)
-    ]
-    print(
-        f"degree {k}:"
-        + " " * 31
-        + "  ".join(f"{jump:5.2f}" for jump in jumps)
-    )
+    }
+    for k in range(1, 4)
+}
+table = pd.DataFrame(jumps).T.rename_axis("spline")
+tables.table(table, dict.fromkeys(table, ".2f"))
 
 # %% [markdown]
 # In each line the first $k$ entries (orders 0 to $k - 1$) are zero: that many derivatives, counting the
@@ -280,7 +281,7 @@ print(
     f"B-spline {float(follows_spline.double().mean()):.0%}"
 )
 
-# %% mystnb={"figure": {"name": "fig-bezier", "caption": "The B\u00e9zier curve of the same control points, before and after the same move."}, "image": {"alt": "When the same control point moves, the B\u00e9zier curve changes along its whole length."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bezier", "caption": "The B\u00e9zier curve of the same control points, before and after the same move."}, "image": {"alt": "When the same control point moves, the B\u00e9zier curve changes along its whole length."}}
 diagrams.control_curves(
     {name: (p, bezier[name]) for name, p in polygons.items()}
 )
@@ -301,7 +302,7 @@ diagrams.control_curves(
 # \tfrac16 (1 - f)^3, \quad \tfrac16 (3 f^3 - 6 f^2 + 4), \quad \tfrac16 (-3 f^3 + 3 f^2 + 3 f + 1), \quad \tfrac16 f^3 .
 # $$ (eq-pieces)
 #
-# `uniform_bases` finds the interval, evaluates the polynomials and puts the values in their places. We check
+# `uniform_bases` gives the values of all bases at once, as sums of truncated powers of the distance of $x$ from their middles. We check
 # it against equation {eq}`eq-pieces` and against the recursion, outside the knots too, where all is zero.
 
 # %%
@@ -333,7 +334,7 @@ torch.testing.assert_close(
 )
 print("closed form = recursion = the four cubics")
 
-# %% mystnb={"figure": {"name": "fig-grid", "caption": "The G + k = 8 bases that an edge of the paper's layers can use: the grid is [-1, 1], cut into G = 5 intervals, with three knots more on each side."}, "image": {"alt": "Eight equal bumps cover the grid from -1 to 1 and reach beyond it, to -2.2 and 2.2; farther out all are zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-grid", "caption": "The G + k = 8 bases that an edge of the paper's layers can use: the grid is [-1, 1], cut into G = 5 intervals, with three knots more on each side."}, "image": {"alt": "Eight equal bumps cover the grid from -1 to 1 and reach beyond it, to -2.2 and 2.2; farther out all are zero."}}
 figures.lines(
     where,
     {"": closed},

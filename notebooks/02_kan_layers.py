@@ -74,7 +74,7 @@ steps = 300
 # two layers that can represent anything with $2n + 1$ hidden nodes. But the theorem says only that the inner and
 # outer functions exist and are continuous. They may be nowhere differentiable, even for a smooth $f$
 # {cite}`girosi1989`; nothing says that a spline with few coefficients comes near them, nor that gradient descent
-# finds them. A **Kolmogorov–Arnold network** (KAN, {cite}`liu2024`) keeps the form, functions on edges and sums
+# finds them. (For MLPs the theorem of {cite:t}`hornik1989` promises as little.) A **Kolmogorov–Arnold network** (KAN, {cite}`liu2024`) keeps the form, functions on edges and sums
 # at nodes, and drops the guarantee: smooth functions, any width, any depth. What such networks achieve is
 # for experiments to say.
 #
@@ -150,7 +150,7 @@ with torch.no_grad():
     whole = edge(at)
     base = edge.base_weight * F.silu(at)
 
-# %% mystnb={"figure": {"name": "fig-edge", "caption": "One edge: its base, its spline, and their sum. Dotted lines are the knots; the grid itself is [-1, 1]."}, "image": {"alt": "Between the outer knots the edge follows its wavy spline; beyond them the spline is zero and the edge is its base function alone."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-edge", "caption": "One edge: its base, its spline, and their sum. Dotted lines are the knots; the grid itself is [-1, 1]."}, "image": {"alt": "Between the outer knots the edge follows its wavy spline; beyond them the spline is zero and the edge is its base function alone."}}
 parts = {"base": base, "spline": whole - base, "edge": whole}
 figures.lines(
     at[:, 0],
@@ -170,7 +170,7 @@ figures.lines(
 # A multi-layer perceptron (MLP) puts numbers on its edges and one fixed nonlinear function $\sigma$ at each hidden
 # node. A KAN puts functions on its edges, and its nodes only add. These are the paper's Figures 2 and 3.
 
-# %% mystnb={"figure": {"name": "fig-networks", "caption": "The same widths as an MLP and as a KAN. The curves on the KAN's edges are edges of randomly initialised layers, enlarged."}, "image": {"alt": "Both networks have two inputs, three hidden nodes, one output and nine edges; the MLP applies a function in its nodes, the KAN has a small curve on every edge and only adds in its nodes."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-networks", "caption": "The same widths as an MLP and as a KAN. The curves on the KAN's edges are edges of randomly initialised layers, enlarged."}, "image": {"alt": "Both networks have two inputs, three hidden nodes, one output and nine edges; the MLP applies a function in its nodes, the KAN has a small curve on every edge and only adds in its nodes."}}
 with torch.no_grad():
     many = KANLinear(1, 9, grid_size, spline_order, generator=generator)
     many.spline_weight.normal_(generator=generator)
@@ -212,7 +212,7 @@ for intervals in (3, 10):
         f"root-mean-square error {float(error):.3f}"
     )
 
-# %% mystnb={"figure": {"name": "fig-grids", "caption": "The paper's Figure 4, redrawn: one function, fitted on a grid of 3 and on one of 10 intervals."}, "image": {"alt": "Three intervals follow the large swing of the target and miss its small waves; ten intervals follow both."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-grids", "caption": "The paper's Figure 4, redrawn: one function, fitted on a grid of 3 and on one of 10 intervals."}, "image": {"alt": "Three intervals follow the large swing of the target and miss its small waves; ten intervals follow both."}}
 figures.lines(
     domain,
     {"target": target, **fits},
@@ -225,8 +225,8 @@ figures.lines(
 # In {numref}`fig-grids` the coarse grid catches the trend and misses the ripple; the fine one follows both.
 #
 # **Grid extension** {cite}`liu2024` is the same step for a layer that has already learned something: find
-# coefficients on a finer grid that keep the function, and go on training. A MLP has nothing like it: a wider
-# layer would have to start again. `extend_grid` returns by how much any output moved on given data. Our
+# coefficients on a finer grid that keep the function, and go on training. (An MLP can grow too: Net2Net
+# {cite}`chen2016` widens a layer without changing the function.) `extend_grid` returns by how much any output moved on given data. Our
 # prediction: tripling the intervals moves nothing, since every old knot is a new one; going from 3 to 10 moves a
 # little.
 
@@ -286,7 +286,7 @@ for label, size in (
     print(f"{label}: mean squared error {halfway:.4f} halfway,")
     print(f"    {last:.4f} at the end")
 
-# %% mystnb={"figure": {"name": "fig-extension", "caption": "Training one edge, with and without an extension of its grid halfway."}, "image": {"alt": "Both losses fall alike until halfway; there the extended edge goes on falling without a jump, and the other stays where it is."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-extension", "caption": "Training one edge, with and without an extension of its grid halfway."}, "image": {"alt": "Both losses fall alike until halfway; there the extended edge goes on falling without a jump, and the other stays where it is."}}
 figures.lines(
     torch.arange(1, 2 * steps + 1),
     curves,
@@ -371,5 +371,5 @@ tables.table(table, {"an edge": ".3f"})
 #
 # ## References
 #
-# The layer is that of {cite:t}`liu2024` in the form of the efficient-kan package, which {cite:t}`nik2024` used. On what
+# The layer is that of {cite:t}`liu2024` in the form of the efficient-kan package {cite}`cao2024`, which {cite:t}`nik2024` used. On what
 # the theorem does not promise: {cite:t}`girosi1989`.

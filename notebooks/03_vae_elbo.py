@@ -98,7 +98,7 @@ seed = 0
 # log-variance share the encoder's. In the `vae` models the layers are linear with a ReLU after the hidden ones; in the `kan`
 # models all five are KAN layers with nothing in between (paper, section V-A).
 
-# %% mystnb={"figure": {"name": "fig-vae", "caption": "The variational auto-encoder: the paper's Figure 1, with the widths of the chosen architecture."}, "image": {"alt": "Pixels go through a hidden layer to a mean and a log-variance; these and noise give the latent, which goes through a hidden layer to the logits."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-vae", "caption": "The variational auto-encoder: the paper's Figure 1, with the widths of the chosen architecture."}, "image": {"alt": "Pixels go through a hidden layer to a mean and a log-variance; these and noise give the latent, which goes through a hidden layer to the logits."}}
 key = Architecture.parse(architecture)
 diagrams.vae_schematic(
     key.input_features, key.hidden_features, key.latent_dim
@@ -241,7 +241,7 @@ print(f"after {run.config['epochs']} epochs on {seen:,} images:")
 for count in (1, 10, 100, 500):
     print(f"S = {count:3d}: {bounds[counts.index(count)]:.1f} nats")
 
-# %% mystnb={"figure": {"name": "fig-bound", "caption": "The importance-weighted bound on the log-likelihood of test images, against the number of samples."}, "image": {"alt": "The bound rises by several nats over the first ten samples, and ever more slowly after that; on this logarithmic axis it is still rising at 500."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bound", "caption": "The importance-weighted bound on the log-likelihood of test images, against the number of samples."}, "image": {"alt": "The bound rises by several nats over the first ten samples, and ever more slowly after that; on this logarithmic axis it is still rising at 500."}}
 figures.lines(
     counts, {"": bounds}, "samples $S$", "bound, nats per image", log="x"
 )

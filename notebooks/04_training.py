@@ -27,7 +27,8 @@
 #
 # Every parameter of the cell below can be set from the outside, which is how researchers [sweep this chapter](13_sweeps.ipynb):
 #
-#     kanvae sweep notebooks/04_training.ipynb -p architecture kan-20-10,kan-35-15 -p seed 0:3
+#     kanvae sweep notebooks/04_training.ipynb \
+#         -p architecture kan-20-10,kan-35-15 -p seed 0:3
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -119,10 +120,18 @@ tables.table(
 # We train into a temporary folder, so that it really happens now (a sweep names a folder in `KANVAE_RUNS`, to keep the run). The bar counts weight updates; after each epoch the ELBO of
 # the validation images is measured.
 
-# %% mystnb={"table": {"name": "tab-live", "caption": "The live run after each epoch: learning rate, means over the last batches and values on the test set."}}
+# %% mystnb={"table": {"name": "tab-live", "caption": "The live run after each epoch: learning rate, means over the last batches and values on the validation images."}}
 folder = Path(os.environ.get("KANVAE_RUNS") or tempfile.mkdtemp())
 run = train(config, folder / "live")
-pd.DataFrame(run.epochs).round(4).set_index("epoch")
+history = pd.DataFrame(run.epochs).astype({"epoch": int, "update": int})
+terms = (
+    "reconstruction",
+    "kl",
+    "validation reconstruction",
+    "validation kl",
+    "seconds",
+)
+tables.table(history.set_index("epoch"), dict.fromkeys(terms, ".1f"))
 
 # %% [markdown]
 # What a sweep of this chapter collects into its table is recorded here: the scores after the last epoch, and one curve.
@@ -137,7 +146,7 @@ chapters.record(
     validation_elbo_by_epoch=run.elbo,
 )
 
-# %% mystnb={"figure": {"name": "fig-live", "caption": "The live run: both terms of the loss at every weight update (faint), their running means, and their values on the test set after each epoch."}, "image": {"alt": "Reconstruction falls from above 300 to about 130 nats, steeply at first; KL rises from near zero and settles within the first epoch."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-live", "caption": "The live run: both terms of the loss at every weight update (faint), their running means, and their values on the validation images after each epoch."}, "image": {"alt": "Reconstruction falls from above 300 to about 130 nats, steeply at first; the KL has an early peak, falls, and rises slowly to about 12 nats."}}
 figures.learning_curves({architecture: run.history})
 
 # %% [markdown]
@@ -208,7 +217,7 @@ assert same or config.device != "cpu"
 #
 # The model is read back from the folder. Its reconstructions of the first test images, at the mean of $q(z|x)$:
 
-# %% mystnb={"figure": {"name": "fig-first-reconstructions", "caption": "Test images, binarised, and their reconstructions by the live run."}, "image": {"alt": "Sixteen test digits and their reconstructions, which show mostly the same digits with softer strokes."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-first-reconstructions", "caption": "Test images, binarised, and their reconstructions by the live run."}, "image": {"alt": "Sixteen test digits and their reconstructions, which show mostly the same digits with softer strokes."}}
 model = load_model(run)
 x = data.binarize(data.load(dataset, "test").pixels[:16])
 figures.image_rows({"input": x, "reconstruction": model.reconstruct(x)})

@@ -68,7 +68,7 @@ images = "grayscale"
 #
 # It is zero when both agree and grows as samples look different, or less varied. As in the paper, each model is scored with 20,000 samples
 # from the prior (the decoder's pixel probabilities, as grey values) and 5 evaluation seeds. We compare against the 60,000 training images, in grey, and take
-# statistics and distance from the pytorch-fid package. Unlike the paper we also train every model several times.
+# statistics and distance from the pytorch-fid package {cite}`seitzer2020`. Unlike the paper we also train every model several times.
 #
 # ```{admonition} What can and cannot be compared
 # :class: warning
@@ -218,7 +218,7 @@ tables.table(
     {"Fréchet": results.Difference.short, "NLL": results.Difference.short},
 )
 
-# %% mystnb={"figure": {"name": "fig-frechet", "caption": "Fr\u00e9chet distance against the number of parameters, mean and standard deviation over training seeds: KAN-VAEs are blue circles, linear VAEs orange squares; the rows of Table I are named, and a dotted line leads from each KAN-VAE to the VAE of its size. Both axes are logarithmic. Lower is better."}, "image": {"alt": "From the smallest models to kan-50-10 the distance falls from about 850 to about 360; the KAN-VAEs of middle size lie below the VAE of their size or beside it, and kan-400-20 lies far below its own."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-frechet", "caption": "Fr\u00e9chet distance against the number of parameters, mean and standard deviation over training seeds: KAN-VAEs are blue circles, linear VAEs orange squares; the rows of Table I are named, and a dotted line leads from each KAN-VAE to the VAE of its size. Both axes are logarithmic. Lower is better."}, "image": {"alt": "From the smallest models to kan-50-10 the distance falls from about 850 to about 360; the KAN-VAEs of middle size lie below the VAE of their size or beside it, and kan-400-20 lies far below its own."}}
 shown = lines[lines["part"] != "ablation"]
 by_model = shown.groupby("model", sort=False)
 points = by_model["parameters"].first()
@@ -239,7 +239,7 @@ def chart(field, label, log):
 
 chart(distance, "Fréchet distance", "xy")
 
-# %% mystnb={"figure": {"name": "fig-nll", "caption": "Negative log-likelihood of test images against the number of parameters, drawn as in the figure before, on a linear axis. Lower is better."}, "image": {"alt": "In every pair the linear VAE lies 5 to 24 nats below the KAN-VAE of its size; the best two models are linear VAEs, vae-400-20 among them."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-nll", "caption": "Negative log-likelihood of test images against the number of parameters, drawn as in the figure before, on a linear axis. Lower is better."}, "image": {"alt": "In every pair the linear VAE lies 5 to 24 nats below the KAN-VAE of its size; the best two models are linear VAEs, vae-400-20 among them."}}
 chart("test_nll", "NLL, nats per image", "x")
 
 # %% [markdown]

@@ -99,7 +99,7 @@ embedded = {
     for name, mean in means.items()
 }
 
-# %% mystnb={"figure": {"name": "fig-tsne", "caption": "The paper's Figure 7, redrawn: t-SNE of latent means of test images. Each digit has a colour and a shape, and its name stands at the median of its points."}, "image": {"alt": "All three models part most of the ten digits into islands; 4 and 9, and 3, 5 and 8, touch or mix in each of them, most in KAN-VAE**."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-tsne", "caption": "The paper's Figure 7, redrawn: t-SNE of latent means of test images. Each digit has a colour and a shape, and its name stands at the median of its points."}, "image": {"alt": "All three models part the ten digits into islands; 4 and 9 lie side by side and mix, and so do 3, 5 and 8."}}
 figures.scatter_digits(embedded, test.labels[:points])
 
 # %% [markdown]
@@ -188,7 +188,7 @@ is {gap} points. On pixels they are right in {raw:.1%} of cases.
 # %% [markdown]
 # One more look, at how the KL is spent. The next figure sorts each model's latents by the nats per image that they carry.
 
-# %% mystnb={"figure": {"name": "fig-kl-units", "caption": "Mean KL of each latent over the test set, sorted: how many nats per image each carries."}, "image": {"alt": "In every model a few latents carry two to three nats each; the VAE uses nearly all of its 20, KAN-VAE* and KAN-VAE** have latents at the end that carry next to nothing."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-kl-units", "caption": "Mean KL of each latent over the test set, sorted: how many nats per image each carries."}, "image": {"alt": "All 20 latents of the VAE carry more than one nat each; KAN-VAE* uses 17 of its 20 and KAN-VAE** 8 of its 15, and the others carry nothing."}}
 nats = {}
 for name, model in models.items():
     with torch.no_grad():

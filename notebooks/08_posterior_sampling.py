@@ -81,7 +81,7 @@ Markdown(
     f"{seed}."
 )
 
-# %% mystnb={"figure": {"name": "fig-posterior", "caption": "The paper's Figure 8, redrawn: 32 test images and a posterior sample of each by three models."}, "image": {"alt": "The samples of the VAE and of KAN-VAE* show the digits of the inputs with softer strokes; in those of KAN-VAE** some digits have changed into others."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-posterior", "caption": "The paper's Figure 8, redrawn: 32 test images and a posterior sample of each by three models."}, "image": {"alt": "The samples of the VAE and of KAN-VAE* show the digits of the inputs with softer strokes; in those of KAN-VAE** some digits have changed into others."}}
 rows = {}
 for title, images in ({"input": x} | samples).items():
     for i, part in enumerate(images[:32].split(16)):
@@ -160,8 +160,8 @@ training images those of {near_seen} are, with
 # ## What we saw
 #
 # - All three models give back mostly the same digit, with softer strokes; the two numbers above say how often and how near.
-# - The paper finds the samples of KAN-VAE* much clearer than the others'. It does not say whether it shows training images or test images, and for a model that has learned its training images by heart this
-#   decides the picture: compare its two rows in the table.
+# - The paper finds the samples of KAN-VAE* much clearer than the others'. It does not say whether it shows training images or test images; they are [training images](10_paper_figures.ipynb), and for a model that has learned
+#   these by heart this decides the picture: compare its two rows in the table.
 #
 # ## Exercises
 #

@@ -83,7 +83,7 @@ Markdown(
     f"{seed}."
 )
 
-# %% mystnb={"figure": {"name": "fig-prior", "caption": "The paper's Figure 9, redrawn: 32 samples from the prior by three models, from the same noise."}, "image": {"alt": "Each model invents 32 images: some are clear digits, some lie between two digits, some are smudges; no model is free of these."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-prior", "caption": "The paper's Figure 9, redrawn: 32 samples from the prior by three models, from the same noise."}, "image": {"alt": "Each model invents 32 images: some are clear digits, some lie between two digits, some are smudges; no model is free of these."}}
 rows = {
     f"{name}#{i}": part
     for name, images in drawn.items()

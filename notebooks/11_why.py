@@ -157,7 +157,7 @@ tables.table(reached, dict.fromkeys(reached, ".1%"))
 # The last two columns lead to the second fact. The paper's grid covers $[-1, 1]$. Beyond it the splines fade, and beyond the last knots at $\pm 2.2$ they are exactly zero: only SiLU is left, one parameter of ten. What the layers see is not bounded by anything: hidden values
 # are sums over all inputs, and the KL draws the latents towards a standard normal, of which 32 % lies outside $[-1, 1]$.
 
-# %% mystnb={"figure": {"name": "fig-inputs", "caption": "What the layers behind the first see: density of hidden values of the encoder, latents, and hidden values of the decoder, over 10,000 training images. Dotted: the ends of the grid and of the knots."}, "image": {"alt": "About a third of the latents lie outside the grid, and the encoder's hidden values spread so widely that most lie beyond all knots."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-inputs", "caption": "What the layers behind the first see: density of hidden values of the encoder, latents, and hidden values of the decoder, over 10,000 training images. Dotted: the ends of the grid and of the knots."}, "image": {"alt": "A quarter of the latents of KAN-VAE** lie outside the grid, and the encoder's hidden values spread so widely that most lie beyond all knots."}}
 edges = np.linspace(-8, 8, 161)
 titles = {
     "encoder.mean": "encoder's hidden values",
@@ -213,7 +213,7 @@ for model, part in own.groupby("model", sort=False):
     }
 tables.table(pd.DataFrame(table).T.rename_axis("KAN-VAE**"))
 
-# %% mystnb={"figure": {"name": "fig-ablation", "caption": "What each change does, against KAN-VAE** as in the paper: mean over paired seeds (dot) and its 95 % interval (bar)."}, "image": {"alt": "A wide grid raises the ELBO and lowers the NLL by several nats, beyond its interval; a linear first layer changes them little; the intervals of the distance all hold zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-ablation", "caption": "What each change does, against KAN-VAE** as in the paper: mean over paired seeds (dot) and its 95 % interval (bar)."}, "image": {"alt": "A wide grid raises the ELBO and lowers the NLL by several nats, beyond its interval; a linear first layer changes them little; the intervals of the distance all hold zero."}}
 there = {k: v for k, v in names.items() if k in set(own["model"])}
 differences = {
     title: {

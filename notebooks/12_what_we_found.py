@@ -110,7 +110,7 @@ from_equal = against(
 #
 # The paper's first question compares each KAN-VAE with its one VAE, `vae-400-20`. Negative differences favour the KAN-VAE in the first two columns: distance of samples from real digits, NLL of test images. The other two are reconstruction terms, on test images and on the images trained on.
 
-# %% mystnb={"figure": {"name": "fig-against-vae", "caption": "Each KAN-VAE minus the paper's VAE: mean over paired training seeds (dot) and its 95 % interval (bar). Below zero is better for the KAN-VAE in every panel."}, "image": {"alt": "The wider KAN-VAEs have a lower distance than the paper's VAE; in NLL and in test reconstruction all eight are worse, the smallest by most."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-against-vae", "caption": "Each KAN-VAE minus the paper's VAE: mean over paired training seeds (dot) and its 95 % interval (bar). Below zero is better for the KAN-VAE in every panel."}, "image": {"alt": "The wider KAN-VAEs have a lower distance than the paper's VAE; in NLL and in test reconstruction all eight are worse, the smallest by most."}}
 panels = ("Fréchet", "NLL", "test reconstruction")
 figures.intervals(
     {
@@ -159,7 +159,7 @@ curves](06_learning_curves.ipynb))
 #
 # This question needs a VAE of the same size beside each KAN-VAE, which the paper does not train. Ours is ten times as wide as the KAN-VAE and has the same number of parameters but for its biases ([Table I](05_table1.ipynb) prints the ratios).
 
-# %% mystnb={"figure": {"name": "fig-against-equal", "caption": "Each KAN-VAE minus the linear VAE with as many parameters: mean over paired training seeds (dot) and its 95 % interval (bar). Below zero is better for the KAN-VAE."}, "image": {"alt": "At equal parameters the linear VAE has the better NLL and test reconstruction in all eight pairs; in distance four KAN-VAEs are better and the others cannot be told apart or are worse."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-against-equal", "caption": "Each KAN-VAE minus the linear VAE with as many parameters: mean over paired training seeds (dot) and its 95 % interval (bar). Below zero is better for the KAN-VAE."}, "image": {"alt": "At equal parameters the linear VAE has the better NLL and test reconstruction in all eight pairs; in distance four KAN-VAEs are better and the others cannot be told apart or are worse."}}
 figures.intervals(
     {
         f"{title}": {key: d[:3] for key, d in from_equal[title].items()}

@@ -92,7 +92,7 @@ tables.table(whole.rename_axis("setting").to_frame())
 #
 # The score is the NLL of test images in nats. The rows of Table I were trained and scored in the same way, so they can be compared with the others here, though not with their own scores after 30 epochs in [the chapter on Table I](05_table1.ipynb).
 
-# %% mystnb={"figure": {"name": "fig-front", "caption": "Score against the number of parameters, a point a trial that was trained to its end: the rows of Table I, and what the search proposed. The line is the front: no trial lies below and to the left of it. Lower is better."}, "image": {"alt": "The front falls from 115 nats at 68,000 parameters to 93 at 335,000 and is made of linear VAEs alone up to there; all KAN-VAEs lie above it but the largest, which ends it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-front", "caption": "Score against the number of parameters, a point a trial that was trained to its end: the rows of Table I, and what the search proposed. The line is the front: no trial lies below and to the left of it. Lower is better."}, "image": {"alt": "The front falls from 115 nats at 68,000 parameters to 91 at 650,000 and consists of linear VAEs up to there; of the KAN-VAEs only the largest, ten times as big, lies on it."}}
 complete = trials[trials["state"] == "complete"]
 rows = complete["row"].notna()
 kan = complete["layer"] == "kan"
@@ -122,7 +122,7 @@ tables.table(renamed.reset_index(drop=True), {"score": ".1f"})
 #
 # The curves of all trials show what {eq}`eq-hopeless` does. Those that end early need not lie at the bottom: each was held only against models that are no larger than itself.
 
-# %% mystnb={"figure": {"name": "fig-search-curves", "caption": "Test ELBO after each epoch of all trials: trained to the end, and given up."}, "image": {"alt": "Trials that were given up end after a few epochs, most of them after two, at every height of the ELBO; the others rise to the end."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-search-curves", "caption": "Test ELBO after each epoch of all trials: trained to the end, and given up."}, "image": {"alt": "Trials that were given up end after two epochs or a few more, most of them below those that go on; the others rise to the end."}}
 pruned = set(trials.loc[trials["state"] == "pruned", "trial"])
 bundle = {"trained to the end": [], "given up": []}
 for trial, curve in curves.groupby("trial")["test_elbo"]:

@@ -27,7 +27,10 @@ BROWSER = next(
 )
 CONTENTS = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 PAGES = [CONTENTS["root"]] + [
-    chapter["file"] for part in CONTENTS["parts"] for chapter in part["chapters"]
+    page["file"]
+    for part in CONTENTS["parts"]
+    for chapter in part["chapters"]
+    for page in (chapter, *chapter.get("sections", []))
 ]
 
 pytestmark = pytest.mark.skipif(
@@ -157,21 +160,20 @@ def test_every_head_of_a_table_says_what_it_heads(page):
         assert all(text.strip() for _, _, text in heads)
         for _, _, text in table["cells"]:
             assert not re.search(r"(?<![\w-])-\d", text), text  # a hyphen for a minus sign
-            assert not re.search(r"^\d{4,}$", text.strip()) or page == "notebooks/10_layer_cost"
+            assert not re.fullmatch(r"\d{5,}", text.strip()), text  # 10,000
 
 
 def test_tables_of_the_chapters_are_numbered_and_captioned():
     names = set()
-    for page in PAGES:
-        if page.startswith("notebooks/"):
-            chapter = int(page[10:12])
-            text = (HTML / f"{page}.html").read_text()
-            numbered = [t for t in Tables(HTML / f"{page}.html").tables if t["id"]]
-            captions = [" ".join(t["caption"].split()) for t in numbered if t["caption"]]
-            for i, caption in enumerate(captions, 1):
-                assert caption.startswith(f"Table {chapter}.{i} "), caption
-            names |= {t["id"] for t in numbered}
-            assert "dataframe" not in text  # no table goes to the page as pandas writes it
+    chapters = [page for page in PAGES if page.startswith("notebooks/")]
+    for chapter, page in enumerate(chapters, 1):
+        text = (HTML / f"{page}.html").read_text()
+        numbered = [t for t in Tables(HTML / f"{page}.html").tables if t["id"]]
+        captions = [" ".join(t["caption"].split()) for t in numbered if t["caption"]]
+        for i, caption in enumerate(captions, 1):
+            assert caption.startswith(f"Table {chapter}.{i} "), caption
+        names |= {t["id"] for t in numbered}
+        assert "dataframe" not in text  # no table goes to the page as pandas writes it
     assert {"tab-parameters", "tab-scores", "tab-equal", "tab-against-vae"} <= names
 
 
@@ -256,8 +258,17 @@ def test_search_finds_a_chapter(address, browser):
 
 THEMES = ("light", "dark")
 WIDTHS = (390, 768, 900, 1100, 1280)
-# What the theme is to blame for, and no small patch mends: rule -> (selector, upstream's issue).
-THEIRS: dict[str, tuple[str, str]] = {}
+# What axe finds in pages as the programs under the book write them. All of it is mended here.
+#   region                       #pst-primary-sidebar  pydata-sphinx-theme, pull 1454   book.js
+#   aria-dialog-name             dialog                pydata-sphinx-theme, unreported  book.js
+#   label-content-name-mismatch  summary               myst-nb, unreported              pages.py
+#   label-content-name-mismatch  .search-button-field  pydata-sphinx-theme, unreported  book.js
+#   label-content-name-mismatch  .theme-switch-button  pydata-sphinx-theme, unreported  book.js
+#   summary-name                 .bd-sidenav summary   pydata-sphinx-theme, unreported  book.js
+#   aria-allowed-role            .citation             docutils, unreported             pages.py
+#   aria-deprecated-role         .citation             docutils, unreported             pages.py
+#   aria-required-children       .citation-list        docutils, unreported             pages.py
+#   empty-table-header           th                    pandas, by design                tables.py
 
 
 def open_page(browser, address, page, width=1280, theme="light"):
@@ -313,7 +324,7 @@ def test_a_choice_in_the_page_contents_of_a_phone_leads_there(address, browser):
     tab.close()
 
 
-BOXES = ".pst-scrollable-table-container, div.math, .highlight > pre"
+BOXES = ".pst-scrollable-table-container, div.math > mjx-container, .highlight > pre"
 WIDE = f"""() => [...document.querySelectorAll('.bd-content :is({BOXES})')]
     .filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1)"""
 
@@ -324,14 +335,38 @@ def test_tables_and_code_fit_a_desktop(page, address, browser):
     tab = open_page(browser, address, page)
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     wide = tab.evaluate(f"({WIDE})().map(e => e.innerText)")
-    tab.emulate_media(media="print")
-    cut = tab.evaluate(
-        f"[...document.querySelectorAll('.bd-content :is({BOXES})')]"
-        ".filter(e => getComputedStyle(e).overflowX !== 'visible').length"
-    )
     tab.close()
     assert wide == []
-    assert cut == 0
+
+
+@needs_browser
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_and_code_are_printed_whole(page, address, browser):
+    tab = open_page(browser, address, page, 718)  # A4 between margins of a centimetre
+    tab.emulate_media(media="print")
+    cut = tab.evaluate(f"""[...document.querySelectorAll('.bd-content :is({BOXES})')]
+        .filter(e => e.offsetParent)
+        .filter(e => getComputedStyle(e).overflowX !== 'visible'
+            || e.getBoundingClientRect().left + e.scrollWidth > innerWidth + 1)
+        .map(e => e.innerText)""")
+    tab.close()
+    assert cut == []
+
+
+@needs_browser
+def test_paper_is_light(address, browser):
+    tab = open_page(browser, address, "notebooks/05_table1", 718, "dark")
+    seen = tab.evaluate("""() => {
+        const theme = () => document.documentElement.dataset.theme;
+        const seen = [theme()];
+        for (const event of ['beforeprint', 'afterprint']) {
+            dispatchEvent(new Event(event));
+            seen.push(theme());
+        }
+        return seen;
+    }""")
+    tab.close()
+    assert seen == ["dark", "light", "dark"]
 
 
 @needs_browser
@@ -371,7 +406,7 @@ def pixels(tab, clip):
     ("page", "selector"),
     [
         ("notebooks/05_table1", ".pst-scrollable-table-container:has(#tab-scores)"),
-        ("notebooks/03_vae_elbo", "div.math:has(#equation-eq-elbo), #equation-eq-elbo"),
+        ("notebooks/11_why", "div.math > mjx-container"),
         ("notebooks/10_layer_cost", ".cell_input .highlight > pre"),
     ],
 )
@@ -438,7 +473,19 @@ def test_axe_finds_nothing_of_our_making(page, address, browser):
                 (width, theme, violation["id"], node["target"], node["html"][:200])
                 for violation in result.response["violations"]
                 for node in violation["nodes"]
-                if THEIRS.get(violation["id"], ("",))[0] not in node["target"]
             ]
         tab.close()
     assert found == []
+
+
+@needs_browser
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("kind", ["primary", "secondary"])
+def test_axe_finds_nothing_in_an_open_menu(kind, theme, address, browser):
+    tab = open_page(browser, address, "notebooks/02_kan_layers", 390, theme)
+    tab.locator(f".{kind}-toggle:visible").click()
+    tab.locator(f"#pst-{kind}-sidebar-modal").wait_for(state="visible")
+    tab.wait_for_timeout(500)  # it slides in
+    found = Axe().run(tab).response["violations"]
+    tab.close()
+    assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found] == []

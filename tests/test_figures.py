@@ -37,7 +37,12 @@ CALLS = {
     "scatter_digits": lambda run: figures.scatter_digits(
         {name: RNG.normal(size=(30, 2)) for name in "abc"}, np.arange(30) % 10
     ),
-    "image_rows": lambda run: figures.image_rows({"input#0": RNG.random((16, 784))}),
+    "image_rows": lambda run: figures.image_rows(
+        {"input#0": RNG.random((16, 784))}, {"input#0": [0, 15]}
+    ),
+    "points": lambda run: figures.points(
+        {"sure": RNG.random((9, 2)), "weak": [[0.5, 0.5]]}, "index", "rank", (0.5, 0.7)
+    ),
     "intervals": lambda run: figures.intervals(
         {"NLL": {"a": (1.0, 0.5, 1.5), "b": (2.0, np.nan, np.nan)}}
     ),
@@ -168,13 +173,13 @@ def test_colours_can_be_told_apart(theme, eye):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_text_is_large_enough_for_a_phone(name, trained_run):
-    """9 pixels where 358 show the figure's width; indices and exponents are 0.7 of that."""
+    """9 pixels where 358 show the figure and its margin; indices and exponents are 0.7 of that."""
     figure = CALLS[name](trained_run)
     figure.draw_without_rendering()
     assert figure.get_figwidth() == style.WIDTH
     for text in figure.findobj(plt.Text):
         if text.get_visible() and text.get_text():
-            assert text.get_fontsize() * 358 / (72 * style.WIDTH) >= 9, text
+            assert text.get_fontsize() * 358 / (72 * (style.WIDTH + 0.12)) >= 9, text
             assert not re.search(r"\$.*[_^]", text.get_text()), text
 
 

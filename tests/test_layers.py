@@ -1,4 +1,5 @@
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -154,10 +155,84 @@ def test_grid_update_follows_the_data_and_keeps_the_function():
     before = layer(x)
     change = layer.update_grid(x)
     inner = layer.grid[:, 3:-3]
-    torch.testing.assert_close(inner[:, 0], x.min(0).values, rtol=0, atol=0.02)
-    torch.testing.assert_close(inner[:, -1], x.max(0).values, rtol=0, atol=0.02)
+    # beyond the values by grid_eps * margin = 0.02 * 0.01, as in efficient-kan
+    torch.testing.assert_close(inner[:, 0], x.min(0).values - 2e-4, rtol=0, atol=1e-6)
+    torch.testing.assert_close(inner[:, -1], x.max(0).values + 2e-4, rtol=0, atol=1e-6)
     assert change == pytest.approx(float((layer(x) - before).detach().abs().max()))
     assert change < 0.01 * float(before.detach().std())
+
+
+def test_the_knots_of_an_update_blend_even_spacing_and_quantiles():
+    x = torch.tensor([[0.0], [1.0], [1.5], [3.0], [10.0], [11.0]])
+    layer = KANLinear(1, 1, grid_size=5, spline_order=1, grid_eps=0.1)
+    layer.update_grid(x, 0.5)  # the margin stands second, as in efficient-kan
+    even, quantiles = np.linspace(-0.5, 11.5, 6), x.numpy()[:, 0]
+    inner = 0.1 * even + 0.9 * quantiles
+    expected = [inner[0] - 2.4, *inner, inner[-1] + 2.4]
+    np.testing.assert_allclose(layer.grid[0].numpy(), expected, rtol=1e-6)
+    layer.update_grid(x, margin=0.5, grid_eps=1.0)
+    np.testing.assert_allclose(layer.grid[0, 1:-1].numpy(), even, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (torch.full((32, 2), 1e6), {}, "knots of input 0 would coincide.*larger margin"),
+        (torch.zeros(32, 2), {"margin": 0}, "would coincide"),
+        (torch.randn(32, 2) * 1e38, {}, "too far apart"),
+        (torch.randn(32, 2).sign(), {"grid_eps": 0}, "would coincide"),
+        (torch.randn(32, 2), {"margin": float("nan")}, "margin is nan: give a finite number"),
+        (torch.randn(32, 2), {"margin": -1}, "margin is -1"),
+        (torch.randn(32, 2), {"margin": float("inf")}, "margin is inf"),
+        (torch.randn(32, 2), {"grid_eps": 1.5}, "grid_eps is 1.5: give a finite number, 0 to 1"),
+        (torch.full((3, 2), torch.inf), {}, "not finite"),
+        (torch.randn(1, 2), {}, "N at least 2"),
+    ],
+)
+def test_a_grid_update_that_cannot_be_changes_nothing_and_says_why(x, options, message):
+    layer = KANLinear(2, 3)
+    before = copy.deepcopy(layer.state_dict())
+    with pytest.raises(ValueError, match=message):
+        layer.update_grid(x, **options)
+    for a, b in zip(before.values(), layer.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert layer(torch.zeros(1, 2)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("x", "options"),
+    [
+        (torch.full((32, 2), 1e6), {"margin": 1e5}),
+        (torch.full((32, 2), 1e6, dtype=torch.float64), {}),
+        (torch.zeros(32, 2), {}),
+        (1e6 + torch.arange(32.0)[:, None].repeat(1, 2), {}),
+        (torch.randn(32, 2) * 1e30, {}),
+        (torch.randn(32, 2) > 0, {}),
+    ],
+)
+def test_hard_grid_updates_that_can_be_succeed(x, options):
+    layer = KANLinear(2, 3, dtype=x.dtype if x.is_floating_point() else None)
+    assert math.isfinite(layer.update_grid(x, **options))
+    assert (layer.grid.diff() > 0).all()
+    assert layer(x).isfinite().all()
+
+
+def test_an_extension_that_cannot_be_changes_nothing():
+    layer = KANLinear(2, 3, grid_range=(1e6, 1e6 + 1))
+    before = copy.deepcopy(layer.state_dict())
+    for size, message in ((100, "would coincide"), (7.5, "no whole number"), (3, "below")):
+        with pytest.raises(ValueError, match=message):
+            layer.extend_grid(size, torch.randn(3, 2))
+    for a, b in zip(before.values(), layer.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert layer.grid_size == 5
+
+
+def test_a_larger_scale_base_narrows_the_base_weights_as_in_efficient_kan():
+    for scale in (1.0, 3.0):
+        bound = (6 / (1 + 5 * scale**2) / 400) ** 0.5  # Kaiming-uniform, a = sqrt(5) scale
+        largest = KANLinear(400, 300, scale_base=scale).base_weight.abs().max().item()
+        assert largest == pytest.approx(bound, rel=1e-3)
 
 
 def test_a_grid_that_is_not_even_survives_saving_and_loading():
@@ -203,6 +278,8 @@ def test_gpu_gives_the_same():
         ({"spline_order": -1}, "spline_order is -1"),
         ({"grid_range": (1.0, -1.0)}, r"grid_range is \(1.0, -1.0\): it must begin below its end"),
         ({"grid_range": (0.0, 0.0)}, "must begin below its end"),
+        ({"grid_range": 0.1}, "grid_range is 0.1: give a pair.* scale_noise"),
+        ({"grid_eps": -0.1}, "grid_eps is -0.1"),
     ],
 )
 def test_impossible_settings_are_refused(arguments, message):

@@ -355,6 +355,7 @@ def test_a_kernel_that_is_killed_is_started_again(notebook, tmp_path, scheduler)
         kernel.kill()
         assert driver.wait(90) == 0
     assert len(points_done(output)) == 1
+    assert {path.name for path in output.glob("*/*.ipynb")} == {"executed.ipynb"}
 
 
 def test_a_worker_that_is_killed_costs_no_point(notebook, tmp_path, scheduler):

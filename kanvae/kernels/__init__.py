@@ -181,20 +181,16 @@ def _warn(reason: str) -> None:
     )
 
 
-def _keys(tensor: Tensor) -> int:
-    return torch._C._dispatch_keys(tensor).raw_repr()
-
-
-def _modes() -> int:
-    return torch._C._dispatch_tls_local_include_set().raw_repr()
-
+_dispatch_keys = torch._C._dispatch_keys
+_dispatch_modes = torch._C._dispatch_tls_local_include_set
 
 # What an ordinary tensor in the CPU's memory is to torch's dispatcher, and what stands around it
 # where nothing is recorded, transformed or batched: without and with inference mode.
-_PLAIN, _NO_MODES = {_keys(torch.empty(0, device="cpu"))}, {_modes()}
+_PLAIN = {_dispatch_keys(torch.empty(0, device="cpu")).raw_repr()}
+_NO_MODES = {_dispatch_modes().raw_repr()}
 with torch.inference_mode():
-    _PLAIN.add(_keys(torch.empty(0, device="cpu")))
-    _NO_MODES.add(_modes())
+    _PLAIN.add(_dispatch_keys(torch.empty(0, device="cpu")).raw_repr())
+    _NO_MODES.add(_dispatch_modes().raw_repr())
 
 
 def may_run(*tensors: Tensor) -> bool:
@@ -208,20 +204,19 @@ def may_run(*tensors: Tensor) -> bool:
     """
     if (
         torch.compiler.is_compiling()
-        or _modes() not in _NO_MODES
+        or _dispatch_modes().raw_repr() not in _NO_MODES
         or forward_ad._current_level >= 0
         or torch.is_autocast_enabled("cpu")
     ):
         return False
-    kind = tensors[0].dtype
-    if kind is not torch.float32 and kind is not torch.bool:
-        return False
+    may_be_bool = True
     for tensor in tensors:  # at every call of every layer: no generator, no function for each
-        if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
+        if tensor.dtype is not torch.float32 and not (may_be_bool and tensor.dtype is torch.bool):
             return False
-        if torch._C._dispatch_keys(tensor).raw_repr() not in _PLAIN:
+        may_be_bool = False
+        if type(tensor) is not torch.nn.Parameter and type(tensor) is not Tensor:
             return False
-        if tensor.dtype is not torch.float32 and tensor is not tensors[0]:
+        if _dispatch_keys(tensor).raw_repr() not in _PLAIN:
             return False
     return True
 
@@ -246,4 +241,4 @@ def threads() -> int:
     return 1 if _forked else min(torch.get_num_threads(), _MOST_THREADS)
 
 
-_MOST_THREADS = max(64, os.cpu_count() or 1)
+_MOST_THREADS = max(8, os.cpu_count() or 1)  # more than processors only wait for each other

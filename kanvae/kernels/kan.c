@@ -615,43 +615,39 @@ static inline int64_t output_parts(const int binary, int threads, int64_t column
    getting what another thread turned. */
 static inline int turns_itself(int64_t rows) { return rows <= 2 * TILE; }
 
-/* How many numbers `forward` needs a place for, and `backward`, with this number of threads at the most. */
-int64_t forward_scratch(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs)
+/* A place for numbers, to be freed; null where there is none. */
+static float *place_for(int64_t numbers)
 {
-    if (!binary && rows > FEW_ROWS)
-        return 0;
-    return input_parts(binary, columns) * rounded(least(rows, LINES), TILE) * lines_of(outputs);
+    void *found;
+    return posix_memalign(&found, 64, (numbers + !numbers) * sizeof(float)) ? 0 : found;
 }
 
-int64_t backward_scratch(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs)
-{
-    int64_t parts = output_parts(binary, threads, columns, outputs), copies = turns_itself(rows) ? threads : 1;
-    return copies * rounded(rows, TILE) * lines_of(outputs) + (parts > 1 && !binary ? parts * rows * columns : 0);
-}
 
 /* The outputs of LINES rows at the most: all features times the merged weights, rows side by side. */
 INLINE int forward_by_products(const int binary, int threads, const void *x, const float *spline, const float *scaler,
-                                const float *base, int64_t rows, int64_t columns, int64_t outputs, grid g, float *sums, float *y)
+                                const float *base, int64_t rows, int64_t columns, int64_t outputs, grid g, float *y)
 {
     const int64_t each = binary ? BITS : LANES;
     int64_t panels = (columns + each - 1) / each, lines = lines_of(outputs), size = rounded(rows, TILE) * lines;
     int64_t parts = input_parts(binary, columns), shares = (threads + parts - 1) / parts; /* work for every thread */
     int64_t share = rounded((outputs + shares - 1) / shares, TALL);
-    int failed = 0;
+        float *sums = place_for(parts * size);
+    int failed = !sums;
 #pragma omp parallel num_threads(threads) if (rows * columns * outputs > FEW) reduction(| : failed)
     {
-        workspace *work = get_workspace();
+        workspace *work = sums ? get_workspace() : 0;
         failed |= !work;
 #pragma omp for collapse(2)
         for (int64_t p = 0; p < parts; p++)
             for (int64_t o = 0; o < outputs; o += share)
+
                 if (work)
                     panels_forward(binary, x, spline, scaler, base, rows, columns, p * panels / parts,
                                    (p + 1) * panels / parts, g, o, least(o + share, outputs), lines, work,
                                    sums + p * size);
 
 #pragma omp for collapse(2)
-        for (int64_t b = 0; b < rows; b += TILE)
+                for (int64_t b = 0; b < (sums ? rows : 0); b += TILE)
             for (int64_t o = 0; o < outputs; o += SIDE) {
                 float *to = sums + b * lines + o * TILE;
                 for (int64_t p = 1; p < parts; p++)
@@ -661,6 +657,7 @@ INLINE int forward_by_products(const int binary, int threads, const void *x, con
                           y + b * outputs + o);
             }
     }
+    free(sums);
     return failed;
 }
 
@@ -837,19 +834,19 @@ int share_even_knots(const float *knots, int64_t columns, float *shared)
 }
 
 /* x (B, I), spline (O, I, n), scaler (O, I), base (O, I), the shared knots -> y (B, O). x holds bytes that are 0 or 1
-   where `binary`, else numbers. sums is a place for `forward_scratch` numbers. Not 0 if memory is lacking. */
+   where `binary`, else numbers. Not 0 if memory is lacking. */
 int forward(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs, const float *knots, const void *x,
-            const float *spline, const float *scaler, const float *base, float *sums, float *y)
+            const float *spline, const float *scaler, const float *base, float *y)
 {
     grid g = grid_of(knots);
     if (!binary && rows > FEW_ROWS)
         return forward_by_tables(threads, x, spline, scaler, base, rows, columns, outputs, g, y);
     if (!binary)
-        return forward_by_products(0, threads, x, spline, scaler, base, rows, columns, outputs, g, sums, y);
+        return forward_by_products(0, threads, x, spline, scaler, base, rows, columns, outputs, g, y);
     int failed = 0;
     for (int64_t b = 0; b < rows; b += LINES)
         failed |= forward_by_products(1, threads, inputs_at(1, x, b * columns), spline, scaler, base,
-                                      least(LINES, rows - b), columns, outputs, g, sums, y + b * outputs);
+                                      least(LINES, rows - b), columns, outputs, g, y + b * outputs);
     return failed;
 }
 
@@ -1059,7 +1056,7 @@ INLINE void turn_outputs(const float *from, int64_t rows, int64_t outputs, int64
 
 INLINE int backward_of(const int binary, int threads, const void *x, const float *grad, const float *spline, const float *scaler,
                         const float *base, int64_t rows, int64_t columns, int64_t outputs, grid g,
-                        float *upstream, float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
+                                                float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
     const int64_t each = binary ? BITS : LANES;
     int64_t panels = (columns + each - 1) / each, lines = lines_of(outputs);
@@ -1067,7 +1064,11 @@ INLINE int backward_of(const int binary, int threads, const void *x, const float
     x_grad = rows ? x_grad : 0; /* without rows there is no upstream gradient to read */
     int64_t height = least(LINES, rows + !rows), deep = depth_of(height, columns * lines, 2);
     int64_t size = rounded(rows, TILE) * lines, own = turns_itself(rows);
-    float *x_parts = parts > 1 && x_grad ? upstream + (own ? threads : 1) * size : x_grad;
+        int64_t whole = (own ? threads : 1) * size, summed = parts > 1 && x_grad ? parts * rows * columns : 0;
+    float *upstream = place_for(whole + summed), *x_parts = summed ? upstream + whole : x_grad;
+    if (!upstream)
+        return 1;
+
     /* Where rows are few, several panels at a time, for they follow each other in memory; work for every thread. */
     int64_t groups = rounded((panels + deep - 1) / deep * parts, threads);
     groups = least((groups + parts - 1) / parts, panels);
@@ -1103,25 +1104,26 @@ INLINE int backward_of(const int binary, int threads, const void *x, const float
                 float sum = 0;
                 for (int64_t p = 0; p < parts; p++)
                     sum += x_parts[p * rows * columns + i];
-                                x_grad[i] = sum;
+                                                x_grad[i] = sum;
             }
         }
     }
+    free(upstream);
     return failed;
 }
 
 
 
 /* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. x and the knots are
-   what `forward` got; bytes have no gradient. upstream is a place for `backward_scratch` numbers. */
+   what `forward` got; bytes have no gradient. Not 0 if memory is lacking. */
 int backward(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs, const float *knots,
              const void *x, const float *grad, const float *spline, const float *scaler, const float *base,
-             float *upstream, float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
+             float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
     grid g = grid_of(knots);
     if (binary)
-        return backward_of(1, threads, x, grad, spline, scaler, base, rows, columns, outputs, g, upstream, 0,
+        return backward_of(1, threads, x, grad, spline, scaler, base, rows, columns, outputs, g, 0,
                            spline_grad, scaler_grad, base_grad);
-    return backward_of(0, threads, x, grad, spline, scaler, base, rows, columns, outputs, g, upstream, x_grad,
+    return backward_of(0, threads, x, grad, spline, scaler, base, rows, columns, outputs, g, x_grad,
                        spline_grad, scaler_grad, base_grad);
 }

@@ -201,26 +201,27 @@ int even(long inputs, const float *grid)
     return 1;
 }
 
-/* The interval that holds each x and the fraction of it that x has passed; INTERVALS and 0 where none does. Of what is
-   not a number the fraction is none. Intervals are closed on the left, and that which ends the grid on both sides:
-   for degrees of 2 and more it makes no difference. */
+/* The interval that holds each x, INTERVALS where none does, and the fraction of it that x has passed, which of what is
+   not a number is none. Intervals are closed on the left, and that which ends the grid on both sides: for degrees of 2
+   and more it makes no difference. */
 INLINE ints locate(vector x, const place *at, vector *fraction)
 {
     vector u = (x - at->first) * at->inverse;
-    ints outside = (u < 0) | (u >= INTERVALS);
-    if (DEGREE < 2)
-        outside = (x < at->knots[0]) | ((x >= at->knots[INTERVALS]) & (x != at->knots[COUNT]));
-    u = (vector)((ints)u & ~outside);
-    ints whole = __builtin_convertvector(u, ints) & (u == u);
+    ints inside = (u >= 0) & (u < INTERVALS), whole;
     if (DEGREE < 2) { /* where a knot is, and not where it should be, decides on which side x is */
+        ints ends = x == at->knots[COUNT];
+        inside = ((x >= at->knots[0]) & (x < at->knots[INTERVALS])) | ends;
+        whole = __builtin_convertvector((vector)((ints)u & inside), ints);
         whole += x < pick(at->knots, whole);
         whole -= x >= pick(at->knots + 1, whole);
-        whole = choose(x == at->knots[COUNT], COUNT - 1 - (ints){0}, whole);
-        u = (vector)((ints)((x - pick(at->knots, whole)) * at->inverse) & ~outside);
-        *fraction = u;
-    } else
-        *fraction = u - __builtin_convertvector(whole, vector);
-    return choose(outside, INTERVALS - (ints){0}, whole);
+        whole = choose(ends, COUNT - 1 - (ints){0}, whole) & inside;
+        u = (x - pick(at->knots, whole)) * at->inverse;
+    } else {
+        whole = __builtin_convertvector((vector)((ints)u & inside), ints);
+        u -= __builtin_convertvector(whole, vector);
+    }
+    *fraction = (vector)(((ints)u & inside) | (x != x));
+    return choose(inside, whole, INTERVALS - (ints){0});
 }
 
 /* 1 / (1 + exp(-x)), where exp(y) = 2^w exp(r), w whole, |r| <= ln(2) / 2. */
@@ -404,8 +405,10 @@ INLINE void add_slopes(const notes *from, const place *at, const float *grad, lo
         ints index = *(const ints *)(from->indices + b);
         for (long s = 0; s < groups; s++) {
             vector upstream = some(grad + s * stride + b, rows - b), rise = {0};
+            if (DEGREE)
+                rise = DEGREE * pick(tables[s][DEGREE], index);
 #pragma GCC unroll 6
-            for (int p = DEGREE; p > 0; p--)
+            for (int p = DEGREE - 1; p > 0; p--)
                 rise = rise * u + (float)p * pick(tables[s][p], index);
             rest += upstream * rise;
             bases += upstream * a[s * apart];

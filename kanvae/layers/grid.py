@@ -7,6 +7,7 @@ move keeps the function and reports how well.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,10 @@ from kanvae import splines
 
 class SplineLayer(nn.Module):
     """Splines of the inputs; a base class that holds their knots.
+
+    Args:
+        in_features, out_features, grid_size, spline_order, grid_range, device, dtype: as in
+            `KANLinear`.
 
     State:
         spline_weight (curves, I, G + k): the coefficients of some curves of each input, and the
@@ -53,7 +58,7 @@ class SplineLayer(nn.Module):
         return self.grid.shape[1] - 2 * self.spline_order - 1
 
     def check_input(self, x: Tensor) -> None:
-        """Raise an error that says what is wrong with the shape or dtype of an input (..., I)."""
+        """Raise a ValueError that says what is wrong with an input's shape (..., I) or dtype."""
         if not torch.jit.is_tracing() and x.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"the input has shape {tuple(x.shape)}; its last dimension must be "
@@ -207,6 +212,17 @@ class SplineLayer(nn.Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"grid_size={self.grid_size}, spline_order={self.spline_order}"
         )
+
+
+def is_plain(module: Any, *kinds: type[nn.Module]) -> bool:
+    """Whether a module is one of these as it comes, without hooks or a forward of its own."""
+    return type(module) in kinds and not (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in module.__dict__
+    )
 
 
 def _with_margins(inner: Tensor, step: Tensor, spline_order: int) -> Tensor:

@@ -135,9 +135,11 @@ class KANLinear(nn.Module):
         noise = torch.rand(shape, generator=generator, device=self.grid.device) - 0.5
         noise *= self.scale_noise / self.grid_size  # (G + 1, I, O)
         if not self.grid.is_meta:
-            knots, order = self.grid[0], self.spline_order
+            home = "cpu" if self.grid.device.type == "mps" else self.grid.device  # has float64
+            knots, order = self.grid[0].to(home, torch.float64), self.spline_order
             points = knots[order : order + self.grid_size + 1]
-            found = splines.fit(points, noise.transpose(0, 1), knots, order)  # (I, G + k, O)
+            bases = splines.recursion(points, knots, order)  # (G + 1, G + k)
+            found = splines.solve(bases, noise.to(home).transpose(0, 1))  # (I, G + k, O)
             if self.spline_scaler is None:
                 found *= self.scale_spline
             self.spline_weight.copy_(found.permute(2, 0, 1))
@@ -147,8 +149,17 @@ class KANLinear(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.jit.is_tracing():  # a trace holds for one shape and type
-            self._check_input(x)
+        """The layer's outputs: (..., I) -> (..., O).
+
+        Raises:
+            ValueError: the last dimension of `x` is not `in_features`, or they are integers.
+        """
+        symbolic = isinstance(x, torch.fx.Proxy) or torch.jit.is_tracing()
+        if not symbolic and x.shape[-1:] != (self.in_features,):
+            raise ValueError(
+                f"the input has shape {tuple(x.shape)}; its last dimension must be "
+                f"in_features = {self.in_features}."
+            )
         scaler = self.spline_scaler
         if scaler is None:
             scaler = torch.ones_like(self.base_weight, requires_grad=False)
@@ -157,18 +168,6 @@ class KANLinear(nn.Module):
             return kan_function.kan_linear(x, *weights, self.grid)
         return kan_function.formula(x, *weights, self.grid, self.base_activation)
 
-    def _check_input(self, x: Tensor) -> None:
-        if x.shape[-1:] != (self.in_features,):
-            raise ValueError(
-                f"the input has shape {tuple(x.shape)}; its last dimension must be "
-                f"in_features = {self.in_features}."
-            )
-        if not (x.is_floating_point() or x.dtype == torch.bool):
-            raise ValueError(
-                f"the input is of dtype {x.dtype}: give floats in the weights' dtype, "
-                f"{self.base_weight.dtype}, or torch.bool for zeros and ones."
-            )
-
     def bases(self, x: Tensor) -> Tensor:
         """The spline bases of every input: (..., I) -> (..., I, G + k), in the dtype of `x`."""
         return kan_function.bases(x, self.grid, self.spline_weight.shape[-1])
@@ -176,7 +175,7 @@ class KANLinear(nn.Module):
     def regularization_loss(
         self, regularize_activation: float = 1.0, regularize_entropy: float = 1.0
     ) -> Tensor:
-        """What efficient-kan adds to a loss so that few edges matter: two terms, weighted.
+        """What efficient-kan adds to a loss so that few edges matter: two weighted terms, a scalar.
 
         With a_oi the mean absolute coefficient of an edge and p_oi its share of their sum, the
         terms are that sum and the entropy -sum p log p.
@@ -305,6 +304,11 @@ class KANLinear(nn.Module):
                 f"the grid of {prefix or 'the layer'} has {size} intervals there and "
                 f"{self.grid_size} here: make the layer with grid_size={size}.",
             )
+
+    def __prepare_scriptable__(self):
+        raise TypeError(
+            "KANLinear cannot be scripted: take torch.jit.trace, torch.export or torch.compile."
+        )
 
     def extra_repr(self) -> str:
         return (

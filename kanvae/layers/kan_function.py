@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from kanvae import kernels, splines
 MOST_DEGREE, MOST_COUNT = 7, 64
 
 
+@torch.fx.wrap
 def formula(
     x: Tensor,
     base_weight: Tensor,
@@ -40,9 +42,19 @@ def formula(
 
     Returns:
         (..., O)
+
+    Raises:
+        ValueError: an input that is sparse, or neither floats nor bool.
     """
     if x.dtype == torch.bool:
         return _affine(x, base_weight, spline_weight, spline_scaler, grid, base_activation)
+    if x.layout not in (torch.strided, torch.jagged):
+        raise ValueError(f"the input has the layout {x.layout}: give a dense one, x.to_dense().")
+    if not x.is_floating_point():
+        raise ValueError(
+            f"the input is of dtype {x.dtype}: give floats in the weights' dtype, "
+            f"{base_weight.dtype}, or torch.bool for zeros and ones."
+        )
     features = bases(x, grid, spline_weight.shape[-1])  # (..., I, n)
     weight = spline_weight * spline_scaler.unsqueeze(-1)  # (O, I, n)
     base = F.linear(base_activation(x), base_weight)  # (..., O)
@@ -69,10 +81,11 @@ def bases(x: Tensor, grid: Tensor, count: int) -> Tensor:
     return splines.recursion(points, grid, grid.shape[-1] - count - 1).to(x.dtype)
 
 
+@torch.fx.wrap
 def kan_linear(
     x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor, grid: Tensor
 ) -> Tensor:
-    """The same with SiLU as the base activation, by compiled kernels where they can."""
+    """The same (..., O) with SiLU as the base activation, by compiled kernels where they can."""
     tensors = (x, base_weight, spline_weight, spline_scaler, grid)
     if torch.compiler.is_compiling():
         return _operator(*tensors) if _may_be_one_operator(*tensors) else formula(*tensors)
@@ -91,11 +104,9 @@ def library(degree: int, count: int) -> ctypes.CDLL | None:
     if found is not None:
         pointer, whole, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
         sizes = (whole, whole, size, size, size)  # is x of two values, threads, B, I, O
-        found.forward.argtypes = (*sizes, *(pointer,) * 7)
-        found.backward.argtypes = (*sizes, *(pointer,) * 11)
+        found.forward.argtypes = (*sizes, *(pointer,) * 6)
+        found.backward.argtypes = (*sizes, *(pointer,) * 10)
         found.share_even_knots.argtypes = (pointer, size, pointer)
-        for function in (found.forward_scratch, found.backward_scratch):
-            function.argtypes, function.restype = sizes, size
     return found
 
 
@@ -109,46 +120,66 @@ def _kernel(
         return None
     outputs, inputs, count = spline_weight.shape
     places = grid.shape[-1]
-    shapes = x.shape[-1], base_weight.shape, spline_scaler.shape, grid.shape
-    if shapes != (inputs, (outputs, inputs), (outputs, inputs), (inputs, places)):
-        return None  # torch's operations say what is wrong
+    edges = (outputs, inputs)
+    if not (
+        x.shape[-1] == inputs > 0 < outputs
+        and base_weight.shape == spline_scaler.shape == edges
+        and grid.shape == (inputs, places)  # where shapes do not fit, torch's operations say so
+        and base_weight.is_contiguous()
+        and spline_weight.is_contiguous()
+        and spline_scaler.is_contiguous()
+        and grid.is_contiguous()
+    ):
+        return None
     found = library(places - count - 1, count)
-    if found is None or not inputs or not outputs:
+    if found is None:
         return None
     knots = (ctypes.c_float * places)()
-    if not found.share_even_knots(grid.contiguous().data_ptr(), inputs, knots):
-        return None
-    return found, knots
+    return (found, knots) if found.share_even_knots(grid.data_ptr(), inputs, knots) else None
 
 
 def _forward(x, base_weight, spline_weight, spline_scaler, found, knots) -> Tensor:
     outputs, inputs = base_weight.shape
-    rows = x.reshape(-1, inputs).contiguous()
-    weights = [w.contiguous() for w in (spline_weight, spline_scaler, base_weight)]
-    sizes = (x.dtype is torch.bool, kernels.threads(), len(rows), inputs, outputs)
-    y = base_weight.new_empty(*x.shape[:-1], outputs)
-    scratch = base_weight.new_empty(found.forward_scratch(*sizes))
-    pointers = [t.data_ptr() for t in (rows, *weights, scratch, y)]
-    if found.forward(*sizes, knots, *pointers):
+    rows = x.contiguous()
+    count = x.numel() // inputs
+    sizes = (x.dtype is torch.bool, kernels.threads(), count, inputs, outputs)
+    y = base_weight.new_empty((count, outputs) if x.ndim == 2 else (*x.shape[:-1], outputs))
+    if found.forward(
+        *sizes,
+        knots,
+        rows.data_ptr(),
+        spline_weight.data_ptr(),
+        spline_scaler.data_ptr(),
+        base_weight.data_ptr(),
+        y.data_ptr(),
+    ):
         raise MemoryError("there is no memory for what a KAN layer works on (forward pass).")
     return y
 
 
 def _backward(grad, x, base_weight, spline_weight, spline_scaler, found, knots, needs_x):
     outputs, inputs = base_weight.shape
-    rows = x.reshape(-1, inputs).contiguous()
-    weights = [w.contiguous() for w in (spline_weight, spline_scaler, base_weight)]
-    sizes = (x.dtype is torch.bool, kernels.threads(), len(rows), inputs, outputs)
-    upstream = grad.reshape(-1, outputs).contiguous()
-    scratch = base_weight.new_empty(found.backward_scratch(*sizes))
-    plain = torch.contiguous_format
-    grads = [torch.empty_like(w, memory_format=plain) for w in weights]
-    x_grad = torch.empty_like(x, memory_format=plain) if needs_x else None
-    inputs_read = [t.data_ptr() for t in (rows, upstream, *weights, scratch)]
-    written = [None if x_grad is None else x_grad.data_ptr(), *(g.data_ptr() for g in grads)]
-    if found.backward(*sizes, knots, *inputs_read, *written):
+    rows, upstream = x.contiguous(), grad.contiguous()
+    sizes = (x.dtype is torch.bool, kernels.threads(), x.numel() // inputs, inputs, outputs)
+    x_grad = torch.empty_like(rows) if needs_x else None
+    base_grad = torch.empty_like(base_weight)
+    spline_grad = torch.empty_like(spline_weight)
+    scaler_grad = torch.empty_like(spline_scaler)
+    if found.backward(
+        *sizes,
+        knots,
+        rows.data_ptr(),
+        upstream.data_ptr(),
+        spline_weight.data_ptr(),
+        spline_scaler.data_ptr(),
+        base_weight.data_ptr(),
+        None if x_grad is None else x_grad.data_ptr(),
+        spline_grad.data_ptr(),
+        scaler_grad.data_ptr(),
+        base_grad.data_ptr(),
+    ):
         raise MemoryError("there is no memory for what a KAN layer works on (backward pass).")
-    return x_grad, grads[2], grads[0], grads[1]
+    return x_grad, base_grad, spline_grad, scaler_grad
 
 
 class _Product(torch.autograd.Function):
@@ -163,7 +194,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad
-        if torch.is_grad_enabled() or not kernels.may_run(grad, *inputs[1:]):
+        if torch.is_grad_enabled() or not kernels.may_run(grad):
             knots = torch.tensor(list(ctx.kernel[1]), dtype=torch.float32)
             found = _by_formula(grad, (*inputs, knots.expand(inputs[0].shape[-1], -1)), needed[:4])
             return *found, None, None
@@ -174,7 +205,7 @@ def _by_formula(grad: Tensor, inputs: Any, needed: Any) -> list[Tensor | None]:
     """Gradients by way of the formula, which can be batched, and differentiated again."""
     again = torch.is_grad_enabled()
     if not again:
-        inputs = [t.detach().requires_grad_(n) for t, n in zip(inputs, (*needed, 0), strict=True)]
+        inputs = [t.detach().requires_grad_(t.is_floating_point()) for t in inputs]
     with torch.enable_grad(), torch.autocast("cpu", enabled=False):
         y = formula(*inputs)
         wanted = [t for t, n in zip(inputs, needed, strict=False) if n]
@@ -185,7 +216,8 @@ def _by_formula(grad: Tensor, inputs: Any, needed: Any) -> list[Tensor | None]:
 def _may_be_one_operator(x: Tensor, *others: Tensor) -> bool:
     """Whether a compiler may take the layer as one operator: on a CPU, in float32.
 
-    Not where derivatives run forward or rows are batched: an operator knows nothing of that.
+    Not where derivatives run forward or rows are batched, of which an operator knows nothing, nor
+    on the way to ONNX, which knows no such operator.
     """
     return (
         all(t.device.type == "cpu" and t.dtype == torch.float32 for t in others)
@@ -195,7 +227,11 @@ def _may_be_one_operator(x: Tensor, *others: Tensor) -> bool:
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0
         and not torch.is_autocast_enabled("cpu")
+        and not torch.onnx.is_in_onnx_export()
     )
+
+
+_OUTSIDE = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
 
 
 @torch.library.custom_op("kanvae::kan_linear", mutates_args=())
@@ -224,7 +260,8 @@ def _operator_backward(
     tensors, is_float = (x, base_weight, spline_weight, spline_scaler), x.is_floating_point()
     kernel = _kernel(*tensors, grid)
     if kernel is None or not kernels.may_run(grad):
-        found = _by_formula(grad, (*tensors, grid), (is_float, True, True, True))
+        with torch._C._ForceDispatchKeyGuard(*_OUTSIDE):  # within an operator nothing is recorded
+            found = _by_formula(grad, (*tensors, grid), (is_float, True, True, True))
     else:
         found = _backward(grad, *tensors, *kernel, is_float)
     return found[0] if is_float else x.new_empty(0), *found[1:]

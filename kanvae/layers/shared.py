@@ -115,18 +115,23 @@ class SharedKANLinear(SplineLayer):
             self.spline_weight.copy_(self.noise(self.groups, self.scale_noise, generator))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The layer's outputs: (..., I) -> (..., O).
+
+        Raises:
+            ValueError: the last dimension of `x` is not `in_features`.
+        """
         self.check_input(x)
         order, base = self.spline_order, self.base_activation
         ends = self.group_ends
         weight, bias, scale, spline = self.weight, self.bias, self.base_scale, self.spline_weight
         grid = self.grid
-        library = shared_function.library(order, base, x, grid, weight, bias, scale, spline)
+        library = shared_function.library(order, base, x, weight, bias, scale, spline, grid)
         if library is None:
             return shared_linear(x, weight, bias, scale, spline, grid, order, base, ends)
-        rows = x.reshape(-1, self.in_features).contiguous()
+        rows = (x if x.ndim == 2 else x.reshape(-1, self.in_features)).contiguous()
         curves = (scale.contiguous(), spline.contiguous(), grid.contiguous())
         y = Compiled.apply(rows, weight, bias, *curves, order, base, ends, library)
-        return y.view(*x.shape[:-1], self.out_features)
+        return y if x.ndim == 2 else y.view(*x.shape[:-1], self.out_features)
 
     def functions(self, x: Tensor) -> Tensor:
         """The values of all functions at the inputs: (..., I) -> (g, ..., I)."""

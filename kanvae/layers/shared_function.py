@@ -16,10 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kanvae import kernels, splines
+from kanvae.layers.grid import is_plain
+from kanvae.layers.kan_function import formula as kan_linear_formula
+from kanvae.layers.kan_function import kan_linear
 
 COMPILED_BASES: tuple[type[nn.Module], ...] = (nn.SiLU, nn.ReLU, nn.Identity)  # as in shared.c
-MOST_SLOTS = 64  # intervals of a grid, and one more
+MOST_DEGREE, MOST_KNOTS = 5, 64
 MOST_VALUES = 1 << 22  # of functions that are in memory at a time: 16 MB
+FEW = 12  # outputs of a group, with fewer of which a product with all bases costs less
 
 Base = Callable[[Tensor], Tensor]
 
@@ -61,11 +65,18 @@ def shared_linear(
     """The layer as it reads on paper, for every device and type: (..., I) -> (..., O)."""
     outputs, groups = ends[-1], len(ends) - 1
 
-    def by_output(values: Tensor) -> Tensor:  # (g, ...) -> (O, ...), or what broadcasts to it
-        if groups in (1, outputs):
+    def by_output(values: Tensor) -> Tensor:  # (g, ...) -> (O, ...)
+        if groups == outputs:
             return values
+        if groups == 1:
+            return values.expand(outputs, *values.shape[1:])
         return values[torch.arange(outputs, device=values.device) * groups // outputs]
 
+    if FEW * groups > outputs:  # a product with all bases costs less
+        tensors = (x, weight * by_output(base_scale), by_output(spline_weight), weight, grid)
+        plain = is_plain(base, nn.SiLU)
+        y = kan_linear(*tensors) if plain else kan_linear_formula(*tensors, base)
+        return y if bias is None else y + bias.to(y.dtype)
     if x.dtype == torch.bool:  # 0 or 1: every function is a line through two points
         points = torch.arange(2, dtype=weight.dtype, device=weight.device)
         points = points.unsqueeze(1).expand(2, weight.shape[1])
@@ -74,10 +85,6 @@ def shared_linear(
         constant = (weight * by_output(at_zero)).sum(1)  # (O,)
         constant = constant if bias is None else constant + bias
         return F.linear(x.to(weight.dtype), weight * by_output(at_one - at_zero), constant)
-    if 16 * groups > outputs:  # many functions: one product with all bases
-        merged = (weight.unsqueeze(-1) * by_output(spline_weight)).flatten(-2)  # (O, I (G + k))
-        from_base = F.linear(base(x), weight * by_output(base_scale), bias)
-        return from_base + F.linear(bases(x, grid, order).flatten(-2), merged)
     values = functions(x, base_scale, spline_weight, grid, order, base)
     sizes = [b - a for a, b in itertools.pairwise(ends)]
     biases = [None] * groups if bias is None else bias.split(sizes)
@@ -86,19 +93,35 @@ def shared_linear(
 
 
 def library(
-    order: int, base: nn.Module, x: Tensor, grid: Tensor, *parameters: Tensor | None
+    order: int,
+    base: nn.Module,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    base_scale: Tensor,
+    spline_weight: Tensor,
+    grid: Tensor,
 ) -> ctypes.CDLL | None:
     """The compiled kernels where they compute what the formula says, None elsewhere."""
+    tensors = (x, weight, base_scale, spline_weight, grid)
+    if not kernels.may_run(*(tensors if bias is None else (*tensors, bias))):
+        return None
+    outputs, inputs = weight.shape
+    groups, places = len(base_scale), grid.shape[-1]
+    shapes = (x.shape[-1], base_scale.shape, spline_weight.shape, grid.shape)
+    expected = (inputs, (groups, inputs), (groups, inputs, places - order - 1), (inputs, places))
     if (
-        type(base) not in COMPILED_BASES
-        or not kernels.may_run(x, grid, *(t for t in parameters if t is not None))
-        or x.dtype is torch.bool
-        or order > 5
-        or grid.shape[1] > MOST_SLOTS
+        x.dtype is torch.bool
+        or FEW * groups > outputs
+        or order > MOST_DEGREE
+        or places > MOST_KNOTS
+        or shapes != expected  # torch's operations say what is wrong
+        or grid.requires_grad
+        or not is_plain(base, *COMPILED_BASES)
     ):
         return None
-    found = _load(order, grid.shape[1] - order - 1)
-    if found is None or not found.even(len(grid), grid.contiguous().data_ptr()):
+    found = _load(order, places - order - 1)
+    if found is None or not found.even(inputs, grid.contiguous().data_ptr()):
         return None
     return found
 
@@ -127,81 +150,93 @@ class Compiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x, weight, bias, base_scale, spline_weight, grid, *options):
         *ctx.options, ctx.library = options  # order, base, ends
-        _, base, ctx.ends = ctx.options
-        ctx.base_number = COMPILED_BASES.index(type(base))
-        y = x.new_empty(len(x), len(weight))
-        kept = None
-        for first, last in _blocks(x, base_scale):
-            values = _values(ctx, x, base_scale, spline_weight, grid, first, last)
-            for s in range(first, last):
-                a, b = ctx.ends[s], ctx.ends[s + 1]
-                w, f, into = weight[a:b].t(), values[s - first].t(), y[:, a:b]
-                if bias is None:
-                    torch.mm(f, w, out=into)
-                else:
-                    torch.addmm(bias[a:b], f, w, out=into)
-            kept = values if last - first == len(base_scale) else None
+        groups, inputs = base_scale.shape
+        curves, kept = (x, grid, base_scale, spline_weight), None
+        if groups == 1:
+            kept = _values(ctx, curves, 0, 1)
+            y = F.linear(kept.t(), weight, bias)
+        else:
+            y = x.new_empty(len(x), len(weight))
+            for first, last in _blocks(curves):
+                values = _values(ctx, curves, first, last)
+                for (a, b), f in zip(_ends(ctx, first, last), values.split(inputs), strict=True):
+                    if bias is None:
+                        torch.mm(f.t(), weight[a:b].t(), out=y[:, a:b])
+                    else:
+                        torch.addmm(bias[a:b], f.t(), weight[a:b].t(), out=y[:, a:b])
+                kept = values if last - first == groups else None
         ctx.save_for_backward(x, weight, bias, base_scale, spline_weight, grid, kept)
         return y
 
     @staticmethod
     def backward(ctx, grad):
-        *inputs, grid, kept = ctx.saved_tensors
+        x, weight, bias, base_scale, spline_weight, grid, kept = ctx.saved_tensors
         if torch.is_grad_enabled() or not kernels.may_run(grad):
+            inputs = (x, weight, bias, base_scale, spline_weight)
             return *_by_formula(ctx, inputs, grid, grad), *[None] * 5
-        x, weight, _, base_scale, spline_weight = inputs
-        x_grad = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        weight_grad = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
-        bias_grad = grad.sum(0) if ctx.needs_input_grad[2] else None
+        curves, inputs = (x, grid, base_scale, spline_weight), x.shape[1]
+        wanted = ctx.needs_input_grad
+        x_grad = torch.empty_like(x) if wanted[0] else None
+        weight_grad = torch.empty_like(weight) if wanted[1] else None
+        bias_grad = grad.sum(0) if wanted[2] else None
         scale_grad, spline_grad = torch.empty_like(base_scale), torch.empty_like(spline_weight)
-        for first, last in _blocks(x, base_scale):
+        for first, last in _blocks(curves):
             values = kept
-            if kept is None and weight_grad is not None:
-                values = _values(ctx, x, base_scale, spline_weight, grid, first, last)
-            value_grad = x.new_empty(last - first, x.shape[1], len(x))
-            for s in range(first, last):
-                a, b = ctx.ends[s], ctx.ends[s + 1]
-                upstream = grad[:, a:b].t()
-                torch.mm(weight[a:b].t(), upstream, out=value_grad[s - first])
+            if kept is None and wanted[1]:
+                values = _values(ctx, curves, first, last)
+            value_grad = x.new_empty((last - first) * inputs, len(x))
+            for s, (a, b) in enumerate(_ends(ctx, first, last)):
+                upstream, rows = grad[:, a:b].t(), slice(s * inputs, (s + 1) * inputs)
+                torch.mm(weight[a:b].t(), upstream, out=value_grad[rows])
                 if weight_grad is not None:
-                    torch.mm(upstream, values[s - first].t(), out=weight_grad[a:b])
+                    torch.mm(upstream, values[rows].t(), out=weight_grad[a:b])
             ctx.library.backward(
-                *_sizes(ctx, x, last - first),
+                *_sizes(ctx, curves, first, last),
                 first > 0,
-                x.data_ptr(),
-                grid.data_ptr(),
-                base_scale[first:].data_ptr(),
-                spline_weight[first:].data_ptr(),
+                *_addresses(curves, first),
                 value_grad.data_ptr(),
                 None if x_grad is None else x_grad.data_ptr(),
-                scale_grad[first:].data_ptr(),
-                spline_grad[first:].data_ptr(),
+                *_addresses((scale_grad, spline_grad), first),
             )
         return x_grad, weight_grad, bias_grad, scale_grad, spline_grad, *[None] * 5
 
 
-def _blocks(x: Tensor, base_scale: Tensor) -> Iterator[tuple[int, int]]:
+Curves = tuple[Tensor, Tensor, Tensor, Tensor]  # x (B, I), grid, base_scale and spline_weight
+
+
+def _blocks(curves: Curves) -> Iterator[tuple[int, int]]:
     """The groups that are worked on together, from the first to before the last."""
-    groups = len(base_scale)
+    x, groups = curves[0], len(curves[2])
     each = max(1, MOST_VALUES // max(1, x.numel()))
     return ((s, min(s + each, groups)) for s in range(0, groups, each))
 
 
-def _sizes(ctx: Any, x: Tensor, groups: int) -> tuple[int, ...]:
-    return ctx.base_number, len(x), x.shape[1], groups, kernels.threads()
+def _ends(ctx: Any, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The outputs of each of these groups."""
+    return itertools.pairwise(ctx.options[2][first : last + 1])
 
 
-def _values(ctx, x, base_scale, spline_weight, grid, first: int, last: int) -> Tensor:
-    """The functions of some groups, rows last: (last - first, I, B)."""
-    values = x.new_empty(last - first, x.shape[1], len(x))
-    ctx.library.forward(
-        *_sizes(ctx, x, last - first),
-        x.data_ptr(),
-        grid.data_ptr(),
-        base_scale[first:].data_ptr(),
-        spline_weight[first:].data_ptr(),
-        values.data_ptr(),
-    )
+def _sizes(ctx: Any, curves: Curves, first: int, last: int) -> tuple[int, ...]:
+    rows, inputs = curves[0].shape
+    base = COMPILED_BASES.index(type(ctx.options[1]))
+    return base, rows, inputs, last - first, kernels.threads()
+
+
+def _addresses(curves: tuple[Tensor, ...], first: int) -> list[int]:
+    """Where a kernel finds tensors: those of the groups, the last two, from the first group on."""
+    *whole, scale, spline = curves
+    inputs, count = spline.shape[1:]
+    start = 4 * first * inputs  # bytes
+    addresses = [tensor.data_ptr() for tensor in whole]
+    return [*addresses, scale.data_ptr() + start, spline.data_ptr() + start * count]
+
+
+def _values(ctx: Any, curves: Curves, first: int, last: int) -> Tensor:
+    """The functions of some groups, one below the other: ((last - first) I, B)."""
+    rows, inputs = curves[0].shape
+    values = curves[0].new_empty((last - first) * inputs, rows)
+    sizes = _sizes(ctx, curves, first, last)
+    ctx.library.forward(*sizes, *_addresses(curves, first), values.data_ptr())
     return values
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "train": ("kanvae.studies.single", "evaluation", "Train one model."),
     "evaluate": ("kanvae.studies.single", "evaluation", "Score trained models."),
     "explain": ("kanvae.studies.single", "evaluation", "Say what the key of a model means."),
+    "export": ("kanvae.studies.single", "evaluation", "Write trained models as ONNX."),
     "sweep": ("kanvae.studies.sweep.command", "studies", "Execute a chapter over a grid."),
     "search": ("kanvae.studies.search", "studies", "Search for architectures."),
     "reproduce": ("kanvae.studies.reproduce", "studies", "Train and score what the book shows."),

@@ -38,12 +38,13 @@ def values(options: argparse.Namespace, settings: type) -> dict[str, Any]:
 
 
 def _described(settings: type) -> dict[str, str]:
-    """The lines of a class's own `Args:`, by the names of the fields that they are of."""
-    text = inspect.cleandoc(settings.__doc__ or "")
-    block = re.search(r"^Args:\n((?:    .*\n|\n)*)", text + "\n", re.MULTILINE)
+    """The lines of a docstring's `Args:`, by the names of the fields that they are of."""
     found: dict[str, str] = {}
-    for item in re.split(r"\n(?=    \S)", block[1] if block else ""):
-        names, colon, description = item.partition(":")
-        if colon:
-            found |= {n.strip(): " ".join(description.split()) for n in names.split(",")}
+    for kind in reversed(settings.__mro__):  # a class has the fields of those that it builds on
+        text = inspect.cleandoc(kind.__dict__.get("__doc__") or "")
+        block = re.search(r"^Args:\n((?:    .*\n|\n)*)", text + "\n", re.MULTILINE)
+        for item in re.split(r"\n(?=    \S)", block[1] if block else ""):
+            names, colon, description = item.partition(":")
+            if colon:
+                found |= {n.strip(): " ".join(description.split()) for n in names.split(",")}
     return found

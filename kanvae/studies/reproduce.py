@@ -103,8 +103,8 @@ def complete(config: TrainingConfig, progress: bool = True) -> None:
 
 def effort(config: TrainingConfig) -> float:
     """About how long a run takes, in units that only a forecast needs."""
-    trained = 3 * results.REGIMES[config.regime] * config.epochs
-    images = trained + 5_000_000  # these are decoded
+    trained = results.REGIMES[config.regime] * config.epochs
+    images = 3 * trained + 5_000_000  # trained on, and decoded
     parameters = count_parameters(config.architecture.build())
     return images * (1 + parameters / 1e6)
 
@@ -290,7 +290,11 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def command(options: argparse.Namespace) -> str | None:
-    """Reproduce as the options say; what failed, if anything did."""
+    """Reproduce as the options say; what failed, if anything did.
+
+    Raises:
+        ValueError: an option that is not allowed.
+    """
     device = resolve_device(options.device)
     rows = options.rows.split(",") if options.rows else list(reversed(MODELS))
     regimes = options.regime.split(",") if options.regime else list(results.REGIMES)

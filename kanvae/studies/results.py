@@ -6,6 +6,7 @@
     provenance.json  for each run: its configuration, when, at which commit, on what it was trained
     search/          the trials of the architecture search, their curves, where they ran
     sweeps/          what sweeps cost, and what faults cost them
+    paper/           what was read from the paper's figures
     NAME/            a run folder of a model that figures draw; without weights where only its
                      learning curve is drawn
 
@@ -102,6 +103,17 @@ def sweeps() -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     folder = _file("sweeps")
     tables = {p.stem: _read_csv(f"sweeps/{p.name}") for p in sorted(folder.glob("*.csv"))}
     return tables, _read_json("sweeps/provenance.json")
+
+
+def reading(table: str) -> pd.DataFrame:
+    """What was read from the paper's figures (`kanvae.studies.reading`).
+
+    Args:
+        table: "figure8-inputs", the training image that each input of Figure 8 shows, by a first
+            reading; "figure8-reread", the same by the module; "figure8-brightness", how bright
+            these inputs are by MNIST's grey value; "figure6-ends", where the curves end.
+    """
+    return pd.read_csv(_file(f"paper/{table}.csv"))
 
 
 class Difference(NamedTuple):

@@ -1,4 +1,4 @@
-"""`kanvae train`, `evaluate` and `explain`: one model, from the command line.
+"""`kanvae train`, `evaluate`, `export` and `explain`: one model, from the command line.
 
 Their options are the fields of `TrainingConfig` and of `evaluation.Settings`.
 """
@@ -23,14 +23,23 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR", help="finished run folders")
         parser.add_argument("--device", default="auto", help="cpu, cuda, ... (auto)")
         add_fields(parser, evaluation.Settings)
+    elif name == "export":
+        parser.add_argument("run_dir", help="a finished run folder")
+        parser.add_argument("--folder", help="where to write; the run folder by default")
+        parser.add_argument("--weights", choices=("last", "best"), default="last", help="(last)")
     else:
         parser.add_argument("key", help="of an architecture, such as kan-35-15+grid_size=10")
 
 
 def command(options: argparse.Namespace) -> None:
-    """Train, score or explain as the options say."""
+    """Train, score, export or explain as the options say."""
     if options.name == "explain":
         print(architectures.explain(options.key))
+    elif options.name == "export":
+        from kanvae.export import export  # what it needs is in another extra
+
+        run = runs.read(options.run_dir)
+        print(*export(run, options.folder, options.weights == "best"), sep="\n")
     elif options.name == "train":
         run = train(TrainingConfig(**values(options, TrainingConfig)), options.run_dir)
         print(

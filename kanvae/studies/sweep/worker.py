@@ -69,6 +69,7 @@ def _execute_in(folder: Path, output: str, notebook: str, point: Point) -> dict[
         try:
             done = chapters.execute(source, executed, point, False, failed, environment)
             found |= {"status": "done", "metrics": chapters.recorded(done)}
+            failed.unlink(missing_ok=True)  # of a kernel that died before
         except chapters.KernelError as error:
             if start < STARTS:
                 time.sleep(start)
