@@ -22,13 +22,13 @@ def python(session: nox.Session, *arguments: str) -> None:
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
     digest += f" {Path.cwd()} {sys.version}"
     stamp = ENVIRONMENT / "installed-requirements"
-    if not stamp.exists() or stamp.read_text() != digest:
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != digest:
         session.log("Installing the locked requirements (torch is large: some minutes, once).")
         stamp.unlink(missing_ok=True)
         session.run(sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT))
         install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         session.run(executable, *install, "-c", "constraints.txt", "--editable", ".[tests]")
-        stamp.write_text(digest)
+        stamp.write_text(digest, encoding="utf-8")
     path = os.pathsep.join((str(BIN), os.environ.get("PATH", "")))
     session.run(executable, *arguments, env={"PATH": path})
 
@@ -65,20 +65,20 @@ def search(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and types, and that every chapter's .py and .ipynb agree."""
+    """Check style, types, which module imports which, and that each chapter's two files agree."""
     python(session, "-m", "ruff", "check", ".")
     python(session, "-m", "ruff", "format", "--check", ".")
     python(session, "-m", "mypy")
+    python(session, "-c", "from importlinter.cli import lint_imports_command as lint; lint()")
     python(session, "book/build.py", "--check-pairs")
 
 
 @nox.session
 def sync(session: nox.Session) -> None:
     """Carry the newer of each chapter's .py and .ipynb to the other, and format them."""
-    pairs = sorted(str(path) for path in Path("notebooks").glob("[0-9]*.py"))
-    python(session, "-m", "jupytext", "--sync", *pairs)
+    python(session, "book/build.py", "--sync")
     python(session, "-m", "ruff", "format", ".")
-    python(session, "-m", "jupytext", "--sync", *pairs)
+    python(session, "book/build.py", "--sync")
 
 
 @nox.session
@@ -109,15 +109,15 @@ def address(session: nox.Session) -> None:
     """Carry a new address of the repository everywhere: nox -s address -- https://github.com/O/R."""
     pattern = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+)")
     new = pattern.fullmatch(session.posargs[0]) if len(session.posargs) == 1 else None
-    old = pattern.search(Path("pyproject.toml").read_text())
+    old = pattern.search(Path("pyproject.toml").read_text(encoding="utf-8"))
     if new is None or old is None:
         raise SystemExit("give the new address, in the form https://github.com/OWNER/REPOSITORY")
     listing = session.run("git", "ls-files", silent=True, external=True)
     for path in map(Path, str(listing).split()):
         if path.suffix not in (".gz", ".safetensors"):
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
             if old[1] in text:
-                path.write_text(text.replace(old[1], new[1]))
+                path.write_text(text.replace(old[1], new[1]), encoding="utf-8")
                 session.log(f"{path}: now {new[1]}")
 
 
@@ -132,7 +132,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Kill sweeps, trainings, searches and reproductions, compare what is left: -- --kills 20."""
+    python(session, "benchmarks/soak.py", *session.posargs)
+
+
+@nox.session
 def colab(session: nox.Session) -> None:
     """Run every chapter on the Python that runs nox, as Colab does: alone, without the checkout."""
-    session.run(sys.executable, "-m", "pip", "install", "--quiet", ".[sweep]")
+    session.run(
+        sys.executable, "-m", "pip", "install", "--quiet", ".[export,studies]", "tensorboard"
+    )
     session.run(sys.executable, "tests/run_alone.py", *session.posargs)

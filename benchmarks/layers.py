@@ -25,7 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kanvae import VAE, Architecture, KANLinear, data, figures, runs, training
+from kanvae import Architecture, KANLinear, data, figures, runs, updates
+from kanvae.layers import SharedKANLinear
 from kanvae.studies.timing import interleaved
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -39,6 +40,10 @@ SHAPES = [  # inputs, outputs, batch
     (784, 35, 512),
 ]
 FLOOR, RECURSION, OURS, BINARY = "dense floor", "recursion", "KANLinear", "KANLinear, binary input"
+MLP = "nn.Linear + SiLU"
+SHARED_SHAPES = [(784, 400, 32), (784, 400, 512), (400, 784, 32), (400, 784, 512)]
+GROUPS = (1, 4, 16, 64)  # functions an input of a shared layer; one an edge follows
+SHARED_KEY, PAPERS = "shared-374-20+groups=4", "vae-400-20"  # of equal size
 ROUNDS = 15  # how often each candidate has its turn
 
 
@@ -109,6 +114,28 @@ def layer_passes(shape, layers, device) -> dict[str, Callable[[], None]]:
     return passes
 
 
+def shared_passes(shape, device) -> dict[str, Callable[[], None]]:
+    """One forward and backward of layers whose functions are shared, by functions an input."""
+    in_features, out_features, batch = shape
+    x = torch.randn(batch, in_features, device=device)
+    layers: dict[str, nn.Module] = {
+        MLP: nn.Sequential(nn.Linear(in_features, out_features), nn.SiLU())
+    }
+    for groups in (*GROUPS, out_features):
+        layer = SharedKANLinear(in_features, out_features, groups, scale_noise=0.1)
+        layers[f"g = {groups}"] = layer
+    return {
+        name: _pass(layer.to(device), x.clone().requires_grad_()) for name, layer in layers.items()
+    }
+
+
+def shared_step_passes(device) -> dict[str, Callable[[], None]]:
+    """A training step, batch 32, of the paper's VAE and of one of equal size that shares."""
+    x = data.binarize(data.load("MNIST").pixels[: 32 * 64].to(device))
+    models = {key: Architecture.parse(key).build().to(device) for key in (PAPERS, SHARED_KEY)}
+    return {key: _steps(model, x, 32, wrap=device.type == "cuda") for key, model in models.items()}
+
+
 def _pass(layer: nn.Module, x: Tensor) -> Callable[[], None]:
     with torch.no_grad():
         upstream = torch.randn_like(layer(x))
@@ -133,7 +160,7 @@ def step_passes(key: str, layers, device, images: int = 32) -> dict[str, Callabl
     for name in (RECURSION, "efficient-kan", OURS):
         if name not in layers:
             continue
-        model = VAE(Architecture.parse(key))
+        model = Architecture.parse(key).build()
         if name != OURS:
             for child, layer in list(model.named_children()):
                 if isinstance(layer, KANLinear):
@@ -151,13 +178,13 @@ def step_passes(key: str, layers, device, images: int = 32) -> dict[str, Callabl
 
 
 def _steps(model, x: Tensor, images: int, optimizer=None, wrap=False) -> Callable[[], None]:
-    optimizer = optimizer or training.make_optimizer(model, 2e-3)
+    optimizer = optimizer or updates.make_optimizer(model, 2e-3)
     generator = torch.Generator(x.device).manual_seed(0)
 
     def step(rows: Tensor) -> Tensor:
-        return training.update(model, optimizer, x[rows], generator)
+        return updates.update(model, optimizer, x[rows], generator)
 
-    one = training.captured(step, optimizer, generator, 32) if wrap else step
+    one = updates.captured(step, optimizer, generator, 32) if wrap else step
     batches = torch.randperm(len(x), device=x.device).split(32)[: len(x) // 32]
 
     def run() -> None:
@@ -176,7 +203,7 @@ def measure(passes: dict[str, Callable[[], None]], device, rounds=ROUNDS) -> pd.
         low, median, high = statistics.quantiles(values, n=4)
         table[name] = {"milliseconds": median, "quartile_1": low, "quartile_3": high}
         table[name]["peak_megabytes"] = peak_memory(passes[name], device) / 1e6
-        for against in (FLOOR, RECURSION, OURS):
+        for against in (FLOOR, RECURSION, OURS, MLP, PAPERS):
             if against in found:
                 ratios = [a / b for a, b in zip(values, found[against], strict=True)]
                 table[name][f"ratio_to_{against.replace(' ', '_')}"] = statistics.median(ratios)
@@ -224,6 +251,11 @@ def main() -> None:
     for key in tqdm(("kan-400-20", "kan-35-15"), desc="steps", unit="model"):
         table = measure(step_passes(key, layers, device), device)
         tables.append(table.assign(part="step", row=key))
+    for shape in tqdm(SHARED_SHAPES, desc="shared functions", unit="row"):
+        table = measure(shared_passes(shape, device), device)
+        tables.append(table.assign(part="shared", row="{}→{}, {}".format(*shape)))
+    table = measure(shared_step_passes(device), device)
+    tables.append(table.assign(part="shared step", row=SHARED_KEY))
     if device.type == "cuda":  # what launches cost, over a whole epoch
         passes = step_passes("kan-35-15", layers, device, images=60_000)
         tables.append(measure(passes, device, 3).assign(part="epoch", row="kan-35-15"))
@@ -232,7 +264,9 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     name = f"layers-{device.type}"
     table.to_csv(options.output / f"{name}.csv", index=False)
-    (options.output / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    (options.output / f"{name}.json").write_text(
+        json.dumps(found, indent=2) + "\n", encoding="utf-8"
+    )
     layers_only = table[table.part == "layer"]
     ratios = layers_only.pivot(index="row", columns="candidate", values="ratio_to_dense_floor")
     ratios = ratios.loc[layers_only.row.unique(), layers_only.candidate.unique()]

@@ -1,14 +1,13 @@
-"""What a sweep costs, and what it loses when things go wrong.
+"""What a sweep costs.
 
-    python benchmarks/sweeps.py [--parts overhead,throughput,scheduling,faults]
+    python benchmarks/sweeps.py [--parts overhead,throughput,scheduling]
 
 overhead    seconds of a point of the training chapter beyond the bare training, and where they go
 throughput  points an hour with one worker and with two
 scheduling  10,000 points whose work is next to nothing: seconds and memory
-faults      what was killed, how often, and what was lost
 
 Each part writes a table, `book/results/sweeps/PART.csv`, which the chapter on sweeps shows; where
-it was measured stands beside them in `provenance.json`.
+it was measured stands beside them in `provenance.json`. What faults cost, `soak.py` measures.
 """
 
 from __future__ import annotations
@@ -16,14 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +30,9 @@ import psutil
 
 from kanvae import runs
 from kanvae.studies import cluster, sweep
+from kanvae.studies.sweep import storage
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-from conftest import small_notebook  # noqa: E402
-
 TRAINING = ROOT / "notebooks" / "04_training.ipynb"
 SETTINGS: dict[str, Any] = {"architecture": "kan-20-10", "epochs": 2, "device": "cpu"}
 POINTS = 8
@@ -58,10 +52,10 @@ def overhead(folder: Path) -> list[dict[str, Any]]:
             subprocess.run(command, check=True, capture_output=True)
             bare.append(time.perf_counter() - begun)
             output = str(folder / "sweep")
-            sweep.write(f"{output}/{TRAINING.name}", TRAINING.read_bytes())
+            storage.write_file(f"{output}/{TRAINING.name}", TRAINING.read_bytes())
             begun = time.perf_counter()
             task = (sweep.point_name(point), (output, TRAINING.name, point))
-            (result,) = cluster.results(client, sweep.work, [task])
+            (result,) = cluster.results(client, sweep.execute_point, [task])
             points.append((time.perf_counter() - begun, result.value))
     found: dict[str, list[float]] = {}
     for process, (wall, value) in list(zip(bare, points, strict=True))[1:]:  # warm
@@ -104,14 +98,15 @@ def throughput(folder: Path) -> list[dict[str, Any]]:
     lines = []
     for workers in (1, 2):
         output = str(folder / f"workers-{workers}")
-        sweep.write(f"{output}/{TRAINING.name}", TRAINING.read_bytes())
+        storage.write_file(f"{output}/{TRAINING.name}", TRAINING.read_bytes())
         points = [{**SETTINGS, "seed": seed, "demonstrate": False} for seed in range(POINTS)]
         tasks = [(sweep.point_name(p), (output, TRAINING.name, p)) for p in points]
         with cluster.start(workers=workers) as client:
             client.run(len, [])
             begun = time.perf_counter()
             assert all(
-                r.value["status"] == "done" for r in cluster.results(client, sweep.work, tasks)
+                r.value["status"] == "done"
+                for r in cluster.results(client, sweep.execute_point, tasks)
             )
             seconds = time.perf_counter() - begun
         lines.append({"workers": workers, "points": POINTS, "seconds": seconds,
@@ -126,7 +121,7 @@ def trivial(output: str, point: dict[str, Any]) -> dict[str, Any]:
     name = sweep.point_name(point)
     result = {"point": name, "parameters": point, "status": "done", "attempts": 1, "seconds": 0.0}
     result |= {"metrics": {"square": point["seed"] ** 2}, "error": "", "commit": ""}
-    sweep.write(f"{output}/{name}/result.json", json.dumps(result).encode())
+    storage.write_file(f"{output}/{name}/result.json", json.dumps(result).encode())
     return result
 
 
@@ -134,7 +129,7 @@ def scheduling(folder: Path, count: int = 10_000) -> list[dict[str, Any]]:
     """Many points whose work is next to nothing; what is left is the engine."""
     output = str(folder / "many")
     about = {"notebook": "none.ipynb", "digest": "", "defaults": {"seed": 0}}
-    sweep.write(f"{output}/sweep.json", json.dumps(about).encode())
+    storage.write_file(f"{output}/sweep.json", json.dumps(about).encode())
     points = [{"seed": seed} for seed in range(count)]
     driver = psutil.Process()
     with cluster.start(workers=2) as client:
@@ -154,78 +149,17 @@ def scheduling(folder: Path, count: int = 10_000) -> list[dict[str, Any]]:
              "seconds_to_see_what_is_done": resumed, "driver_megabytes": held / 1e6}]  # fmt: skip
 
 
-def faults(folder: Path) -> list[dict[str, Any]]:
-    """Sweeps of six short points in which something is killed, seconds after the first began."""
-    lines = []
-    kinds: dict[str, Callable[[psutil.Process], list[psutil.Process]]] = {
-        "driver": lambda driver: [driver],
-        "worker": lambda driver: [p for p in driver.children(recursive=True) if _is(p, "worker")],
-        "kernel": lambda driver: [p for p in driver.children(recursive=True) if _is(p, "kernel")],
-    }
-    for kind, choose in kinds.items():
-        moments = []
-        counts = ("times", "done_before", "done_twice", "lost", "restarts", "processes_left")
-        total: dict[str, Any] = {"killed": kind, "after_seconds": "", **dict.fromkeys(counts, 0)}
-        for i in range(KILLS):
-            moment = random.uniform(0, 4)
-            moments.append(moment)
-            for name, value in _one_fault(folder / f"{kind}-{i}", choose, moment).items():
-                total[name] += value
-        total["after_seconds"] = f"{min(moments):.1f} to {max(moments):.1f}"
-        lines.append(total)
-    return lines
+def save(output: Path, part: str, table: pd.DataFrame) -> None:
+    """Write the table of a part, and where it was measured."""
+    output.mkdir(parents=True, exist_ok=True)
+    table.to_csv(output / f"{part}.csv", index=False, lineterminator="\n")
+    path = output / "provenance.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known[part] = runs.provenance() | {"cores": os.cpu_count(), "dask": distributed.__version__}
+    runs.write_text(path, json.dumps(known, indent=1) + "\n")
 
 
-def _is(process: psutil.Process, kind: str) -> bool:
-    try:
-        words = " ".join(process.cmdline())
-    except psutil.Error:
-        return False
-    if kind == "kernel":
-        return "ipykernel" in words
-    return "spawn_main" in words and "ipykernel" not in words
-
-
-def _one_fault(
-    folder: Path, choose: Callable[[psutil.Process], list[psutil.Process]], moment: float
-) -> dict[str, int]:
-    folder.mkdir(parents=True)
-    notebook, output = small_notebook(folder / "chapter.ipynb"), folder / "out"
-    command = [sys.executable, "-m", "kanvae", "sweep", str(notebook), "--output", str(output)]
-    command += ["--workers", "2", "-p", "count", "0:6", "-p", "asleep", "0.7"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    driver = psutil.Popen(command, **quiet)
-    while not list(output.glob("*/.lock")):  # the first points have begun
-        time.sleep(0.02)
-    time.sleep(moment)
-    family = driver.children(recursive=True)
-    victims = choose(driver)
-    done = _stamps(output)
-    if victims:
-        random.choice(victims).send_signal(signal.SIGKILL)
-    restarts = 0
-    if driver.wait() != 0:
-        _, alive = psutil.wait_procs(family, timeout=20)
-        restarts = 1
-        subprocess.run(command, check=True, **quiet)
-    _, alive = psutil.wait_procs(family, timeout=20)
-    after = _stamps(output)
-    return {
-        "times": int(bool(victims)), "done_before": len(done), "restarts": restarts,
-        "done_twice": sum(after.get(name) != stamp for name, stamp in done.items()),
-        "lost": 6 - len(after), "processes_left": len(alive),
-    }  # fmt: skip
-
-
-def _stamps(output: Path) -> dict[str, int]:
-    found = {}
-    for path in output.glob("*/result.json"):
-        if json.loads(path.read_text())["status"] == "done":
-            found[path.parent.name] = path.stat().st_mtime_ns
-    return found
-
-
-PARTS = {"overhead": overhead, "throughput": throughput, "scheduling": scheduling, "faults": faults}
+PARTS = {"overhead": overhead, "throughput": throughput, "scheduling": scheduling}
 
 
 def main() -> None:
@@ -233,18 +167,11 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--output", type=Path, default=ROOT / "book" / "results" / "sweeps")
     options = parser.parse_args()
-    random.seed(0)
-    options.output.mkdir(parents=True, exist_ok=True)
-    here = runs.provenance() | {"cores": os.cpu_count(), "dask": distributed.__version__}
     for part in options.parts.split(","):
         with tempfile.TemporaryDirectory() as folder:
             table = pd.DataFrame(PARTS[part](Path(folder))).round(3)
-        table.to_csv(options.output / f"{part}.csv", index=False, lineterminator="\n")
+        save(options.output, part, table)
         print(f"{part}\n{table.to_string(index=False)}\n", flush=True)
-    path = options.output / "provenance.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    known |= dict.fromkeys(options.parts.split(","), here)
-    runs.write_text(path, json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     python book/build.py                    the whole book, to book/_build/html
     python book/build.py -p epochs 1        with another value where a chapter has that parameter
     python book/build.py --check-pairs      only look whether .py and .ipynb agree
+    python book/build.py --sync             carry the newer of the two to the other
 
 A chapter is executed again only if its source, its parameters, the module, the data, the reference
 results or the locked requirements have changed since. Its page is built from a tree in which every
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -25,48 +28,126 @@ from typing import Any
 
 import jupytext
 import nbformat
+import yaml
 
 from kanvae import runs
-from kanvae.studies import chapters, results
+from kanvae.studies import chapters, parameters, results
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 EXECUTED = ROOT / "book" / "_executed"
 SOURCE = ROOT / "book" / "_build" / "source"
 JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+KEPT = ("tags", "mystnb")  # of a cell's metadata: it is source, too
+METADATA = {  # of a chapter's notebook
+    "jupytext": {
+        "cell_metadata_filter": "tags,mystnb,-all",
+        "formats": "ipynb,py:percent",
+        "notebook_metadata_filter": "jupytext,kernelspec,-all",
+    },
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+}
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "pytorch-fid", "jupyter-book")
 
 
+def chapter_names() -> list[str]:
+    """The names of the chapters, in the order of the table of contents."""
+    contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
+    files = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
+    return [file.removeprefix("notebooks/") for file in files if file.startswith("notebooks/")]
+
+
+def strays() -> list[str]:
+    """What lies among the chapters and is none, such as a copy that Jupyter made; a line each."""
+    known = set(chapter_names())
+    files = sorted(path for path in NOTEBOOKS.iterdir() if path.suffix in (".py", ".ipynb"))
+    return [
+        f"notebooks/{path.name} is not in book/_toc.yml: it is left out."
+        for path in files
+        if path.stem not in known
+    ]
+
+
 def check_pairs() -> list[str]:
-    """What is wrong with the pairs of .py and .ipynb, a line each."""
+    """What is wrong with the pairs of .py and .ipynb, a line each.
+
+    Sources, tags and captions count; outputs and whatever else Jupyter writes do not.
+    """
     problems = []
-    stems = {path.stem for path in NOTEBOOKS.glob("[0-9]*") if path.suffix in (".py", ".ipynb")}
-    for stem in sorted(stems):
-        script, notebook = NOTEBOOKS / f"{stem}.py", NOTEBOOKS / f"{stem}.ipynb"
+    for name in chapter_names():
+        script, notebook = NOTEBOOKS / f"{name}.py", NOTEBOOKS / f"{name}.ipynb"
+        for path, other in ((script, notebook), (notebook, script)):
+            if not path.exists() and other.exists():
+                problems.append(f"notebooks/{path.name} is missing: `nox -s sync` makes it.")
+        if not (script.exists() or notebook.exists()):
+            problems.append(f"notebooks/{name} is in book/_toc.yml, and is not there.")
         if not (script.exists() and notebook.exists()):
-            problems.append(f"notebooks/{stem} has only one of .py and .ipynb: run `nox -s sync`.")
             continue
-        cells = nbformat.read(notebook, as_version=4).cells
-        if any(cell.get("outputs") or cell.get("execution_count") for cell in cells):
-            problems.append(f"{notebook.name} holds outputs: clear them before you commit.")
-        if _content(cells) != _content(jupytext.read(script).cells):
-            problems.append(f"notebooks/{stem}.py and .ipynb differ: run `nox -s sync`.")
+        try:
+            cells = nbformat.read(notebook, as_version=4).cells
+        except Exception as error:  # of many kinds
+            problems.append(
+                f"notebooks/{notebook.name} is not a notebook ({str(error).splitlines()[0]}): "
+                "delete it, and `nox -s sync` makes it anew."
+            )
+            continue
+        first, second = _content(jupytext.read(script).cells), _content(cells)
+        if first != second:
+            pairs = itertools.zip_longest(first, second)
+            number = next(i for i, (a, b) in enumerate(pairs, 1) if a != b)
+            newer = max(script, notebook, key=lambda path: path.stat().st_mtime)
+            problems.append(
+                f"notebooks/{script.name} and notebooks/{notebook.name} differ, first in cell "
+                f"{number}: `nox -s sync` carries the newer, {newer.name}, to the "
+                "other; to keep the other, `touch` it before."
+            )
     return problems
 
 
+def sync() -> None:
+    """Carry the newer of each chapter's two files to the other, as they stand in the repository.
+
+    What Jupyter or Colab wrote into a notebook beside its sources is taken out before: outputs,
+    their own settings, and cells that hold nothing.
+    """
+    for name in chapter_names():
+        script, notebook = NOTEBOOKS / f"{name}.py", NOTEBOOKS / f"{name}.ipynb"
+        if notebook.exists():
+            before, then = notebook.read_bytes(), notebook.stat().st_mtime
+            book = nbformat.read(notebook, as_version=4)
+            book.metadata = nbformat.from_dict(METADATA)
+            book.cells = _without_empty(book.cells)
+            for cell in book.cells:
+                kept = {k: cell.metadata[k] for k in KEPT if cell.metadata.get(k)}
+                cell.metadata = nbformat.from_dict(kept)
+                if cell.cell_type == "code":
+                    cell.outputs, cell.execution_count = [], None
+            after = (nbformat.writes(book) + "\n").encode()
+            if after != before:
+                notebook.write_bytes(after)
+                os.utime(notebook, (then, then))  # still the older one, if it was
+        first = script if script.exists() else notebook
+        subprocess.run([sys.executable, "-m", "jupytext", "--sync", str(first)], check=True)
+
+
 def _content(cells: list[Any]) -> list[tuple[Any, ...]]:
-    kept = ("tags", "mystnb")
     return [
-        (c.cell_type, c.source, {k: c.metadata[k] for k in kept if k in c.metadata}) for c in cells
+        (c.cell_type, c.source.rstrip(), {k: c.metadata[k] for k in KEPT if c.metadata.get(k)})
+        for c in _without_empty(cells)
     ]
+
+
+def _without_empty(cells: list[Any]) -> list[Any]:
+    """The cells that hold something; Jupyter likes to add one that does not."""
+    return [cell for cell in cells if cell.source.strip()]
 
 
 def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
     """A digest of everything that a chapter's outputs depend on: its prose is not among it."""
     digest = hashlib.sha256(repr(sorted(parameters.items())).encode())
-    cells = nbformat.read(notebook, as_version=4).cells
+    cells = _without_empty(nbformat.read(notebook, as_version=4).cells)
     digest.update("\0".join(c.source for c in cells if c.cell_type == "code").encode())
-    inputs = [path for path in (ROOT / "kanvae").iterdir() if path.is_file()]
+    inputs = [path for path in (ROOT / "kanvae").rglob("*.*") if "__pycache__" not in path.parts]
     inputs += [*(ROOT / "data").rglob("*.gz"), *results.root().rglob("*.*")]
     for path in sorted([*inputs, ROOT / "constraints.txt"]):
         digest.update(path.name.encode() + path.read_bytes())
@@ -78,7 +159,7 @@ def execute(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     output, stamp = EXECUTED / notebook.name, EXECUTED / f"{notebook.stem}.json"
     wanted = fingerprint(notebook, parameters)
     if output.exists() and stamp.exists():
-        known = json.loads(stamp.read_text())
+        known = json.loads(stamp.read_text(encoding="utf-8"))
         if known["fingerprint"] == wanted:
             print(f"{notebook.stem}: unchanged since {known['date']}")
             return known
@@ -125,7 +206,8 @@ def page(stem: str) -> nbformat.NotebookNode:
     """A chapter as it is now, with the outputs of its execution."""
     notebook = nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4)
     executed = nbformat.read(EXECUTED / f"{stem}.ipynb", as_version=4)
-    code = [cell for cell in executed.cells if cell.cell_type == "code"]
+    notebook.cells = _without_empty(notebook.cells)
+    code = [cell for cell in _without_empty(executed.cells) if cell.cell_type == "code"]
     for cell in code:
         cell.outputs = _last_states(cell.outputs)
         for output in cell.outputs:
@@ -138,15 +220,46 @@ def page(stem: str) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         if _is_found(cell):  # a place for the front page's links to lead to
             count += 1
-            cells.append(nbformat.v4.new_markdown_cell(f'<a id="found-{count}"></a>'))
+            cells.append(_prose(f'<a id="found-{count}"></a>', f"found-{count}"))
         if cell.cell_type == "code":
             done = code.pop(0)
             cell.outputs, cell.execution_count = done.outputs, done.execution_count
-        cells.append(cell)
+            cells += [cell, *_tables(cell, f"{stem}, cell {len(cells) + 1}")]
+            _name_fold(cell)
+        else:
+            cells.append(cell)
         if code and "injected-parameters" in code[0].metadata.get("tags", []):
             cells.append(code.pop(0))
     notebook.cells = cells
     return notebook
+
+
+def _tables(cell: nbformat.NotebookNode, where: str) -> list[nbformat.NotebookNode]:
+    """The tables that a cell showed, taken out of its outputs, as cells that Sphinx numbers."""
+    about = cell.metadata.get("mystnb", {}).pop("table", {})
+    shown = [output.get("data", {}).get("text/markdown", "") for output in cell.outputs]
+    found = [text for text in shown if text.startswith("| ")]
+    if about and len(found) != 1:
+        sys.exit(f"book: {where} has the caption of a table and shows {len(found)} tables.")
+    pairs = zip(cell.outputs, shown, strict=True)
+    cell.outputs = [output for output, text in pairs if text not in found]
+    if about:
+        found = [f":::{{table}} {about['caption']}\n:name: {about['name']}\n\n{found[0]}\n:::"]
+    return [_prose(text, f"{cell.id}-{i}") for i, text in enumerate(found)]
+
+
+def _name_fold(cell: nbformat.NotebookNode) -> None:
+    """Have the fold of a cell's code say what the code does."""
+    about = cell.metadata.setdefault("mystnb", {})
+    if "figure" in about:
+        about["code_prompt_show"] = "Show the code that draws this figure"
+    elif _is_found(cell):
+        about["code_prompt_show"] = "Show the code that computes these sentences"
+
+
+def _prose(text: str, name: str) -> nbformat.NotebookNode:
+    """A cell of prose; its name is the same in every build, so that Sphinx sees no change."""
+    return nbformat.v4.new_markdown_cell(text, id=name)
 
 
 def _is_found(cell: nbformat.NotebookNode) -> bool:
@@ -232,22 +345,28 @@ def main() -> None:
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
     )
     parser.add_argument("--check-pairs", action="store_true", help="only compare .py and .ipynb")
+    parser.add_argument("--sync", action="store_true", help="only carry the newer to the other")
     options = parser.parse_args()
+    if options.sync:
+        sync()
+        return
+    for stray in strays():
+        print(f"book: {stray}", file=sys.stderr)
     if problems := check_pairs():
         sys.exit("\n".join(problems))
     if options.check_pairs:
         return
-    notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
-    known = {notebook: chapters.defaults(notebook) for notebook in notebooks}
+    notebooks = [NOTEBOOKS / f"{name}.ipynb" for name in chapter_names()]
+    known = {notebook: parameters.defaults(notebook) for notebook in notebooks}
     executed = {}
     try:
-        values = {name: chapters.value(text) for name, text in options.parameter}
+        values = {name: parameters.parse_value(text) for name, text in options.parameter}
         for name in values:
             if not any(name in defaults for defaults in known.values()):
                 raise ValueError(f"no chapter has a parameter {name!r}.")
         chosen = {n: {k: v for k, v in values.items() if k in known[n]} for n in notebooks}
         for notebook in notebooks:
-            chapters.check(notebook, chosen[notebook])
+            parameters.check(notebook, chosen[notebook])
         for notebook in notebooks:
             executed[notebook.stem] = execute(notebook, chosen[notebook])
     except (ValueError, chapters.ChapterError) as error:

@@ -1,162 +1,205 @@
-"""Image data sets as tensors in memory, checked against their checksums.
+"""Image sets as tensors in memory, split by name, binarised, checked against their checksums.
 
 The files are those of `torchvision.datasets`. They are looked for in `$KANVAE_DATA`, else in
 `data/` of the checkout, else in `~/.cache/kanvae`, and downloaded there by torchvision if they are
-missing.
+missing. The bytes that are checked are the bytes that are read: nothing else in the folder counts,
+and nothing is unpacked into it.
+
+A set of your own is a `.npz` file, named by its path, with these arrays:
+
+    pixels       (N, D) or (N, height, width): bool, whole numbers, or any real numbers
+    labels       (N,) whole numbers, may be missing
+    test_pixels, test_labels    likewise; where they are missing, the last sixth of the images are
+                 the test set, and the training images end before it
+    levels       the whole number that means white, 255 if it is missing
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import os
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
-# MD5 sums of the uncompressed files: an archive may be compressed anew, its content may not change.
-CHECKSUMS = {
-    "MNIST": {
-        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-    },
-    "FashionMNIST": {
-        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
-        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
-        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
-    },
-}
-REGIMES = {"figure6": 10_000, "full": 60_000}  # how many of the training images, from the first on
+from kanvae import sources
+from kanvae.sources import CHECKSUMS, SOURCES, DataError, root
+
+__all__ = [
+    "BINARIZATIONS", "CHECKSUMS", "REGIMES", "SOURCES", "SPLITS", "DataError", "Images", "binarize",
+    "check", "fingerprint", "load", "prepare", "root",
+]  # fmt: skip
+
+SPLITS = ("train", "validation", "test")
+REGIMES = {"paper": 10_000, "full": 50_000, "figure6": 10_000}  # their training images, of MNIST
+BINARIZATIONS = ("threshold", "stochastic", "none")
 
 
 class Images(NamedTuple):
     """A data set, or a part of one."""
 
-    pixels: Tensor  # uint8 (N, 784), 0 black to 255 white
-    labels: Tensor  # int64 (N,)
+    pixels: Tensor  # (N, D): uint8, 0 black to 255 white; or as one's own file has them
+    labels: Tensor | None  # int64 (N,), from 0 on; None where a file of one's own has none
 
 
-class DataError(RuntimeError):
-    """The files of a data set are damaged, or missing and out of reach."""
+def load(name: str = "MNIST", split: str = "train", regime: str = "full") -> Images:
+    """One split of an image set.
 
-
-def root() -> Path:
-    """The folder that holds the data sets."""
-    if named := os.environ.get("KANVAE_DATA"):
-        return Path(named).expanduser()
-    checkout = Path(__file__).resolve().parents[1] / "data"
-    if (checkout / "MNIST" / "raw").is_dir():
-        return checkout
-    return Path("~/.cache/kanvae").expanduser()
-
-
-def load(name: str = "MNIST", train: bool = True, regime: str = "full") -> Images:
-    """The training images of a regime, or the whole test set.
+    The last sixth of the training file (of MNIST: images 50,000 to 59,999) is for validation in
+    every regime. The training images are those before it: all of them ("full"), the first 1,000 of
+    each class in the order of the file ("paper": what the paper's Figures 6 and 8 show), or the
+    first 10,000 ("figure6", of earlier editions).
 
     Args:
-        name: "MNIST" or "FashionMNIST".
-        train: whether to read the training set; the test set has no regimes.
-        regime: "figure6" (the first 10,000 images, as in the paper's Figure 6) or "full" (60,000).
+        name: one of `SOURCES`, or the path of a `.npz` file.
+        split: "train", "validation" or "test".
+        regime: "paper", "full" or "figure6"; only the training images have regimes.
 
     Returns:
         `Images`, on the CPU.
 
     Raises:
-        ValueError: an unknown data set or regime.
-        DataError: a file is damaged, or missing and cannot be downloaded or written.
+        ValueError: an unknown set, split or regime.
+        DataError: a file is damaged, unreadable, or missing and cannot be downloaded.
     """
     check(name, regime)
-    folder = root()
-    for file, checksum in CHECKSUMS[name].items():
-        _provide(folder, name, file, checksum)
-    import torchvision  # only here: everything else works on tensors
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: choose one of {list(SPLITS)}.")
+    part = "test" if split == "test" else "train"
+    pixels, labels = _own(Path(name), part) if _is_own(name) else sources.read(name, part)
+    if split == "test":
+        return Images(pixels, labels)
+    first = len(pixels) - len(pixels) // 6  # of the images for validation
+    if split == "validation":
+        return Images(pixels[first:].clone(), None if labels is None else labels[first:].clone())
+    rows = _rows(first, labels, regime, name)
+    return Images(pixels[rows], None if labels is None else labels[rows])
 
-    files = getattr(torchvision.datasets, name)(folder, train=train)
-    pixels = files.data.reshape(len(files.data), -1)
-    limit = REGIMES[regime] if train else len(pixels)
-    return Images(pixels[:limit].clone(), files.targets[:limit].clone())
+
+def _rows(first: int, labels: Tensor | None, regime: str, name: str) -> Tensor:
+    """Which of the images before the validation set a regime trains on."""
+    if regime == "full":
+        return torch.arange(first)
+    if regime == "figure6":
+        return torch.arange(min(first, 10_000))
+    if labels is None:
+        raise ValueError(
+            f"the regime 'paper' takes 1,000 images of each class, and {name} has no labels: "
+            "choose regime 'full'."
+        )
+    of_class = [(labels[:first] == label).nonzero()[:1000, 0] for label in labels.unique()]
+    return torch.cat(of_class).sort().values
 
 
-def check(name: str, regime: str) -> None:
-    """Raise a ValueError if there is no such data set or regime."""
-    if name not in CHECKSUMS:
-        raise ValueError(f"unknown data set {name!r}: choose one of {list(CHECKSUMS)}.")
+def check(name: str, regime: str = "full") -> None:
+    """Raise a ValueError if there is no such set or regime."""
+    if name not in SOURCES and not _is_own(name):
+        raise ValueError(
+            f"unknown data set {name!r}: choose one of {list(SOURCES)}, or give the path of a .npz "
+            "file."
+        )
     if regime not in REGIMES:
         raise ValueError(f"unknown regime {regime!r}: choose one of {list(REGIMES)}.")
+
+
+def fingerprint(name: str) -> str:
+    """The MD5 sum of a set of one's own, "" for the named ones, which never change.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if not _is_own(name):
+        return ""
+    with sources.reading(Path(name)), Path(name).open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def binarize(
     pixels: Tensor, threshold: float = 0.5, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Pixels that are on or off: uint8 (..., D) -> bool (..., D).
+    """Pixels that are on or off: (..., D), uint8 to 255 or float from 0 to 1 -> bool (..., D).
 
     Without a generator a pixel is on if its brightness (0 to 1) is above the threshold. With one,
     it is on with its brightness as probability, drawn anew at each call (stochastic binarisation),
     and the threshold plays no part. A bool says by its type that there are two values, which lets a
-    KAN layer take a shorter way (`KANLinear`).
+    KAN layer take a shorter way (`KANLinear`). What is bool already stays as it is.
     """
+    if pixels.dtype == torch.bool:
+        return pixels
+    white = 1 if pixels.is_floating_point() else 255
     if generator is None:
-        return pixels > threshold * 255
-    noise = torch.rand(pixels.shape, generator=generator, device=pixels.device)
-    return noise * 255 < pixels
+        return pixels > threshold * white
+    noise = torch.rand(pixels.shape, generator=generator, device=generator.device)
+    return noise.to(pixels.device) * white < pixels
 
 
-def _provide(folder: Path, name: str, file: str, checksum: str) -> None:
-    """See to it that the uncompressed file is there and whole."""
-    raw = folder / name / "raw"
-    target, archive = raw / file, raw / f"{file}.gz"
-    if target.exists() and _md5(target) == checksum:
-        return
-    if not archive.exists() and not target.exists():
-        _download(folder, name)
-        if target.exists() and _md5(target) == checksum:
-            return
-    mend = (
-        "Delete it and restore it from version control (git checkout), or delete it and load again "
-        "to download it; KANVAE_DATA=folder reads another copy."
-    )
-    if not archive.exists():
-        raise DataError(f"{target} is damaged (its MD5 is not {checksum}). {mend}")
-    try:
-        content = gzip.decompress(archive.read_bytes())
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{archive} is damaged ({error}). {mend}") from error
-    if hashlib.md5(content).hexdigest() != checksum:
-        raise DataError(f"{archive} is damaged (its content's MD5 is not {checksum}). {mend}")
-    part = raw / f"{file}.{os.getpid()}"  # so that no other process sees half a file
-    try:
-        part.write_bytes(content)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
+def prepare(
+    pixels: Tensor, binarization: str = "threshold", threshold: float = 0.5, seed: int = 0
+) -> Tensor:
+    """Images (..., D) as a model sees them: bool, or with binarization "none" brightness, float.
+
+    "stochastic" draws every pixel once, and the same at every call with the same seed, on any
+    device: so that a validation or test set stays one set.
+
+    Raises:
+        ValueError: an unknown binarisation.
+    """
+    if binarization not in BINARIZATIONS:
+        raise ValueError(f"binarization is {binarization!r}: choose one of {list(BINARIZATIONS)}.")
+    if binarization == "none":
+        return pixels / 255.0 if pixels.dtype == torch.uint8 else pixels.float()
+    generator = torch.Generator().manual_seed(seed) if binarization == "stochastic" else None
+    return binarize(pixels, threshold, generator)
+
+
+def _is_own(name: str) -> bool:
+    return str(name).endswith(".npz")
+
+
+def _own(path: Path, part: str) -> tuple[Tensor, Tensor | None]:
+    """The training or test images of a .npz file, and their labels."""
+    if not path.exists():
+        raise DataError(f"there is no file {path}: give the path of a .npz file with `pixels`.")
+    with sources.reading(path), path.open("rb") as opened:
+        file = np.load(opened, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it is a .npy file")
+        arrays = {key: file[key] for key in file.files}
+    prefix = "test_" if part == "test" and "test_pixels" in arrays else ""
+    if f"{prefix}pixels" not in arrays:
+        raise DataError(f"{path} has no array `pixels`, only {sorted(arrays)}.")
+    pixels = np.asarray(arrays[f"{prefix}pixels"])
+    labels = arrays.get(f"{prefix}labels")
+    if pixels.ndim < 2 or pixels.dtype.kind not in "biuf":
         raise DataError(
-            f"{archive} cannot be unpacked beside itself ({error}). Copy {folder} to a place that "
-            "can be written and name it in KANVAE_DATA."
-        ) from error
-
-
-def _download(folder: Path, name: str) -> None:
-    import torchvision
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{name}.lock"):  # the points of a sweep begin at the same moment
-            getattr(torchvision.datasets, name)(folder, download=True)
-    except (OSError, RuntimeError) as error:
+            f"{path}: `pixels` is {pixels.dtype} of shape {pixels.shape}: it must be (N, D) or (N, "
+            "height, width), bool or numbers."
+        )
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise DataError(f"{path}: `pixels` holds values that are not finite.")
+    if labels is not None and (labels.shape != pixels.shape[:1] or labels.dtype.kind not in "biu"):
         raise DataError(
-            f"{name} is not in {folder} and cannot be downloaded ({str(error).splitlines()[0]}). "
-            f"Go online, or put its four .gz files into {folder / name / 'raw'}, or name a folder "
-            "that has them in KANVAE_DATA."
-        ) from error
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+            f"{path}: `labels` is {labels.dtype} of shape {labels.shape}: it must be one whole "
+            f"number for each of the {len(pixels)} images."
+        )
+    levels = int(arrays.get("levels", 255))
+    if pixels.dtype.kind in "iu" and not (pixels.min() >= 0 and pixels.max() <= levels):
+        raise DataError(
+            f"{path}: `pixels` goes from {pixels.min()} to {pixels.max()}: whole numbers lie "
+            f"between 0 and `levels`, here {levels}. Save `levels` too, or save floats."
+        )
+    if "test_pixels" not in arrays:
+        first = len(pixels) - len(pixels) // 6
+        rows = slice(first, None) if part == "test" else slice(first)
+        pixels, labels = pixels[rows], None if labels is None else labels[rows]
+    if len(pixels) == 0 or (part == "train" and len(pixels) < 6):
+        raise DataError(f"{path} holds too few images for training, validation and test.")
+    pixels = pixels.reshape(len(pixels), -1)
+    if pixels.dtype.kind in "iu":
+        pixels = pixels.astype(np.uint8) if levels == 255 else pixels / levels
+    if pixels.dtype.kind == "f":
+        pixels = pixels.astype(np.float32)
+    found = None if labels is None else torch.from_numpy(labels.astype(np.int64))
+    return torch.from_numpy(np.ascontiguousarray(pixels)), found

@@ -1,14 +1,15 @@
-"""A small classifier of MNIST digits, whose features serve the Fréchet distance.
+"""A small classifier, of MNIST and of FashionMNIST, whose features serve the Fréchet distance.
 
 Inception was trained on photographs and has to be downloaded; this network was trained on the
-digits themselves and its weights come with the package. `python -m kanvae.digits` trains it again:
-on all 60,000 training images, shifted by up to two pixels, grayscale and thresholded in equal
-parts, so that its features mean the same on both kinds of image.
+images themselves and its weights come with the package. `python -m kanvae.digits [MNIST |
+FashionMNIST]` trains it again: on all 60,000 training images, shifted by up to two pixels,
+grayscale and thresholded in equal parts, so that its features mean the same on both kinds of image.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import torch
@@ -19,7 +20,10 @@ from tqdm import tqdm
 
 from kanvae import data, runs
 
-WEIGHTS = Path(__file__).with_name("digit_classifier.safetensors")
+CLASSIFIERS = {  # name of the features -> the set that it was trained on, its weights
+    "digits": ("MNIST", Path(__file__).with_name("digit_classifier.safetensors")),
+    "fashion": ("FashionMNIST", Path(__file__).with_name("fashion_classifier.safetensors")),
+}
 FEATURES = 64
 
 
@@ -41,13 +45,14 @@ class DigitClassifier(nn.Module):
         return self.linear1(x.flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits of the ten digits: images (N, 784) in [0, 1] -> (N, 10)."""
         return self.linear2(F.relu(self.features(x)))
 
 
-def load(device: torch.device | str = "cpu") -> DigitClassifier:
-    """The trained classifier that comes with the package."""
+def load(device: torch.device | str = "cpu", name: str = "digits") -> DigitClassifier:
+    """A trained classifier that comes with the package: "digits" or "fashion"."""
     model = DigitClassifier()
-    model.load_state_dict(load_file(WEIGHTS))
+    model.load_state_dict(load_file(CLASSIFIERS[name][1]))
     return model.to(device).eval()
 
 
@@ -58,9 +63,13 @@ def accuracy(model: DigitClassifier, x: Tensor, labels: Tensor) -> float:
     return float((guesses == labels).double().mean())
 
 
-def train(epochs: int = 16, batch_size: int = 128, seed: int = 0) -> DigitClassifier:
+def train(
+    name: str = "MNIST", epochs: int = 16, batch_size: int = 128, seed: int = 0
+) -> DigitClassifier:
     """Train from scratch on the CPU; about a minute on two cores."""
-    pixels, labels = data.load("MNIST", train=True)
+    parts = [data.load(name, split) for split in ("train", "validation")]  # in the file's order
+    pixels = torch.cat([part.pixels for part in parts])
+    labels = torch.cat([part.labels for part in parts if part.labels is not None])
     grayscale = (pixels / 255.0).view(-1, 28, 28)
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -88,17 +97,20 @@ def train(epochs: int = 16, batch_size: int = 128, seed: int = 0) -> DigitClassi
     return model.eval()
 
 
-def main() -> None:
-    """Train the classifier, report its test accuracy, and replace the weights that are shipped."""
-    model = train()
-    test = data.load("MNIST", train=False)
+def main(arguments: list[str] | None = None) -> None:
+    """Train a classifier, report its test accuracy, and replace the weights that are shipped."""
+    (name,) = (sys.argv[1:] if arguments is None else arguments) or ["MNIST"]
+    path = next(path for known, path in CLASSIFIERS.values() if known == name)
+    model = train(name)
+    test = data.load(name, "test")
+    assert test.labels is not None
     scores = {
         "accuracy_grayscale": accuracy(model, test.pixels / 255.0, test.labels),
         "accuracy_binarized": accuracy(model, data.binarize(test.pixels), test.labels),
     }
     print(scores)
-    notes = {name: str(value) for name, value in (scores | runs.provenance()).items()}
-    save_file(model.state_dict(), WEIGHTS, metadata=notes)
+    notes = {key: str(value) for key, value in (scores | runs.provenance()).items()}
+    save_file(model.state_dict(), path, metadata=notes)
 
 
 if __name__ == "__main__":

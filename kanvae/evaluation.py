@@ -1,202 +1,148 @@
 """Scores of a trained model: of its samples, its likelihood and its latent space.
 
-The Fréchet distance uses the statistics and the distance of pytorch-fid (Heusel et al. 2017) over a
-choice of features, whose name goes with every number:
-
-    digits            64 features of the digit classifier that comes with the package
-    inception-64      features of Inception v3 (ImageNet): after its first pooling, its second,
-    inception-192     its auxiliary classifier's block, and its last pooling; they need weights that
-    inception-768     are read from $KANVAE_INCEPTION, from torch's hub cache, or downloaded
-    inception-2048
+`evaluate` scores a run, or anybody's model on anybody's images. Samples are judged by the Fréchet
+distance over a choice of `kanvae.features`. Real images are those of the test set, which is scored
+once a training is over.
 """
 
 from __future__ import annotations
 
-import argparse
+import functools
 import itertools
-import os
 import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
-from urllib.error import URLError
 
-import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
+from torch import Tensor, nn
 
-from kanvae import data, digits, objective, runs
-from kanvae.models import VAE, count_parameters
+from kanvae import data, likelihoods, objective, runs
+from kanvae.extras import extra
+from kanvae.features import (
+    FEATURES,
+    INCEPTION_BLOCKS,
+    JUDGES,
+    Features,
+    FeaturesError,
+    Statistics,
+    features_for,
+    features_here,
+    frechet_distance,
+    load_features,
+    reference_statistics,
+    statistics,
+)
+from kanvae.likelihoods import BERNOULLI, Likelihood
+from kanvae.models import count_parameters, normal
 from kanvae.training import load_model, mean_terms, random_stream, resolve_device
 
-INCEPTION_BLOCKS = {"inception-64": 0, "inception-192": 1, "inception-768": 2, "inception-2048": 3}
-FEATURES = ("digits", *INCEPTION_BLOCKS)
+__all__ = [
+    "FEATURES", "INCEPTION_BLOCKS", "Features", "FeaturesError", "Settings", "Statistics",
+    "active_units", "evaluate", "evaluate_model", "evaluate_run", "features_for", "features_here",
+    "frechet_distance", "frechet_distances", "latent_means", "load_features",
+    "negative_log_likelihood", "neighbour_accuracy", "reference_statistics", "sample_prior",
+    "silhouette", "statistics",
+]  # fmt: skip
+
+KINDS = ("grayscale", "binarized")
 
 PRIOR_STREAM = 2**32 - 2  # the streams of random numbers that evaluation draws from
 NLL_STREAM = 2**32 - 3
 
 
-class Features(NamedTuple):
-    """A map from images to the features that a Fréchet distance compares."""
-
-    name: str
-    extract: Callable[[Tensor], Tensor]  # images (B, 784) in [0, 1] -> (B, F)
-    device: str
-
-
-class Statistics(NamedTuple):
-    """Mean (F,) and covariance (F, F) of the features of a set of images."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-
-def features_here() -> list[str]:
-    """The names of the features that this machine can compute without a download."""
-    from pytorch_fid.inception import FID_WEIGHTS_URL
-
-    named = os.environ.get("KANVAE_INCEPTION")
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / FID_WEIGHTS_URL.rpartition("/")[2]
-    return list(FEATURES) if named or cached.exists() else ["digits"]
-
-
-def load_features(name: str, device: str = "cpu") -> Features:
-    """The features of that name; where Inception's weights cannot be had, the digit features.
-
-    The result's `name` is that of the features it really computes, and a line on standard error
-    says so when they are not the ones asked for.
+def sample_prior(
+    model: nn.Module,
+    count: int,
+    latent_dim: int,
+    generator: torch.Generator | None = None,
+    likelihood: Likelihood | str | None = None,
+) -> Tensor:
+    """The means of p(x|z) for latents drawn from the prior N(0, 1): (count, D), in [0, 1] or not.
 
     Raises:
-        ValueError: an unknown name, or $KANVAE_INCEPTION names no weights of this network.
+        ValueError: the model cannot decode.
     """
-    if name not in FEATURES:
-        raise ValueError(f"unknown features {name!r}: choose one of {list(FEATURES)}.")
-    device = resolve_device(device)
-    if name == "digits":
-        return Features(name, digits.load(device).features, device)
-    try:
-        network = _inception(INCEPTION_BLOCKS[name]).to(device).eval()
-    except (URLError, OSError) as error:
-        print(
-            f"Inception's weights are not on this machine and cannot be downloaded ({error}). The "
-            "digit features serve instead. To use Inception, go online once, or name its weight "
-            "file in KANVAE_INCEPTION.",
-            file=sys.stderr,
-        )
-        return load_features("digits", device)
-
-    def extract(x: Tensor) -> Tensor:
-        images = x.view(-1, 1, 28, 28).expand(-1, 3, -1, -1)  # the network wants three colours
-        return network(images)[0].mean(dim=(2, 3))
-
-    return Features(name, extract, device)
-
-
-def _inception(block: int) -> torch.nn.Module:
-    """pytorch-fid's Inception v3 up to a block; the module's text says whence its weights."""
-    from pytorch_fid import inception
-
-    named = os.environ.get("KANVAE_INCEPTION")
-    if not named:
-        return inception.InceptionV3([block])
-    if not Path(named).is_file():
-        raise ValueError(f"KANVAE_INCEPTION is {named!r}, and there is no such file.")
-
-    def read(url: str, progress: bool) -> dict[str, Tensor]:
-        return torch.load(named, map_location="cpu", weights_only=True)
-
-    try:
-        with mock.patch.object(inception, "load_state_dict_from_url", read):  # it takes no path
-            return inception.InceptionV3([block])
-    except Exception as error:
-        raise ValueError(
-            f"KANVAE_INCEPTION is {named!r}, which does not hold the weights of pytorch-fid's "
-            f"Inception v3 ({str(error).splitlines()[0]})."
-        ) from error
-
-
-@torch.no_grad()
-def statistics(features: Features, images: Iterable[Tensor]) -> Statistics:
-    """The statistics of pytorch-fid over batches of images (B, 784) in [0, 1]."""
-    values = [
-        features.extract(batch.to(features.device)).double().cpu().numpy() for batch in images
-    ]
-    every = np.concatenate(values)
-    return Statistics(every.mean(axis=0), np.cov(every, rowvar=False))
-
-
-def reference_statistics(features: Features, pixels: Tensor, binarized: bool = False) -> Statistics:
-    """The statistics of real images, uint8 (N, 784), grayscale or thresholded at one half."""
-    return statistics(features, (_real(part, binarized) for part in pixels.split(1000)))
-
-
-def frechet_distance(first: Statistics, second: Statistics) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), as pytorch-fid computes it; 0 if equal."""
-    from pytorch_fid import fid_score
-
-    # pytorch-fid 0.3 passes an argument to scipy's square root that newer scipys no longer take.
-    with mock.patch.object(fid_score, "linalg", _Linalg):
-        return float(fid_score.calculate_frechet_distance(*first, *second))
-
-
-class _Linalg:
-    @staticmethod
-    def sqrtm(matrix: np.ndarray, disp: bool = True):
-        import scipy.linalg
-
-        root = scipy.linalg.sqrtm(matrix)
-        return root if disp else (root, 0.0)
+    objective.check_parts(model)
+    with torch.no_grad():
+        z = normal((count, latent_dim), next(model.parameters()), generator)
+        return likelihoods.of(model, likelihood).mean(model.decode(z).flatten(1))  # type: ignore[operator]
 
 
 def frechet_distances(
-    model: VAE,
+    model: nn.Module,
     features: Features,
     reference: Statistics,
     binarized: bool = False,
     samples: int = 20_000,
     seeds: int = 5,
+    *,
+    latent_dim: int | None = None,
+    likelihood: Likelihood | str | None = None,
+    binarization: str = "threshold",
+    threshold: float = 0.5,
 ) -> list[float]:
     """Distances of sets of prior samples from real images, one for each evaluation seed.
 
-    The samples are the decoder's pixel probabilities; with `binarized`, these thresholded at one
-    half.
+    The samples are the means of p(x|z), between 0 and 1. With `binarized`, Bernoulli pixels are on
+    where they are so more likely than not, or drawn where `binarization` is "stochastic"; grey ones
+    where they are above the threshold, as in the real images.
 
     Args:
         reference: of real images, with the same features and the same `binarized`.
         samples: images in a set (20,000 in the paper).
         seeds: how many sets (5 in the paper).
+        latent_dim: L; by default the model's own (`model.latent_dim`).
 
     Raises:
         ValueError: fewer than 2 samples or 1 seed.
     """
     if samples < 2 or seeds < 1:
         raise ValueError(f"samples is {samples} and seeds is {seeds}: at least 2 and 1 are needed.")
+    judge = likelihoods.of(model, likelihood)
+    width = latent_dim or _latent_dim(model)
+    cut = 0.5 if judge == BERNOULLI else threshold
+
+    def drawn(size: int, generator: torch.Generator) -> Tensor:
+        x = sample_prior(model, size, width, generator, judge).float().clamp(0, 1)
+        if not binarized:
+            return x
+        anew = generator if judge == BERNOULLI and binarization == "stochastic" else None
+        return data.binarize(x, cut, anew).float()
+
     distances = []
     for seed in range(seeds):
         generator = random_stream(seed, PRIOR_STREAM)
         sizes = [len(part) for part in torch.empty(samples).split(1000)]
-        images = (model.sample_prior(size, generator) for size in sizes)
-        drawn = ((x > 0.5).float() if binarized else x for x in images)
-        distances.append(frechet_distance(statistics(features, drawn), reference))
+        found = statistics(features, (drawn(size, generator) for size in sizes))
+        distances.append(frechet_distance(found, reference))
     return distances
 
 
-def _real(pixels: Tensor, binarized: bool) -> Tensor:
-    return data.binarize(pixels).float() if binarized else pixels / 255.0
+def _latent_dim(model: Any) -> int:
+    found = getattr(model, "latent_dim", None) or getattr(model, "architecture", None)
+    if found is None:
+        raise ValueError(f"{type(model).__name__} has no `latent_dim`: give latent_dim.")
+    return found if isinstance(found, int) else found.latent_dim
 
 
-def negative_log_likelihood(model: VAE, x: Tensor, samples: int, seed: int = 0) -> float:
+def negative_log_likelihood(
+    model: nn.Module,
+    x: Tensor,
+    samples: int,
+    seed: int = 0,
+    likelihood: Likelihood | str | None = None,
+) -> float:
     """The importance-weighted estimate of -log p(x), mean over images (N, D), in nats per image."""
     generator = random_stream(seed, NLL_STREAM)
-    return -float(objective.importance_weighted_bound(model, x, samples, generator).double().mean())
+    bound = objective.importance_weighted_bound(model, x, samples, generator, likelihood=likelihood)
+    return -float(bound.double().mean())
 
 
 @torch.no_grad()
-def latent_means(model: VAE, x: Tensor) -> Tensor:
-    """The means of q(z|x): pixels (N, D) in {0, 1} -> (N, L)."""
-    return torch.cat([model.encode(part)[0] for part in x.split(1000)])
+def latent_means(model: nn.Module, x: Tensor) -> Tensor:
+    """The means of q(z|x): images (N, D) -> (N, L)."""
+    objective.check_parts(model)
+    parts = (objective.as_input(model, part) for part in x.split(1000))
+    return torch.cat([model.encode(part)[0] for part in parts])  # type: ignore[operator]
 
 
 def active_units(means: Tensor, threshold: float = 0.01) -> int:
@@ -213,7 +159,8 @@ def neighbour_accuracy(
         known: (N, L) latent means of labelled images, `labels` (N,) theirs.
         means: (M, L) latent means to label, `truth` (M,) their digits.
     """
-    from sklearn.neighbors import KNeighborsClassifier
+    with extra("evaluation"):
+        from sklearn.neighbors import KNeighborsClassifier
 
     classifier = KNeighborsClassifier(k).fit(known.numpy(), labels.numpy())
     return float(classifier.score(means.numpy(), truth.numpy()))
@@ -221,108 +168,235 @@ def neighbour_accuracy(
 
 def silhouette(means: Tensor, labels: Tensor, images: int = 5000) -> float:
     """The mean silhouette of the digits among the first `images` latent means (N, L): -1 to 1."""
-    from sklearn.metrics import silhouette_score
+    with extra("evaluation"):
+        from sklearn.metrics import silhouette_score
 
     return float(silhouette_score(means[:images].numpy(), labels[:images].numpy()))
 
 
 class Settings(NamedTuple):
-    """How thoroughly `evaluate` looks."""
+    """How thoroughly `evaluate` looks.
 
-    features: str = "digits"  # one or several of FEATURES, with commas between them
-    frechet_images: str = "grayscale"  # and "binarized": real images and samples, both thresholded
+    Args:
+        features: names with commas between them, "none", or "auto" for the set's own classifier.
+        frechet_images: "grayscale", "binarized" (real images and samples) or both with a comma.
+        frechet_samples: images in a set of samples; 20,000 in the paper.
+        frechet_seeds: sets of samples; 5 in the paper.
+        importance_samples: latents an image of the bound on the likelihood.
+        likelihood_images: the first so many of the test set, for that bound.
+        weights: "last", or "best" for those of the epoch with the best validation ELBO.
+    """
+
+    features: str = "auto"
+    frechet_images: str = "grayscale"
     frechet_samples: int = 20_000
     frechet_seeds: int = 5
     importance_samples: int = 100
-    likelihood_images: int = 1000  # the first so many of the test set
+    likelihood_images: int = 1000
+    weights: str = "last"
 
 
 DEFAULT_SETTINGS = Settings()
 
 
-def evaluate(
+def evaluate(subject: runs.Run | nn.Module, *arguments: Any, **settings: Any) -> dict[str, Any]:
+    """Every score of a run (`evaluate_run`) or of anybody's model on images (`evaluate_model`)."""
+    if isinstance(subject, runs.Run):
+        return evaluate_run(subject, *arguments, **settings)
+    return evaluate_model(subject, *arguments, **settings)
+
+
+def evaluate_model(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor | None = None,
+    *,
+    features: str | Features = "none",
+    known: tuple[Tensor, Tensor] | None = None,
+    likelihood: Likelihood | str | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Every score of anybody's model on test images.
+
+    The settings and the names of the features stand among the scores. The Fréchet distances are a
+    list, one a seed, for each kind of feature and image, under names such as "digits grayscale".
+
+    Args:
+        model: a module on its device, with `encode` and `decode` (`kanvae.objective`).
+        images: (N, ...) as the likelihood can judge them.
+        labels: (N,) of them; without any, the latent space is scored by its active units alone.
+        features: names with commas between them, "none", or a map of one's own.
+        known: other images, such as those it was trained on, and their labels.
+        likelihood: by default the model's own, else Bernoulli.
+        **settings: any other field of `Settings`.
+
+    Raises:
+        FeaturesError: features that cannot judge these images.
+        ValueError: settings that are not allowed, images that the likelihood cannot judge, or
+            weights that are not finite.
+    """
+    chosen = Settings(**settings)
+    for name, weight in model.named_parameters():
+        if not bool(weight.isfinite().all()):
+            raise ValueError(f"{name} of the model is not finite: its training diverged.")
+    judge, where = likelihoods.of(model, likelihood), next(model.parameters()).device
+    judge.check(images)
+    model.eval()
+    x = images.to(where)
+    maps = [features] if isinstance(features, Features) else _maps(features, str(where))
+    if any(f.name in FEATURES for f in maps) and images.flatten(1).shape[1] != 784:
+        raise FeaturesError(
+            f"the features {[f.name for f in maps]} judge 28 x 28 pixels, and these images have "
+            f"{images.flatten(1).shape[1]}: choose 'none', or give `Features` of your own."
+        )
+    real = images.flatten(1).float()
+    references = {
+        (f.name, kind): reference_statistics(f, real, kind == "binarized")
+        for f, kind in itertools.product(maps, _kinds(chosen))
+    }
+    scores = _scores(model, x, labels, known, maps, references, judge, chosen)
+    del scores["weights"]  # they are the model's
+    return scores
+
+
+def evaluate_run(
     run: runs.Run, settings: Settings = DEFAULT_SETTINGS, device: str = "cpu"
 ) -> dict[str, Any]:
     """Every score of a run. The settings and the names of the features stand among them.
 
-    The Fréchet distances are a list, one a seed, for each kind of feature and image, under names
-    such as "digits grayscale".
+    The images and their binarisation are those of its configuration: its test set is scored, and is
+    the reference of the Fréchet distances, which are a list, one a seed, for each kind of feature
+    and image, under names such as "digits grayscale".
 
     Raises:
-        ValueError: settings that are not allowed, or a device that is not here.
+        ValueError: settings that are not allowed, a device that is not here, or features that
+            cannot judge these images.
+        runs.RunError: a weight is not finite, or the run has no best epoch.
     """
-    kinds = settings.frechet_images.split(",")
-    for kind in kinds:
-        if kind not in ("grayscale", "binarized"):
-            raise ValueError(f"frechet_images is {kind!r}: choose grayscale, binarized or both.")
-    dataset, threshold = run.config["dataset"], run.config["threshold"]
-    model = load_model(run, resolve_device(device))
-    where = next(model.parameters()).device
-    train, test = data.load(dataset, train=True), data.load(dataset, train=False)
-    x = data.binarize(test.pixels.to(where), threshold)
-    scores: dict[str, Any] = dict(settings._asdict())
-
-    found = {f.name: f for f in (load_features(n, device) for n in settings.features.split(","))}
-    scores["features"] = ",".join(found)
-    scores["frechet"] = {}
-    for (name, features), kind in itertools.product(found.items(), kinds):
-        binarized = kind == "binarized"
-        reference = _cached_reference(features, dataset, train.pixels, binarized)
-        scores["frechet"][f"{name} {kind}"] = frechet_distances(
-            model, features, reference, binarized, settings.frechet_samples, settings.frechet_seeds
-        )
-    count = data.REGIMES[run.config["regime"]]
-    seen = data.binarize(train.pixels[:count].to(where), threshold)
-    train_reconstruction, train_kl = mean_terms(model, seen, seed=0)
-    reconstruction, kl = mean_terms(model, x, seed=0)
-    part = x[: settings.likelihood_images]
-    means = latent_means(model, x).cpu()
-    known = latent_means(model, seen).cpu()
+    _kinds(settings)
+    if settings.weights not in ("last", "best"):
+        raise ValueError(f"weights is {settings.weights!r}: choose 'last' or 'best'.")
+    c = run.config
+    dataset, binarization, threshold = c["dataset"], c["binarization"], c["threshold"]
+    names = _names(settings.features, dataset)
+    where = resolve_device(device)
+    model = load_model(run, where, best=settings.weights == "best")
+    maps = _maps(names, where)
+    train, test = data.load(dataset, "train", c["regime"]), data.load(dataset, "test")
+    x, seen = (
+        data.prepare(part.pixels, binarization, threshold).to(where) for part in (test, train)
+    )
+    key = (dataset, c.get("dataset_md5"), binarization, threshold)
+    references = {
+        (f.name, kind): _cached_reference(key, f, kind, test.pixels)
+        for f, kind in itertools.product(maps, _kinds(settings))
+    }
+    known = None if train.labels is None else (seen, train.labels)
+    judge = likelihoods.of(model)
+    how = {"binarization": binarization, "threshold": threshold}
+    scores = _scores(model, x, test.labels, known, maps, references, judge, settings, **how)
+    reconstruction, kl = mean_terms(model, seen, seed=0)
     return scores | {
-        "parameters": count_parameters(model),
-        "train_reconstruction": train_reconstruction,
-        "train_kl": train_kl,
-        "train_elbo": -(train_reconstruction + train_kl),
-        "test_reconstruction": reconstruction,
-        "test_kl": kl,
-        "test_elbo": -(reconstruction + kl),
-        "test_nll": negative_log_likelihood(model, part, settings.importance_samples),
-        "active_units": active_units(means),
-        "neighbour_accuracy": neighbour_accuracy(known, train.labels[:count], means, test.labels),
-        "silhouette": silhouette(means, test.labels),
+        "train_reconstruction": reconstruction,
+        "train_kl": kl,
+        "train_elbo": -(reconstruction + kl),
     }
 
 
-_references: dict[
-    tuple[str, str, bool], Statistics
-] = {}  # within a process; real images do not change
+def _scores(
+    model: Any,
+    x: Tensor,
+    labels: Tensor | None,
+    known: tuple[Tensor, Tensor] | None,
+    maps: list[Features],
+    references: dict[tuple[str, str], Statistics],
+    likelihood: Likelihood,
+    settings: Settings,
+    **how: Any,
+) -> dict[str, Any]:
+    """All scores of a model on test images in the form that it takes."""
+    part = x[: settings.likelihood_images]
+    loss = functools.partial(objective.terms, likelihood=likelihood)
+    reconstruction, kl = mean_terms(model, x, seed=0, loss=loss)
+    means = latent_means(model, x).cpu()
+    scores = settings._asdict() | {
+        "features": ",".join(f.name for f in maps) or "none",
+        "likelihood": str(likelihood),
+        "parameters": count_parameters(model),
+        "test_reconstruction": reconstruction,
+        "test_kl": kl,
+        "test_elbo": -(reconstruction + kl),
+        "test_nll": negative_log_likelihood(
+            model, part, settings.importance_samples, likelihood=likelihood
+        ),
+        "active_units": active_units(means),
+        "frechet": {},
+    }
+    how |= {"latent_dim": means.shape[1], "likelihood": likelihood}
+    counts = (settings.frechet_samples, settings.frechet_seeds)
+    for features, kind in itertools.product(maps, _kinds(settings)):
+        scores["frechet"][f"{features.name} {kind}"] = frechet_distances(
+            model, features, references[features.name, kind], kind == "binarized", *counts, **how
+        )
+    if labels is not None:
+        scores["silhouette"] = silhouette(means, labels)
+        if known is not None:
+            seen = latent_means(model, known[0].to(x.device)).cpu()
+            scores["neighbour_accuracy"] = neighbour_accuracy(seen, known[1], means, labels)
+    return scores
 
 
-def _cached_reference(
-    features: Features, dataset: str, pixels: Tensor, binarized: bool
-) -> Statistics:
-    key = (features.name, dataset, binarized)
-    if key not in _references:
-        _references[key] = reference_statistics(features, pixels, binarized)
-    return _references[key]
+def _kinds(settings: Settings) -> list[str]:
+    kinds = settings.frechet_images.split(",")
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ValueError(f"frechet_images is {kind!r}: choose grayscale, binarized or both.")
+    return kinds
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Evaluate run folders from the command line and record the scores in them."""
-    parser = argparse.ArgumentParser(prog="python -m kanvae evaluate", description="Score runs.")
-    parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR", help="finished run folders")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, ... (auto)")
-    for name, default in Settings()._asdict().items():
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"({default})")
-    options = vars(parser.parse_args(arguments))
-    device, run_dirs = options.pop("device"), options.pop("run_dirs")
-    try:
-        for run_dir in tqdm(run_dirs, desc="evaluating", unit="run"):
-            run = runs.read(run_dir)
-            runs.record(run, evaluate(run, Settings(**options), device))
-    except (ValueError, runs.RunError, data.DataError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+def _names(asked: str, dataset: str) -> str:
+    """The names of the features for a data set.
+
+    Raises:
+        FeaturesError: some of those asked for cannot judge its images.
+    """
+    able = features_for(dataset)
+    if asked == "auto":
+        return JUDGES.get(dataset, "none")
+    for name in asked.split(","):
+        if name in FEATURES and name not in able:
+            raise FeaturesError(
+                f"{name!r} features cannot judge the images of {dataset}: choose from "
+                f"{[*able, 'none']}."
+            )
+    return asked
 
 
-if __name__ == "__main__":
-    main()
+def _maps(names: str, device: str) -> list[Features]:
+    chosen = [name for name in dict.fromkeys(names.split(",")) if name not in ("none", "")]
+    return [load_features(name, device) for name in chosen]
+
+
+_references: dict[tuple, Statistics] = {}  # within a process; real images do not change
+
+
+def _cached_reference(key: tuple, features: Features, kind: str, pixels: Tensor) -> Statistics:
+    """The statistics of the test set of a run, binarised as the run's images are."""
+    _, _, binarization, threshold = key
+    how = ("none" if kind == "grayscale" else "threshold", threshold)
+    if kind == "binarized" and binarization == "stochastic":
+        how = ("stochastic", threshold)
+    full = (features.name, *key[:2], "test", *how)
+    if full not in _references:
+        images = data.prepare(pixels, *how)
+        _references[full] = statistics(features, (part.float() for part in images.split(1000)))
+    return _references[full]
+
+
+if __name__ == "__main__":  # the old spelling of `kanvae evaluate`, for one more release
+    import runpy
+    import sys
+
+    print("`python -m kanvae.evaluation` is now `kanvae evaluate`.", file=sys.stderr)
+    sys.argv[1:1] = ["evaluate"]
+    runpy.run_module("kanvae", run_name="__main__")

@@ -1,163 +1,80 @@
-"""The two auto-encoders of the paper (Table I), as one class with a choice of layer.
-
-encoder x -> h -> (mean, log_var), decoder z -> h' -> logits; `depth` puts more hidden layers on
-both sides than the paper's one. Where the layers are linear a ReLU stands after each hidden one;
-where they are KAN layers nothing does, their edges being non-linear themselves (paper, sections
-V-A and V-C).
-"""
+"""Variational auto-encoders: an encoder and a decoder, each a stack of layers of any kind."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, fields
-from typing import Self
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kanvae.layers import KANLinear, check_layer
+from kanvae import likelihoods
+from kanvae.layers import KANLinear, SharedKANLinear
+from kanvae.likelihoods import Likelihood
 
-KINDS = {"vae": "linear", "kan": "kan"}  # the word a key begins with, and the layer it means
 
-
-@dataclass(frozen=True)
-class Architecture:
-    """The widths and the kind of layer of one auto-encoder.
-
-    Its key, `str(architecture)`, is `vae-H-L` or `kan-H-L` (hidden and latent width), followed by
-    `+name=value` for every other field that is not at its default:
-    `kan-35-15+grid_size=10+grid_range=-2..2`.
+class Encoder(nn.Module):
+    """x -> hidden units -> mean and log-variance of q(z|x).
 
     Args:
-        layer: "linear" or "kan".
-        hidden_features: H, the width of both hidden layers.
-        latent_dim: L, the width of the latent space.
-        input_features: the number of pixels.
-        depth: how many hidden layers, all of width H, the encoder has, and the decoder; 1 or more.
-        grid_size, spline_order, grid_range: of the KAN layers; `linear` knows none of them.
-        first_layer: "kan", or "linear" for a linear layer, without a ReLU, in the place of the
-            first KAN layer, which sees pixels.
-
-    Raises:
-        ValueError: an unknown layer, a width below 1, or settings that no KAN layer allows.
+        hidden: the layers up to the hidden units, by name.
+        mean: the layer that gives the means; without `log_var`, the means and the log-variances,
+            as halves of its outputs.
+        log_var: the layer that gives the log-variances.
     """
 
-    layer: str
-    hidden_features: int
-    latent_dim: int
-    input_features: int = 784
-    depth: int = 1
-    grid_size: int = 5
-    spline_order: int = 3
-    grid_range: tuple[float, float] = (-1.0, 1.0)
-    first_layer: str = "kan"
+    def __init__(
+        self, hidden: Mapping[str, nn.Module], mean: nn.Module, log_var: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(OrderedDict(hidden))
+        self.mean = mean
+        self.log_var = log_var
 
-    def __post_init__(self) -> None:
-        if self.layer not in KINDS.values():
-            raise ValueError(f"layer is {self.layer!r}: it must be one of {list(KINDS.values())}.")
-        for name in ("hidden_features", "latent_dim", "input_features", "depth"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}: it must be a whole number, 1 or more.")
-        check_layer(1, 1, self.grid_size, self.spline_order, self.grid_range)
-        if self.first_layer not in ("kan", "linear"):
-            raise ValueError(
-                f"first_layer is {self.first_layer!r}: it must be one of ['kan', 'linear']."
-            )
-        if self.layer == "linear":
-            for field in fields(self)[5:]:
-                if getattr(self, field.name) != field.default:
-                    raise ValueError(
-                        f"{field.name} is set, but linear layers have none: leave it out, or "
-                        "choose the kan layer."
-                    )
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., D) -> mean and log-variance, (..., L) each. x of dtype bool stands for 0 and 1."""
+        first = next(iter(self.hidden), None)
+        if x.dtype is torch.bool and not isinstance(first, KANLinear | SharedKANLinear):
+            x = x.to(next(self.parameters()).dtype)  # KAN layers have a shorter way for bits
+        hidden = self.hidden(x)  # (..., H)
+        if self.log_var is None:
+            mean, log_var = self.mean(hidden).chunk(2, dim=-1)
+            return mean, log_var
+        return self.mean(hidden), self.log_var(hidden)
 
-    @classmethod
-    def parse(cls, key: str) -> Self:
-        """The architecture that a key names. `parse(str(a)) == a` for every architecture.
 
-        Raises:
-            ValueError: a key of another form, or values that no architecture allows.
-        """
-        widths, *options = str(key).split("+")
-        match = re.fullmatch(r"(vae|kan)-(\d+)-(\d+)", widths)
-        known = {field.name: field for field in fields(cls)[3:]}
-        settings: dict[str, int | str | tuple[float, float]] = {}
-        for option in options:
-            name, _, value = option.partition("=")
-            try:
-                if name == "grid_range":
-                    low, high = value.split("..")
-                    settings[name] = (float(low), float(high))
-                elif name == "first_layer":
-                    settings[name] = value
-                elif name in known:
-                    settings[name] = int(value)
-                else:
-                    match = None
-            except ValueError:
-                match = None
-        if match is None:
-            raise ValueError(
-                f"unknown architecture {key!r}: a key is vae-H-L or kan-H-L with the hidden "
-                f"and the latent width, such as vae-400-20 or kan-35-15, and may go on with "
-                f"options from {list(known)}, such as kan-35-15+grid_size=10+grid_range=-2..2."
-            )
-        kind, hidden, latent = match.groups()
-        return cls(KINDS[kind], int(hidden), int(latent), **settings)  # type: ignore[arg-type]
-
-    def __str__(self) -> str:
-        word = {layer: word for word, layer in KINDS.items()}[self.layer]
-        key = f"{word}-{self.hidden_features}-{self.latent_dim}"
-        for field in fields(self)[3:]:
-            value = getattr(self, field.name)
-            if value != field.default:
-                if isinstance(value, tuple):
-                    value = "..".join(repr(end) for end in value)
-                key += f"+{field.name}={value}"
-        return key
-
-    def edges(self) -> int:
-        """How many input-output pairs all layers have together."""
-        pixels, hidden, latent = self.input_features, self.hidden_features, self.latent_dim
-        return 2 * pixels * hidden + 2 * (self.depth - 1) * hidden**2 + 3 * hidden * latent
+class Decoder(nn.Sequential):
+    """z (..., L) -> hidden units -> the parameters of p(x|z) (..., P): a stack of layers."""
 
 
 class VAE(nn.Module):
-    """A variational auto-encoder (Kingma and Welling 2013): Gaussian q(z|x), Bernoulli pixels.
+    """A variational auto-encoder (Kingma and Welling 2013) with a Gaussian q(z|x).
 
     Args:
-        architecture: widths and kind of layer.
-        seed: of the initial weights; they do not depend on torch's global generator, nor change it.
+        encoder: x -> mean and log-variance of q(z|x), (..., L) each.
+        decoder: z (..., L) -> the parameters of p(x|z) (..., P): for Bernoulli pixels their logits.
+        latent_dim: L.
+        likelihood: p(x|z), or its name (`kanvae.likelihoods`).
     """
 
-    def __init__(self, architecture: Architecture, seed: int = 0) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        latent_dim: int,
+        likelihood: Likelihood | str = likelihoods.BERNOULLI,
+    ) -> None:
         super().__init__()
-        self.architecture = architecture
-        hidden, latent = architecture.hidden_features, architecture.latent_dim
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            first = "linear" if architecture.first_layer == "linear" else architecture.layer
-            self.encoder_hidden = self._layer(architecture.input_features, hidden, first)
-            self.encoder_mean = self._layer(hidden, latent)
-            self.encoder_log_var = self._layer(hidden, latent)
-            self.decoder_hidden = self._layer(latent, hidden)
-            self.decoder_logits = self._layer(hidden, architecture.input_features)
-            more = range(architecture.depth - 1)  # none in the paper's models
-            self.encoder_deeper = nn.ModuleList(self._layer(hidden, hidden) for _ in more)
-            self.decoder_deeper = nn.ModuleList(self._layer(hidden, hidden) for _ in more)
-        self.activation = nn.ReLU() if architecture.layer == "linear" else nn.Identity()
-
-    def _layer(self, in_features: int, out_features: int, kind: str | None = None) -> nn.Module:
-        a = self.architecture
-        if (kind or a.layer) == "linear":
-            return nn.Linear(in_features, out_features)
-        return KANLinear(in_features, out_features, a.grid_size, a.spline_order, a.grid_range)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.latent_dim = latent_dim
+        self.likelihood = likelihoods.of(None, likelihood)
 
     def forward(
         self, x: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One pass with one latent sample: (..., D) -> logits (..., D), mean, log_var (..., L)."""
+        """One pass with one sample: (..., D) -> parameters (..., P), mean, log_var (..., L)."""
         mean, log_var = self.encode(x)
         return self.decode(self.reparameterize(mean, log_var, generator)), mean, log_var
 
@@ -166,12 +83,7 @@ class VAE(nn.Module):
 
         Pixels of dtype bool take the short way through a KAN layer; the values are the same.
         """
-        if isinstance(self.encoder_hidden, nn.Linear):
-            x = x.to(self.encoder_hidden.weight.dtype)
-        hidden = self.activation(self.encoder_hidden(x))  # (..., H)
-        for layer in self.encoder_deeper:
-            hidden = self.activation(layer(hidden))
-        return self.encoder_mean(hidden), self.encoder_log_var(hidden)
+        return self.encoder(x)
 
     @staticmethod
     def reparameterize(
@@ -184,36 +96,56 @@ class VAE(nn.Module):
         return mean + normal(mean.shape, mean, generator) * torch.exp(0.5 * log_var)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Logits of the pixels: latents (..., L) -> (..., D)."""
-        hidden = self.activation(self.decoder_hidden(z))  # (..., H)
-        for layer in self.decoder_deeper:
-            hidden = self.activation(layer(hidden))
-        return self.decoder_logits(hidden)
+        """The parameters of p(x|z), such as logits of pixels: latents (..., L) -> (..., P)."""
+        return self.decoder(z)
 
     @torch.no_grad()
     def sample_prior(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Pixel probabilities (count, D) of latents drawn from the prior N(0, 1)."""
+        """Mean images (count, D) of latents drawn from the prior N(0, 1): pixel probabilities."""
         like = next(self.parameters())
-        return self.decode(normal((count, self.architecture.latent_dim), like, generator)).sigmoid()
+        z = normal((count, self.latent_dim), like, generator)
+        return self.likelihood.mean(self.decode(z))
 
     @torch.no_grad()
     def sample_posterior(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Pixel probabilities (..., D) of latents drawn from q(z|x), one for each image."""
-        return self(x, generator)[0].sigmoid()
+        """Mean images (..., D) of latents drawn from q(z|x), one for each image."""
+        return self.likelihood.mean(self(x, generator)[0])
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Pixel probabilities (..., D) at the mean of q(z|x)."""
-        return self.decode(self.encode(x)[0]).sigmoid()
+        """Mean images (..., D) at the mean of q(z|x)."""
+        return self.likelihood.mean(self.decode(self.encode(x)[0]))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        _rename(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-def normal(shape, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard normal noise with the dtype and device of `like`.
+def _rename(state: dict[str, Any], prefix: str) -> None:
+    """Give the weights of a run of version 0.1 the names that they have now."""
+    new = {
+        "encoder_hidden": "encoder.hidden.first", "encoder_mean": "encoder.mean",
+        "encoder_log_var": "encoder.log_var", "decoder_hidden": "decoder.latents",
+        "decoder_logits": "decoder.pixels",
+    }  # fmt: skip
+    for name in list(state):
+        word, _, rest = name.removeprefix(prefix).partition(".")
+        if word in new:
+            state[f"{prefix}{new[word]}.{rest}"] = state.pop(name)
+        elif word in ("encoder_deeper", "decoder_deeper"):
+            number, _, rest = rest.partition(".")
+            side = "encoder.hidden" if word.startswith("encoder") else "decoder"
+            state[f"{prefix}{side}.hidden{int(number) + 1}.{rest}"] = state.pop(name)
+
+
+def normal(shape: Collection[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard normal noise (...) with the dtype and device of `like`.
 
     It is drawn where the generator lives, so that one generator gives one noise to every device.
     """
     device = like.device if generator is None else generator.device
-    return torch.randn(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
+    noise = torch.randn(tuple(shape), generator=generator, device=device, dtype=like.dtype)
+    return noise.to(like.device)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -1,6 +1,9 @@
 """The evidence lower bound, its two terms, and the tighter importance-weighted bound.
 
-All values are in nats per image.
+All values are in nats per image. A model is any module whose `forward(x, generator)` gives the
+parameters of p(x|z), and the mean and log-variance of q(z|x); the bound also needs its `encode` and
+`decode`. What its decoder's numbers mean is its `likelihood` (`kanvae.likelihoods`): Bernoulli
+pixels, unless it has an attribute of that name or another likelihood is given.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from kanvae import likelihoods
+from kanvae.likelihoods import BERNOULLI, Likelihood
 from kanvae.models import VAE
 
 
@@ -23,22 +28,24 @@ class Terms(NamedTuple):
 
     @property
     def loss(self) -> Tensor:
-        """The negative ELBO: what training minimises."""
+        """The negative ELBO, a scalar: what training minimises."""
         return self.reconstruction + self.kl
 
 
-def reconstruction(logits: Tensor, x: Tensor) -> Tensor:
-    """-log p(x|z) for Bernoulli pixels: summed over pixels, averaged over the batch.
+def reconstruction(parameters: Tensor, x: Tensor, likelihood: Likelihood = BERNOULLI) -> Tensor:
+    """-log p(x|z): summed over pixels, averaged over the batch.
 
     Args:
-        logits: (B, D) of the probability that a pixel is 1.
-        x: (B, D) pixels in [0, 1], or bool.
+        parameters: (B, P) of p(x|z): for Bernoulli pixels, logits of the probability that one is 1.
+        x: (B, D) pixels that the likelihood can judge. Further dimensions are flattened.
 
     Returns:
         A scalar.
     """
-    x = x.to(logits.dtype)
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
+    if likelihood == BERNOULLI:  # in one pass over memory
+        x = x.to(parameters.dtype)
+        return F.binary_cross_entropy_with_logits(parameters, x, reduction="sum") / len(x)
+    return -likelihood.log_prob(parameters.flatten(1), x.flatten(1)).sum() / len(x)
 
 
 def kl(mean: Tensor, log_var: Tensor) -> Tensor:
@@ -55,26 +62,35 @@ def kl(mean: Tensor, log_var: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_var.exp() - log_var - 1).sum() / len(mean)
 
 
-def terms(model: VAE, x: Tensor, generator: torch.Generator | None = None) -> Terms:
+def terms(
+    model: nn.Module,
+    x: Tensor,
+    generator: torch.Generator | None = None,
+    likelihood: Likelihood | str | None = None,
+) -> Terms:
     """Both terms of the loss on a batch (B, D), with one latent sample an image."""
-    logits, mean, log_var = model(x, generator)
-    return Terms(reconstruction(logits, x), kl(mean, log_var))
+    parameters, mean, log_var = model(x, generator)
+    found = likelihoods.of(model, likelihood)
+    return Terms(reconstruction(parameters, x, found), kl(mean, log_var))
 
 
 @torch.no_grad()
 def importance_weighted_bound(
-    model: VAE,
+    model: nn.Module,
     x: Tensor,
     samples: int,
     generator: torch.Generator | None = None,
     rows: int = 256,
+    likelihood: Likelihood | str | None = None,
 ) -> Tensor:
     """A lower bound on log p(x) that tightens as `samples` grows (Burda et al. 2015, equation 8).
 
     log (1/S) sum_s p(x, z_s) / q(z_s|x), with z_s ~ q(z|x). With one sample its mean is the ELBO.
 
     Args:
-        x: (B, D) pixels in {0, 1}, or bool.
+        model: with `encode(x)`, which gives mean and log-variance (B, L) of q(z|x), and
+            `decode(z)`, which gives the parameters of p(x|z).
+        x: (B, D) images that the likelihood can judge; for Bernoulli pixels 0 and 1, or bool.
         samples: S, 1 or more.
         rows: how many latents are decoded at a time. Bounds the memory, changes the estimate only
             through the noise that is drawn. With a few hundred, all stays in a processor's cache.
@@ -83,27 +99,51 @@ def importance_weighted_bound(
         (B,) in nats.
 
     Raises:
-        ValueError: `samples` or `rows` below 1.
+        ValueError: `samples` or `rows` below 1, a model without `encode` or `decode`, or images
+            that the likelihood cannot judge.
     """
     for name, value in (("samples", samples), ("rows", rows)):
         if value < 1:
             raise ValueError(f"{name} is {value}: it must be 1 or more.")
-    return torch.cat([_bound(model, part, samples, generator, rows) for part in x.split(rows)])
+    check_parts(model)
+    found = likelihoods.of(model, likelihood)
+    found.check(x)
+    parts = [_bound(model, part, samples, generator, rows, found) for part in x.split(rows)]
+    return torch.cat(parts)
 
 
-def _bound(model: VAE, x: Tensor, samples: int, generator, rows: int) -> Tensor:
-    mean, log_var = model.encode(x)  # (B, L)
-    x = x.to(mean.dtype)
+def as_input(model: nn.Module, x: Tensor) -> Tensor:
+    """Images (N, ...) in the type that a model takes: floats in that of its weights.
+
+    Pixels of dtype bool stay what they are for a `VAE`, whose KAN layers have a shorter way for
+    them; other modules get 0.0 and 1.0.
+    """
+    if x.dtype == torch.bool and isinstance(model, VAE):
+        return x
+    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+    return x.float() if weight is None else x.to(weight.dtype)
+
+
+def check_parts(model: nn.Module) -> None:
+    """Raise a ValueError if the model cannot encode or decode on its own."""
+    for name in ("encode", "decode"):
+        if not callable(getattr(model, name, None)):
+            raise ValueError(
+                f"{type(model).__name__} has no `{name}`: likelihoods and samples need encode(x), "
+                "which gives mean and log-variance, and decode(z)."
+            )
+
+
+def _bound(model, x: Tensor, samples: int, generator, rows: int, likelihood: Likelihood) -> Tensor:
+    mean, log_var = model.encode(as_input(model, x))  # (B, L)
+    x = x.flatten(1).to(mean.dtype)
     total = x.new_full((len(x),), -torch.inf)  # log of the sum of weights so far
     at_once = max(1, rows // max(1, len(x)))
     for start in range(0, samples, at_once):
         several = (min(at_once, samples - start), *mean.shape)  # (S, B, L)
-        z = model.reparameterize(mean.expand(several), log_var.expand(several), generator)
-        logits = model.decode(z)  # (S, B, D)
-        # log p(x|z) of each image, as `reconstruction` has it. log(1 + e) takes a quarter of
-        # torch's log1p's time, and rounds no worse than the sum over pixels does.
-        softplus = logits.abs().neg_().exp_().add_(1).log_().add_(logits.clamp(min=0))
-        log_likelihood = torch.linalg.vecdot(logits, x.expand_as(logits)) - softplus.sum(-1)
+        z = VAE.reparameterize(mean.expand(several), log_var.expand(several), generator)
+        parameters = model.decode(z.flatten(0, 1)).reshape(*several[:2], -1)  # (S, B, P)
+        log_likelihood = likelihood.log_prob(parameters, x)  # (S, B)
         # log p(z) - log q(z|x): the normalising constants of the two Gaussians cancel
         log_ratio = 0.5 * (log_var + (z - mean).square() / log_var.exp() - z.square()).sum(-1)
         total = torch.logaddexp(total, (log_likelihood + log_ratio).logsumexp(0))

@@ -3,22 +3,27 @@
     config.json          what was asked for ("config") and where it ran ("provenance")
     history.csv          one line a weight update; the columns of an epoch are filled in on its last
                          (history.csv.gz in the reference runs)
-    weights.safetensors  the trained parameters and buffers
+    weights.safetensors  the parameters and buffers after the last epoch
+    best.safetensors     those of the epoch with the best validation ELBO, whose number stands in
+                         the provenance ("best_epoch"); runs of earlier editions have none
     metrics.json         scores, once there are any
 
 A training in progress lives in a sibling, `NAME.partial`, which is renamed when it is complete: a
-folder that exists under its own name is whole.
+folder that exists under its own name is whole. What was damaged since is named when it is read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import gzip
+import io
 import json
 import os
 import platform
 import subprocess
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,10 +42,11 @@ COLUMNS = (
     "reconstruction",  # of this update's batch, nats per image
     "kl",
     "learning_rate",  # from here on: once an epoch
-    "test_reconstruction",  # of the whole test set, nats per image
-    "test_kl",
+    "validation_reconstruction",  # of the whole validation set, nats per image; nan without one
+    "validation_kl",
     "seconds",  # of training since the start, evaluation included
 )
+OLD_COLUMNS = tuple(name.replace("validation_", "test_") for name in COLUMNS)  # earlier editions'
 
 
 class RunError(RuntimeError):
@@ -54,24 +60,74 @@ class Run(NamedTuple):
     config: dict[str, Any]
     provenance: dict[str, Any]
     history: np.ndarray  # structured, with the fields COLUMNS; nan where a column is empty
-    weights: dict[str, Tensor]
+    weights: dict[str, Tensor]  # after the last epoch
 
     @property
     def epochs(self) -> np.ndarray:
         """The lines of the history at which an epoch ends."""
-        return self.history[np.isfinite(self.history["test_kl"])]
+        return self.history[np.isfinite(self.history["seconds"])]
+
+    @property
+    def elbo(self) -> np.ndarray:
+        """The validation ELBO of every epoch, nats per image; the test ELBO in OLD_COLUMNS."""
+        kind = "validation" if "validation_kl" in (self.history.dtype.names or ()) else "test"
+        return -(self.epochs[f"{kind}_reconstruction"] + self.epochs[f"{kind}_kl"])
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights are the best on the validation set.
+
+        Raises:
+            RunError: the run has none: it knew no validation set.
+        """
+        if "best_epoch" not in self.provenance:
+            raise RunError(f"{self.path} has no best epoch: it was trained without validation.")
+        return int(self.provenance["best_epoch"])
+
+    @property
+    def best_weights(self) -> dict[str, Tensor]:
+        """The weights of that epoch.
+
+        Raises:
+            RunError: the run has none, or the file is damaged.
+        """
+        if self.best_epoch == len(self.epochs):
+            return self.weights
+        return _weights(self.path / "best.safetensors")
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The scores recorded so far."""
+        """The scores recorded so far.
+
+        Raises:
+            RunError: their file is damaged.
+        """
         path = self.path / "metrics.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        if not path.exists():
+            return {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError("it holds no names and values")
+        except (OSError, ValueError) as error:
+            mend = "Delete it and evaluate the run again."
+            raise RunError(f"{path} is damaged ({error}). {mend}") from error
+        return found
 
 
 def root() -> Path:
-    """Where runs go by default: `$KANVAE_RUNS`, else `runs/` of the checkout, else `runs/` here."""
+    """Where runs go by default: `$KANVAE_RUNS`, else `runs/` of the checkout, else `runs/` here.
+
+    Raises:
+        RunError: `$KANVAE_RUNS` begins with ~, and nobody knows where this user's home is.
+    """
     if named := os.environ.get("KANVAE_RUNS"):
-        return Path(named).expanduser()
+        try:
+            return Path(named).expanduser()
+        except RuntimeError:
+            raise RunError(
+                f"KANVAE_RUNS is {named!r}, and this user has no home folder: give the whole path."
+            ) from None
     return (checkout() or Path.cwd()) / "runs"
 
 
@@ -101,20 +157,52 @@ def read(path: Path | str) -> Run:
         if not (path / name).is_file():
             raise RunError(f"{path} is not a whole run: {name} is missing. {mend}")
     try:
-        settings = json.loads((path / "config.json").read_text())
-        history = read_history(path / lines)
-        weights = load_file(path / "weights.safetensors")
-        run = Run(path, settings["config"], settings["provenance"], history, weights)
-    except (OSError, EOFError, ValueError, KeyError, SafetensorError) as error:
-        raise RunError(f"{path} is damaged ({error}). {mend}") from error
-    if history.dtype.names != COLUMNS:
-        raise RunError(f"{path} is damaged: the columns of history.csv are not {COLUMNS}. {mend}")
-    return run
+        settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config, found = dict(settings["config"]), dict(settings["provenance"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged (config.json: {error}). {mend}") from error
+    history, weights = read_history(path / lines), _weights(path / "weights.safetensors")
+    if history["epoch"][-1] != config.get("epochs", history["epoch"][-1]):
+        raise RunError(f"{path} is damaged: {lines} ends before its last epoch. {mend}")
+    return Run(path, config, found, history, weights)
 
 
 def read_history(path: Path) -> np.ndarray:
-    """The lines of a history.csv, or of a history.csv.gz: a structured array."""
-    return np.genfromtxt(path, delimiter=",", names=True)
+    """The lines of a history.csv, or of a history.csv.gz: a structured array.
+
+    Raises:
+        RunError: the file is missing, cut or damaged.
+    """
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+        names = tuple(text.partition("\n")[0].split(","))
+        if names not in (COLUMNS, OLD_COLUMNS):
+            raise ValueError(f"its columns are not {COLUMNS}")
+        if text.count("\n") < 2 or not text.endswith("\n"):
+            raise ValueError("its last line is cut")
+        history = np.atleast_1d(np.genfromtxt(io.StringIO(text), delimiter=",", names=True))
+        numbers = history["update"]
+        if np.isnan(history["seconds"][-1]):
+            raise ValueError("it ends within an epoch")
+        if not np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
+            raise ValueError("lines are missing")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise RunError(
+            f"{path.parent} is damaged ({path.name}: {error}). Delete {path.parent} and train it "
+            "again."
+        ) from error
+    return history
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RunError(
+            f"{path.parent} is damaged ({path.name}: {error}). Delete {path.parent} and train it "
+            "again."
+        ) from error
 
 
 def check_config(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -144,7 +232,7 @@ def unfinished(path: Path) -> Iterator[Path]:
         RunError: another process holds it.
     """
     folder = partial(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside the folder: some systems do not rename a folder that holds an open file.
     lock = FileLock(f"{folder}.lock")
     try:
@@ -152,8 +240,11 @@ def unfinished(path: Path) -> Iterator[Path]:
     except Timeout:
         raise RunError(f"another process is training {path}: wait for it, or stop it.") from None
     try:
+        folder.mkdir(exist_ok=True)
         yield folder
     finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # nothing was begun
         lock.release()
         if path.exists():  # only then: whoever waited for this very lock will see that it is done
             Path(lock.lock_file).unlink(missing_ok=True)
@@ -165,19 +256,25 @@ def finish(
     provenance: Mapping[str, Any],
     history: Iterable[Iterable[float]],
     weights: Mapping[str, Tensor],
+    best: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write the files of a run into its partial folder and give it its own name."""
+    """Write the files of a run into its partial folder and give it its own name.
+
+    Args:
+        best: the weights of the best epoch, where that is not the last.
+    """
     folder = partial(path)
     settings = {"config": dict(config), "provenance": dict(provenance)}
     write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
-    with (folder / "history.csv").open("w", newline="") as file:
+    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for line in history:
             writer.writerow("" if np.isnan(value) else f"{value:.9g}" for value in line)
-    save_file(
-        {name: w.cpu().contiguous() for name, w in weights.items()}, folder / "weights.safetensors"
-    )
+    for name, tensors in (("best", best), ("weights", weights)):
+        if tensors is not None:  # copies: a file in this format shares no memory between tensors
+            copies = {key: w.cpu().clone().contiguous() for key, w in tensors.items()}
+            save_file(copies, folder / f"{name}.safetensors")
     folder.rename(path)
     (path / "checkpoint.pt").unlink(missing_ok=True)  # of use to nobody now
 
@@ -231,15 +328,21 @@ def peak_memory(device: torch.device | str = "cpu") -> int:
 
 
 def _commit() -> str:
-    """The commit of the checkout that this module is in, "none" where it is in none."""
+    """The commit of the checkout that this module is in, "none" where it is in none.
+
+    A repository around the checkout, or one that the environment names, is not asked.
+    """
     command = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
     folder = checkout()
     if folder is None:
         return "none"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment |= {"GIT_CEILING_DIRECTORIES": str(folder.parent), "GIT_OPTIONAL_LOCKS": "0"}
     try:
         found = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=30, check=False
-        )
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=30,
+            check=False,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return "none"
     return found.stdout.strip() or "none"
@@ -247,7 +350,7 @@ def _commit() -> str:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

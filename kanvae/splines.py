@@ -42,7 +42,7 @@ def cox_de_boor(x: Tensor, knots: Tensor, degree: int) -> Tensor:
 
 
 def recursion(x: Tensor, knots: Tensor, degree: int) -> Tensor:
-    """`cox_de_boor` without the look at the knots' values, which a compiled layer cannot take."""
+    """`cox_de_boor` (..., n) without its look at the knots, which a compiled layer cannot take."""
     x = x.unsqueeze(-1)  # (..., 1)
     count = knots.shape[-1] - degree - 1
     left, right = knots[..., :-1], knots[..., 1:]
@@ -204,7 +204,7 @@ def refit(coefficients: Tensor, knots: Tensor, new_knots: Tensor, degree: int) -
 
 
 def check_knots(knots: Tensor, degree: int) -> None:
-    """Raise a ValueError that says what is wrong with the knots, if anything is."""
+    """Raise a ValueError that says what is wrong with the knots (..., m + 1), if anything is."""
     if degree < 0:
         raise ValueError(f"degree {degree} is negative: a degree is 0, 1, 2, ...")
     if knots.shape[-1] < degree + 2:

@@ -1,428 +1,353 @@
-"""Training a VAE: a configuration goes in, a run folder comes out.
+"""Training: `fit` trains any model on any images; `train` makes the run of a configuration.
 
-Settings follow section V-C of the paper: Adam at learning rate 0.002, ReduceLROnPlateau with factor
-0.5, batches of 32, 30 epochs. What the paper leaves open is a field here: the patience (PyTorch's
-default), what the scheduler watches (the epoch's mean training loss), the threshold, the seed.
+The settings' defaults follow section V-C of the paper: Adam at learning rate 0.002,
+ReduceLROnPlateau with factor 0.5, batches of 32, 30 epochs. What the paper leaves open is a setting
+here: the patience (PyTorch's default), what the schedule watches (the epoch's mean training loss),
+the threshold, the seed.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
+import functools
 import math
-import os
-import sys
 import time
-import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.lib.recfunctions import unstructured_to_structured
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from kanvae import data, objective, runs
-from kanvae.models import VAE, Architecture
+from kanvae import checkpoints, configuration, data, likelihoods, objective, runs, updates
+from kanvae.architectures import Architecture
+from kanvae.configuration import FitSettings, TrainingConfig, resolve_device, run_name
+from kanvae.likelihoods import Likelihood
+from kanvae.models import VAE
+from kanvae.updates import (
+    Loss,
+    captured,
+    make_optimizer,
+    mean_terms,
+    random_stream,
+    stream_seed,
+    update,
+)
 
-TEST_STREAM = 2**32 - 1  # the stream of random numbers of the test ELBO; epochs count from 0
+__all__ = [
+    "DivergedError", "Epoch", "Fit", "FitSettings", "TrainingConfig", "captured", "fit",
+    "load_model", "make_optimizer", "mean_terms", "random_stream", "resolve_device", "run_name",
+    "stream_seed", "train", "update",
+]  # fmt: skip
+
+Transform = Callable[[Tensor, torch.Generator], Tensor]
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Everything that determines a training, checked when made.
+class DivergedError(runs.RunError):
+    """A training's loss or weights stopped being finite."""
+
+
+class Epoch(NamedTuple):
+    """What `after_epoch` is called with. Values are in nats per image."""
+
+    number: int  # counted from 1
+    updates: int  # of the weights since the start
+    model: nn.Module
+    reconstruction: float  # mean over this epoch's updates
+    kl: float
+    learning_rate: float
+    seconds: float  # since the start
+    elbos: list[float]  # on the validation images after every epoch so far; nan without any
+    best_epoch: int | None  # so far
+
+    @property
+    def validation_elbo(self) -> float:
+        """Of this epoch."""
+        return self.elbos[-1]
+
+
+class Fit(NamedTuple):
+    """What `fit` found out; the model itself holds the weights of the last epoch."""
+
+    history: np.ndarray  # structured, one line an update, with the fields `runs.COLUMNS`
+    best_epoch: int | None  # with the best validation ELBO; None without validation
+    best_weights: dict[str, Tensor] | None  # of that epoch, for `model.load_state_dict`
+    provenance: dict[str, Any]
+
+
+def fit(
+    model: nn.Module,
+    images: Tensor,
+    validation: Tensor | None = None,
+    *,
+    loss: Loss = objective.terms,
+    likelihood: Likelihood | str | None = None,
+    transform: Transform | None = None,
+    folder: Path | str | None = None,
+    after_epoch: Callable[[Epoch], None] | None = None,
+    progress: bool = True,
+    config: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Fit:
+    """Train a model on images.
+
+    The same call gives the same weights, bit for bit on one CPU with one number of threads, and so
+    does one that was stopped at any moment and made again with the same `folder`: it goes on from
+    the last complete epoch.
 
     Args:
-        architecture: an `Architecture` or its key, such as "kan-35-15".
-        dataset: "MNIST" or "FashionMNIST".
-        regime: "figure6" (the first 10,000 training images) or "full" (60,000).
-        epochs, batch_size: 1 or more.
-        learning_rate: of Adam, positive.
-        scheduler: "plateau" or "none".
-        scheduler_factor: between 0 and 1, by which a plateau multiplies the learning rate.
-        scheduler_patience: epochs without improvement that it waits.
-        seed: of the initial weights, the order of the images and the latent noise.
-        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest there is. It is not part
-            of what a run folder is compared by, and so may differ when a run is resumed.
-        binarization: "threshold" or "stochastic" (pixels drawn anew for every batch; the test set
-            is always thresholded).
-        threshold: brightness in [0, 1) above which a pixel is 1.
+        model: any module whose `forward(x, generator)` gives the parameters of p(x|z) (B, P), and
+            mean and log-variance of q(z|x), (B, L) each. It is trained in place.
+        images: (N, ...), bool or float, as the likelihood can judge them.
+        validation: likewise: judged after every epoch, and chosen on.
+        loss: `loss(model, x, generator)` -> the two terms of the loss, scalars in nats per image.
+        likelihood: of the default loss; by default `model.likelihood`, else Bernoulli.
+        transform: of every batch of training images, with the epoch's generator: new noise or
+            binarisation every time.
+        folder: where a checkpoint is kept after every epoch; by default none is.
+        after_epoch: called with an `Epoch`. What it raises ends the training.
+        progress: whether to show a bar.
+        config: what the checkpoint is known by; by default the settings, the images and the loss.
+        **settings: any field of `FitSettings`, such as `epochs=10, learning_rate=1e-3`.
 
     Raises:
-        ValueError: a value that is not allowed, or a device that is not there.
+        ValueError: a setting that is not allowed, or images that the likelihood cannot judge.
+        DivergedError: the loss stopped being finite; the checkpoint of the epoch before is kept.
+        runs.RunError: the folder holds the checkpoint of another training, or cannot be used.
     """
+    chosen = FitSettings(**settings)
+    device = torch.device(chosen.device)
+    images, validation = _checked(model, images, validation, transform, likelihood, chosen)
+    if likelihood is not None and loss is objective.terms:
+        loss = functools.partial(objective.terms, likelihood=likelihood)
+    wanted = dict(config) if config else checkpoints.identity(chosen, images, validation, loss)
+    model.to(device)
+    images = images.to(device)
+    validation = None if validation is None else validation.to(device)
+    optimizer, scheduler = updates.make_optimization(model, chosen)
+    path = Path(folder) / "checkpoint.pt" if folder is not None else None
+    state = checkpoints.begin(path, wanted, device)
+    if state["epoch"]:
+        checkpoints.restore(state, model, optimizer, scheduler)
+    generator = torch.Generator(device)
 
-    architecture: Architecture
-    dataset: str = "MNIST"
-    regime: str = "figure6"
-    epochs: int = 30
-    batch_size: int = 32
-    learning_rate: float = 2e-3
-    scheduler: str = "plateau"
-    scheduler_factor: float = 0.5
-    scheduler_patience: int = 10
-    seed: int = 0
-    device: str = "cpu"
-    binarization: str = "threshold"
-    threshold: float = 0.5
+    def step(rows: Tensor) -> Tensor:
+        x = images[rows]
+        if transform is not None:
+            x = objective.as_input(model, transform(x, generator))
+        return update(model, optimizer, x, generator, loss, chosen.beta)
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.architecture, Architecture):
-            object.__setattr__(self, "architecture", Architecture.parse(self.architecture))
-        object.__setattr__(self, "device", resolve_device(self.device))
-        data.check(self.dataset, self.regime)
-        if self.architecture.input_features != 784:
-            raise ValueError(
-                f"input_features is {self.architecture.input_features}, but the images of "
-                f"{self.dataset} have 784 pixels: leave it at 784."
+    is_gpu = device.type == "cuda"
+    run = captured(step, optimizer, generator, chosen.batch_size) if is_gpu else step
+    per_epoch = math.ceil(len(images) / chosen.batch_size)
+    with _bar(chosen, per_epoch, state["epoch"], progress) as bar:
+        for epoch in range(state["epoch"], chosen.epochs):
+            start = time.perf_counter()
+            with updates.seeded(chosen.seed, epoch, generator):
+                losses = _epoch(model, run, len(images), per_epoch, chosen, epoch, generator, bar)
+            tested = (math.nan, math.nan)
+            if validation is not None:
+                tested = mean_terms(model, validation, chosen.seed, loss=loss)
+            _refuse_divergence(model, losses, tested if validation is not None else (), epoch)
+            rate = optimizer.param_groups[0]["lr"]
+            watched = losses if chosen.scheduler_watches == "training" else torch.tensor([tested])
+            updates.advance(scheduler, (watched[:, 0] + chosen.beta * watched[:, 1]).mean())
+            state["seconds"] += time.perf_counter() - start
+            elbo = -sum(tested)
+            state |= {"epoch": epoch + 1, "elbos": [*state["elbos"], elbo]}
+            if elbo == max(state["elbos"]) and state["elbos"].count(elbo) == 1:
+                best = {name: value.clone() for name, value in model.state_dict().items()}
+                state |= {"best_epoch": epoch + 1, "best": best}
+            _record(state, losses, (rate, *tested, state["seconds"]))
+            bar.set_postfix_str(
+                f"validation ELBO {elbo:.1f} nats" if validation is not None else ""
             )
-        whole = {"epochs": 1, "batch_size": 1, "scheduler_patience": 0, "seed": 0}
-        for name, least in whole.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise ValueError(
-                    f"{name} is {value!r}: it must be a whole number, {least} or more."
-                )
-        for name, allowed in (
-            ("scheduler", ("plateau", "none")),
-            ("binarization", ("threshold", "stochastic")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}: choose one of {list(allowed)}."
-                )
-        for name, low, high in (
-            ("learning_rate", 0, math.inf),
-            ("scheduler_factor", 0, 1),
-            ("threshold", -1e-9, 1),
-        ):
-            value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float)
-                or not low < value < high
-            ):
-                raise ValueError(
-                    f"{name} is {value!r}: it must lie between {max(low, 0)} and {high}."
-                )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields that a run is known by, as JSON can hold them; the device is not one."""
-        values = asdict(self) | {"architecture": str(self.architecture)}
-        del values["device"]
-        return values
-
-
-def resolve_device(name: str) -> str:
-    """The device that `name` means on this machine.
-
-    Raises:
-        ValueError: no such device, or not here.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError):
-        device = None
-    counts = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count(),
-        "mps": int(torch.backends.mps.is_available()),
-    }
-    if device is None or (device.index or 0) >= counts.get(device.type, 0):
-        here = [kind for kind, count in counts.items() if count]
-        raise ValueError(
-            f"device {name!r} is not on this machine: choose one of {['auto', *here]}."
-        )
-    return name
-
-
-def run_name(config: TrainingConfig) -> str:
-    """A folder name for the run: its main settings, and a digest of all of them and of this code.
-
-    When the code that trains changes, so does the name: old weights are not taken for new ones.
-    """
-    folder = Path(__file__).parent
-    names = ("splines", "models", "objective", "data", "training")
-    files = [folder / f"{name}.py" for name in names]
-    files += sorted([*folder.glob("layers/*.py"), *folder.glob("kernels/*.[cp]*")])
-    code = b"".join(file.read_bytes() for file in files)
-    digest = hashlib.sha256(repr(config.to_dict()).encode() + code).hexdigest()[:8]
-    c = config
-    return f"{c.architecture}-{c.dataset}-{c.regime}-{c.epochs}epochs-seed{c.seed}-{digest}"
+            if path is not None:
+                checkpoints.save(path, state, model, optimizer, scheduler)
+            if after_epoch is not None:
+                means = losses.mean(0).tolist()
+                after_epoch(
+                    Epoch(
+                        epoch + 1, (epoch + 1) * per_epoch, model, means[0], means[1], rate,
+                        state["seconds"], list(state["elbos"]), state["best_epoch"] or None,
+                    )
+                )  # fmt: skip
+    model.eval()
+    return _finished(state, device)
 
 
 def train(
     config: TrainingConfig,
     run_dir: Path | str | None = None,
     progress: bool = True,
-    watch: Callable[[list[float]], None] | None = None,
+    after_epoch: Callable[[Epoch], None] | None = None,
 ) -> runs.Run:
     """The run of this configuration: read if it is there, resumed if it was begun, else trained.
-
-    After every epoch a checkpoint is written. A training that was stopped at any moment goes on
-    from the last one, to the same weights, bit for bit on one CPU with one number of threads, as
-    one that was not.
 
     Args:
         run_dir: its folder; by default one named after the configuration in `runs.root()`.
         progress: whether to show a bar.
-        watch: called after every epoch with the test ELBO of all epochs so far, in nats per image.
-            What it raises ends the training, which can be resumed.
+        after_epoch: called with an `Epoch`. What it raises ends the training, which can be resumed.
 
     Raises:
+        DivergedError: the loss stopped being finite.
         runs.RunError: the folder holds another configuration, or is damaged or in use.
         data.DataError: the data set is damaged or missing.
+        ValueError: the images have another number of pixels than the architecture.
     """
     run_dir = Path(run_dir) if run_dir is not None else runs.root() / run_name(config)
     if not run_dir.exists():
         with runs.unfinished(run_dir):
-            if run_dir.exists():  # another process finished it just before we took the lock
-                runs.partial(run_dir).rmdir()
-            else:
-                _train(config, run_dir, progress, watch)
+            if not run_dir.exists():  # else another process finished it before we took the lock
+                _train(config, run_dir, progress, after_epoch)
     run = runs.read(run_dir)
-    runs.check_config(run_dir, run.config, config.to_dict())
+    runs.check_config(run_dir, configuration.defaults() | run.config, config.to_dict())
     return run
-
-
-def load_model(run: runs.Run, device: str = "cpu") -> VAE:
-    """The trained model of a run, ready for evaluation."""
-    model = VAE(Architecture.parse(run.config["architecture"]))
-    model.load_state_dict({name: weight.float() for name, weight in run.weights.items()})
-    return model.to(device).eval()
 
 
 def _train(
     config: TrainingConfig,
     run_dir: Path,
     progress: bool,
-    watch: Callable[[list[float]], None] | None,
+    after_epoch: Callable[[Epoch], None] | None,
 ) -> None:
-    device = torch.device(config.device)
-    checkpoint_path = runs.partial(run_dir) / "checkpoint.pt"
-    checkpoint = None
-    if checkpoint_path.exists():
-        checkpoint = torch.load(checkpoint_path, map_location=device, weights_only=True)
-        runs.check_config(runs.partial(run_dir), checkpoint["config"], config.to_dict())
-    pixels = data.load(config.dataset, train=True, regime=config.regime).pixels.to(device)
-    test = data.binarize(data.load(config.dataset, train=False).pixels.to(device), config.threshold)
-    fixed = data.binarize(pixels, config.threshold) if config.binarization == "threshold" else None
-
-    model = VAE(config.architecture, config.seed).to(device)
-    optimizer = make_optimizer(model, config.learning_rate)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer, factor=config.scheduler_factor, patience=config.scheduler_patience
-    )
-    history = torch.empty(0, len(runs.COLUMNS), dtype=torch.float64)
-    done, seconds, provenance = 0, 0.0, [runs.provenance(device)]
-    if checkpoint is not None:
-        model.load_state_dict(checkpoint["model"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        for group in optimizer.param_groups:  # it may come from another kind of device
-            group |= {name: optimizer.defaults[name] for name in ("fused", "capturable")}
-        scheduler.load_state_dict(checkpoint["scheduler"])
-        history, done, seconds = (
-            checkpoint["history"].cpu(),
-            checkpoint["epoch"],
-            checkpoint["seconds"],
+    pixels = data.load(config.dataset, "train", config.regime).pixels
+    validation = data.load(config.dataset, "validation").pixels
+    if pixels.shape[1] != config.architecture.input_features:
+        raise ValueError(
+            f"input_features is {config.architecture.input_features}, but the images of "
+            f"{config.dataset} have {pixels.shape[1]} pixels: take the architecture "
+            f"{config.architecture}+input_features={pixels.shape[1]}."
         )
-        provenance = [*checkpoint["provenance"], *provenance]
+    drawn_anew = config.binarization == "stochastic"
+    how = (str(config.binarization), config.threshold)
+    fitted = fit(
+        model := config.architecture.build(config.seed, config.likelihood),
+        pixels if drawn_anew else data.prepare(pixels, *how),
+        data.prepare(validation, *how),
+        transform=(lambda x, generator: data.binarize(x, generator=generator))
+        if drawn_anew
+        else None,
+        folder=runs.partial(run_dir),
+        after_epoch=after_epoch,
+        progress=progress,
+        config=config.to_dict(),
+        **config.fit_settings(),
+    )
+    provenance = fitted.provenance | {"best_epoch": fitted.best_epoch}
+    weights, lines = model.state_dict(), fitted.history.tolist()
+    runs.finish(run_dir, config.to_dict(), provenance, lines, weights, fitted.best_weights)
 
-    generator = torch.Generator(device)
 
-    def step(rows: Tensor) -> Tensor:
-        x = data.binarize(pixels[rows], generator=generator) if fixed is None else fixed[rows]
-        return update(model, optimizer, x, generator)
+def load_model(run: runs.Run, device: str = "cpu", best: bool = False) -> VAE:
+    """The trained model of a run, ready for evaluation.
 
-    is_gpu = device.type == "cuda"
-    run = captured(step, optimizer, generator, config.batch_size) if is_gpu else step
-    updates = math.ceil(len(pixels) / config.batch_size)  # an epoch
-    with tqdm(
-        total=updates * config.epochs,
+    Args:
+        best: whether to take the weights of the epoch with the best validation ELBO in place of
+            those after the last epoch.
+
+    Raises:
+        runs.RunError: a weight is not finite, or the run has no best epoch.
+    """
+    weights = run.best_weights if best else run.weights
+    for name, weight in weights.items():
+        if not bool(weight.isfinite().all()):
+            raise runs.RunError(
+                f"{run.path} cannot be used: its {name} holds values that are not finite, so that "
+                "the training diverged. Train again with a lower learning rate."
+            )
+    architecture = Architecture.parse(run.config["architecture"])
+    model = architecture.build(likelihood=run.config.get("likelihood", "bernoulli"))
+    model.load_state_dict({name: weight.float() for name, weight in weights.items()})
+    return model.to(device).eval()
+
+
+def _checked(model, images, validation, transform, likelihood, settings: FitSettings):
+    """The images in the type that the model takes, once they are known to be data for it."""
+    judge = likelihoods.of(model, likelihood)
+    if transform is None:
+        judge.check(images, training=True)
+        images = objective.as_input(model, images)
+    if validation is not None:
+        judge.check(validation, training=True)
+        validation = objective.as_input(model, validation)
+    elif settings.scheduler == "plateau" and settings.scheduler_watches == "validation":
+        raise ValueError(
+            "scheduler_watches is 'validation', and there are no validation images: give some, or "
+            "leave it at 'training'."
+        )
+    return images, validation
+
+
+def _bar(settings: FitSettings, updates: int, done: int, progress: bool) -> tqdm:
+    return tqdm(
+        total=updates * settings.epochs,
         initial=updates * done,
-        desc=f"{config.architecture} seed {config.seed}",
+        desc=f"training, seed {settings.seed}",
         unit="update",
         disable=not progress,
         mininterval=1.0,
-    ) as bar:
-        for epoch in range(done, config.epochs):
-            start = time.perf_counter()
-            generator.manual_seed(stream_seed(config.seed, epoch))
-            batches = torch.randperm(len(pixels), generator=generator, device=device)
-            losses = torch.empty(
-                updates, 2, device=device
-            )  # read once an epoch: no waiting in between
-            model.train()
-            for i, rows in enumerate(batches.split(config.batch_size)):
-                losses[i] = run(rows)
-                bar.update()
-            learning_rate = optimizer.param_groups[0]["lr"]
-            if config.scheduler == "plateau":
-                scheduler.step(losses.sum(1).mean())
-            tested = mean_terms(model, test, config.seed)
-            seconds += time.perf_counter() - start
-            block = torch.full((updates, len(runs.COLUMNS)), torch.nan, dtype=torch.float64)
-            block[:, 0] = torch.arange(epoch * updates + 1, (epoch + 1) * updates + 1)
-            block[:, 1] = epoch + 1
-            block[:, 2:4] = losses.cpu()
-            block[-1, 4:] = torch.tensor([learning_rate, *tested, seconds])
-            history = torch.cat((history, block))
-            bar.set_postfix_str(f"test ELBO {-sum(tested):.1f} nats")
-            _save(
-                checkpoint_path,
-                {
-                    "config": config.to_dict(),
-                    "epoch": epoch + 1,
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "scheduler": scheduler.state_dict(),
-                    "history": history,
-                    "seconds": seconds,
-                    "provenance": provenance,
-                },
-            )
-            if watch is not None:
-                ends = history[updates - 1 :: updates]  # the last update of every epoch
-                watch((-ends[:, 5] - ends[:, 6]).tolist())
-    peak = runs.peak_memory(device)
-    found = {**provenance[-1], "seconds": seconds, "peak_memory": peak, "starts": provenance}
-    runs.finish(run_dir, config.to_dict(), found, history.tolist(), model.state_dict())
-
-
-def make_optimizer(model: VAE, learning_rate: float) -> torch.optim.Adam:
-    """Adam that updates all parameters in one pass over memory, where the device knows how."""
-    kind = next(model.parameters()).device.type
-    return torch.optim.Adam(
-        model.parameters(), learning_rate, fused=kind != "mps", capturable=kind == "cuda"
     )
 
 
-def update(
-    model: VAE, optimizer: torch.optim.Optimizer, x: Tensor, generator: torch.Generator | None
-) -> Tensor:
-    """One update of the weights on a batch (B, D): both terms of its loss, (2,), never awaited."""
-    terms = objective.terms(model, x, generator)
-    optimizer.zero_grad()
-    terms.loss.backward()
-    optimizer.step()
-    return torch.stack(terms).detach()
+def _epoch(model, step, count, updates, settings, epoch, generator, bar) -> Tensor:
+    """All updates of an epoch: both terms of the loss of each, (updates, 2)."""
+    every, device = 100, generator.device  # between looks: reading a GPU's number waits for it
+    order = torch.randperm(count, generator=generator, device=device)
+    losses = torch.empty(updates, 2, device=device)
+    model.train()
+    for i, rows in enumerate(order.split(settings.batch_size)):
+        losses[i] = step(rows)
+        bar.update()
+        if i % every == every - 1 or i == updates - 1:
+            bad = (~losses[i - i % every : i + 1].isfinite().all(1)).nonzero()
+            if len(bad):
+                raise _diverged("loss", epoch, epoch * updates + i - i % every + int(bad[0]) + 1)
+    return losses.cpu()
 
 
-def captured(
-    step: Callable[[Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
-    batch_size: int,
-) -> Callable[[Tensor], Tensor]:
-    """The same step as one launch on a GPU, in place of one for each of its many small operations.
-
-    The first three steps run as they are, so that all memory and all states of the optimiser are
-    there; then one is recorded as a CUDA graph, and from there on replayed. It is recorded anew
-    when the learning rate, which it holds as a number, has changed. Batches of another size run as
-    they are. Where recording fails, a warning says so, and all steps run as they are.
-
-    Args:
-        step: rows of the training set (B,) -> its result. It waits for nothing that the GPU does,
-            draws from `generator` only, and its optimiser is `capturable`.
-        optimizer, generator: the step's own.
-        batch_size: B.
-    """
-    warm_up, rate, replay = 3, None, step
-
-    def record(rows: Tensor) -> Callable[[Tensor], Tensor]:
-        rows_here, graph = rows.clone(), torch.cuda.CUDAGraph()
-        if torch.__version__ < (2, 14):  # type: ignore[operator]  # newer ones find it themselves
-            graph.register_generator_state(generator)
-        with torch.cuda.graph(graph):
-            result = step(rows_here)
-
-        def replay(rows: Tensor) -> Tensor:
-            rows_here.copy_(rows)
-            graph.replay()
-            return result
-
-        return replay
-
-    def run(rows: Tensor) -> Tensor:
-        nonlocal warm_up, rate, replay
-        if len(rows) != batch_size or warm_up:
-            warm_up -= warm_up > 0
-            return step(rows)
-        if rate != optimizer.param_groups[0]["lr"]:
-            rate = optimizer.param_groups[0]["lr"]
-            try:
-                replay = record(rows)
-            except RuntimeError as error:
-                replay, reason = step, str(error).splitlines()[0]
-                warnings.warn(
-                    f"training steps cannot be recorded as a CUDA graph ({reason}). Their many "
-                    "operations are launched one by one, which takes longer.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-        return replay(rows)
-
-    return run
+def _refuse_divergence(model, losses: Tensor, tested: tuple[float, ...], epoch: int) -> None:
+    """Raise if the last update of an epoch left weights that nobody can go on from."""
+    values = [*model.parameters(), *(b for b in model.buffers() if b.is_floating_point())]
+    if not all(map(math.isfinite, tested)):
+        raise _diverged("validation loss", epoch, (epoch + 1) * len(losses))
+    if not all(bool(value.isfinite().all()) for value in values):
+        raise _diverged("weights", epoch, (epoch + 1) * len(losses))
 
 
-@torch.no_grad()
-def mean_terms(model: VAE, x: Tensor, seed: int, rows: int = 1000) -> tuple[float, float]:
-    """Reconstruction and KL over a set of images (N, D), with the same noise at every call."""
-    model.eval()
-    generator = random_stream(seed, TEST_STREAM, x.device)
-    sums = torch.zeros(2, device=x.device)
-    for part in x.split(rows):
-        sums += torch.stack(objective.terms(model, part, generator)) * len(part)
-    return tuple((sums / len(x)).tolist())  # type: ignore[return-value]
-
-
-def random_stream(seed: int, stream: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator for one purpose of one seed. Streams of different numbers are independent."""
-    return torch.Generator(device).manual_seed(stream_seed(seed, stream))
-
-
-def stream_seed(seed: int, stream: int) -> int:
-    """The number that seeds the generator of a stream."""
-    state = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
-    return int(state) >> 1  # a signed number of 64 bits
-
-
-def _save(path: Path, values: dict[str, Any]) -> None:
-    """Write a checkpoint so that a kill at any moment leaves this one or the one before, whole."""
-    part = path.with_suffix(".new")
-    with part.open("wb") as file:
-        torch.save(values, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Train from the command line; see `python -m kanvae train --help`."""
-    parser = argparse.ArgumentParser(prog="python -m kanvae train", description="Train one model.")
-    parser.add_argument("run_dir", help="the folder to write; begun trainings are resumed")
-    parser.add_argument("--architecture", required=True, help="a key such as kan-35-15")
-    for field in fields(TrainingConfig)[1:]:
-        kind = type(field.default)
-        parser.add_argument(
-            f"--{field.name}", type=kind, default=field.default, help=f"({field.default})"
-        )
-    options = vars(parser.parse_args(arguments))
-    run_dir = options.pop("run_dir")
-    try:
-        run = train(TrainingConfig(**options), run_dir)
-    except (ValueError, runs.RunError, data.DataError) as error:
-        sys.exit(f"{parser.prog}: {error}")
-    last = run.epochs[-1]
-    elbo = -(last["test_reconstruction"] + last["test_kl"])
-    print(
-        f"{run.path}: test ELBO {elbo:.2f} nats per image after {run.provenance['seconds']:.0f} s"
+def _diverged(what: str, epoch: int, number: int) -> DivergedError:
+    kept = f"the checkpoint of epoch {epoch} is kept" if epoch else "nothing is kept"
+    return DivergedError(
+        f"the training diverged: its {what} stopped being finite at update {number} (epoch "
+        f"{epoch + 1}); {kept}. Take a lower learning rate, or larger batches."
     )
 
 
-if __name__ == "__main__":
-    main()
+def _record(state: dict[str, Any], losses: Tensor, ends: tuple[float, ...]) -> None:
+    """Add an epoch's lines to the history."""
+    updates, epoch = len(losses), state["epoch"]
+    block = torch.full((updates, len(runs.COLUMNS)), torch.nan, dtype=torch.float64)
+    block[:, 0] = torch.arange((epoch - 1) * updates + 1, epoch * updates + 1)
+    block[:, 1] = epoch
+    block[:, 2:4] = losses
+    block[-1, 4:] = torch.tensor(ends, dtype=torch.float64)
+    state["history"] = torch.cat((state["history"], block))
+
+
+def _finished(state: dict[str, Any], device: torch.device) -> Fit:
+    names = np.dtype([(name, float) for name in runs.COLUMNS])
+    starts, peak = state["provenance"], runs.peak_memory(device)
+    found = {"seconds": state["seconds"], "peak_memory": peak, "starts": starts}
+    history = unstructured_to_structured(state["history"].numpy(), names)
+    return Fit(history, state["best_epoch"] or None, state["best"] or None, {**starts[-1], **found})
+
+
+if __name__ == "__main__":  # the old spelling of `kanvae train`, for one more release
+    import runpy
+    import sys
+
+    print("`python -m kanvae.training` is now `kanvae train`.", file=sys.stderr)
+    sys.argv[1:1] = ["train"]
+    runpy.run_module("kanvae", run_name="__main__")

@@ -38,17 +38,19 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[evaluation] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
 # The imports, and the parameters that you may change.
 
 # %%
+import pandas as pd
 import torch
 from torch import Tensor
 
-from kanvae import figures, splines
+from kanvae import diagrams, figures, splines, tables
 
 torch.set_default_dtype(torch.float64)
 
@@ -107,14 +109,17 @@ by_hand = [
     [base(value, knots, i, degree) for i in range(bases.shape[1])]
     for value in x.tolist()
 ]
-torch.testing.assert_close(bases, torch.tensor(by_hand), rtol=0, atol=1e-12)
+torch.testing.assert_close(
+    bases, torch.tensor(by_hand), rtol=0, atol=1e-12
+)
 print(
-    f"{len(knots)} knots, degree {degree}: {bases.shape[1]} bases, equal to the recursion by hand"
+    f"{len(knots)} knots, degree {degree}: {bases.shape[1]} bases, "
+    "equal to the recursion by hand"
 )
 
-# %% mystnb={"figure": {"name": "fig-bases", "caption": "The B-spline bases on clamped knots. Each is zero outside its own few intervals; the dotted lines are the knots."}, "image": {"alt": "Overlapping bell-shaped curves over five intervals, the outermost starting at one."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bases", "caption": "The B-spline bases on clamped knots. Each is zero outside its own few intervals; the dotted lines are the knots."}, "image": {"alt": "Eight basis functions overlap over five intervals; each is zero outside at most four of them, and the two outermost reach one at the ends."}}
 figures.lines(
-    x, {"": bases}, "$x$", f"$N_{{i,{degree}}}(x)$", marks=[0.0, *inner, 5.0]
+    x, {"": bases}, "$x$", "basis functions", marks=[0.0, *inner, 5.0]
 )
 
 # %% [markdown]
@@ -127,7 +132,8 @@ alive = (bases > 0).sum(dim=1)
 torch.testing.assert_close(sums, torch.ones(points), rtol=0, atol=1e-12)
 assert int(alive.max()) <= degree + 1
 print(
-    f"sum of the bases: 1 within {float((sums - 1).abs().max()):.1e}; at most {int(alive.max())} are not zero"
+    f"sum of the bases: 1 within {float((sums - 1).abs().max()):.1e}; "
+    f"at most {int(alive.max())} are not zero"
 )
 
 # %% [markdown]
@@ -138,7 +144,8 @@ print(
 end = splines.cox_de_boor(torch.tensor([5.0]), torch.tensor(knots), degree)
 assert end[0, -1] == 1
 print(
-    f"bases at the right end: {[round(value, 3) for value in end[0].tolist()]}"
+    "bases at the right end: "
+    f"{[round(value, 3) for value in end[0].tolist()]}"
 )
 
 # %% [markdown]
@@ -159,7 +166,9 @@ print(
 
 # %%
 along = torch.linspace(0, 1, bases.shape[1])
-before = torch.stack((7 * along, 1 - torch.cos(7 * along)), dim=1)  # (n, 2)
+before = torch.stack(
+    (7 * along, 1 - torch.cos(7 * along)), dim=1
+)  # (n, 2)
 after = before.clone()
 after[1] += torch.tensor([0.3, 1.2])
 polygons = {"before": before, "after": after}
@@ -168,13 +177,13 @@ curves = {
     for name, p in polygons.items()
 }
 
-# %% mystnb={"figure": {"name": "fig-local-control", "caption": "The paper's Figure 5, redrawn: a curve before and after its second control point has moved. Ticks mark where the pieces join."}, "image": {"alt": "Two plane curves with control polygons; they differ only near the moved second point."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-local-control", "caption": "The paper's Figure 5, redrawn: a curve before and after its second control point has moved. Ticks mark where the pieces join."}, "image": {"alt": "When the second control point moves up, the first part of the curve follows; the rest stays exactly where it was."}}
 at_knots = torch.tensor(inner)
 joints = {
     name: splines.evaluate(at_knots, torch.tensor(knots), p, degree)
     for name, p in polygons.items()
 }
-figures.control_curves(
+diagrams.control_curves(
     {name: (p, curves[name]) for name, p in polygons.items()}, joints
 )
 
@@ -185,11 +194,11 @@ figures.control_curves(
 # %%
 moved = (curves["after"] - curves["before"]).norm(dim=1)
 support_end = knots[1 + degree + 1]
-print(
-    f"largest move left of x = {support_end}: {float(moved[x < support_end].max()):.3f}"
-)
-print(f"largest move right of it: {float(moved[x >= support_end].max()):.3f}")
-assert float(moved[x >= support_end].max()) == 0
+left = float(moved[x < support_end].max())
+right = float(moved[x >= support_end].max())
+print(f"largest move left of x = {support_end}: {left:.3f}")
+print(f"largest move right of it: {right:.3f}")
+assert right == 0
 
 # %% [markdown]
 # The zero is exact, not small. For a network this means that a gradient from one input value touches only
@@ -201,13 +210,14 @@ assert float(moved[x >= support_end].max()) == 0
 # Degree 0 gives steps, degree 1 a polygon, degree 2 a curve without corners, and every further degree one
 # more continuous derivative: at a simple knot a spline of degree $k$ has $k - 1$ of them.
 
-# %% mystnb={"figure": {"name": "fig-degrees", "caption": "One base of each degree from 0 to 3 on evenly spaced knots."}, "image": {"alt": "A step, a triangle, a quadratic bump and a cubic bump, each wider and smoother than the one before."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-degrees", "caption": "One base of each degree from 0 to 3 on evenly spaced knots."}, "image": {"alt": "Each degree more makes the basis function one interval wider and smoother: a step, a triangle, then two bumps without corners."}}
 even = torch.arange(0.0, 5.0)
 grid = torch.linspace(-0.2, 4.2, 881)
 bumps = {
-    f"$k$ = {k}": splines.cox_de_boor(grid, even, k)[:, 0] for k in range(4)
+    f"$k$ = {k}": splines.cox_de_boor(grid, even, k)[:, 0]
+    for k in range(4)
 }
-figures.lines(grid, bumps, "$x$", "$N_{0,k}(x)$", marks=even.tolist())
+figures.lines(grid, bumps, "$x$", "basis function", marks=even.tolist())
 
 # %% [markdown]
 # {numref}`fig-degrees` shows the price: a smoother base is wider, so each coefficient has a longer reach. The
@@ -223,23 +233,27 @@ def derivatives(value: float, k: int, order: int) -> float:
     for _ in range(order):
         if not y.requires_grad:
             return 0.0
-        (y,) = torch.autograd.grad(y, x, create_graph=True, allow_unused=True)
+        (y,) = torch.autograd.grad(
+            y, x, create_graph=True, allow_unused=True
+        )
         if y is None:
             return 0.0
         y = y.sum()
     return float(y.detach())
 
 
-# %%
-print("jump at x = 1 of the derivative of order   0      1      2      3")
-for k in range(1, 4):
-    jumps = [
-        abs(derivatives(1 + 1e-9, k, j) - derivatives(1 - 1e-9, k, j))
+# %% mystnb={"table": {"name": "tab-jumps", "caption": "The jump at $x = 1$ of the derivatives of the first basis function, by their order."}}
+jumps = {
+    f"degree {k}": {
+        f"order {j}": abs(
+            derivatives(1 + 1e-9, k, j) - derivatives(1 - 1e-9, k, j)
+        )
         for j in range(4)
-    ]
-    print(
-        f"degree {k}:" + " " * 31 + "  ".join(f"{jump:5.2f}" for jump in jumps)
-    )
+    }
+    for k in range(1, 4)
+}
+table = pd.DataFrame(jumps).T.rename_axis("spline")
+tables.table(table, dict.fromkeys(table, ".2f"))
 
 # %% [markdown]
 # In each line the first $k$ entries (orders 0 to $k - 1$) are zero: that many derivatives, counting the
@@ -262,11 +276,13 @@ bezier = {
 follows = (bezier["after"] - bezier["before"]).norm(dim=1) > 1e-6
 follows_spline = moved > 1e-6
 print(
-    f"share of the curve that moves: Bézier {float(follows.double().mean()):.0%}, B-spline {float(follows_spline.double().mean()):.0%}"
+    "share of the curve that moves: "
+    f"Bézier {float(follows.double().mean()):.0%}, "
+    f"B-spline {float(follows_spline.double().mean()):.0%}"
 )
 
-# %% mystnb={"figure": {"name": "fig-bezier", "caption": "The B\u00e9zier curve of the same control points, before and after the same move."}, "image": {"alt": "Two smooth curves that stay further from their control polygons; the second differs along its whole length."}}
-figures.control_curves(
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bezier", "caption": "The B\u00e9zier curve of the same control points, before and after the same move."}, "image": {"alt": "When the same control point moves, the B\u00e9zier curve changes along its whole length."}}
+diagrams.control_curves(
     {name: (p, bezier[name]) for name, p in polygons.items()}
 )
 
@@ -311,13 +327,20 @@ def pieces(f: Tensor) -> Tensor:
 
 f = torch.linspace(0, 0.999, 100)
 torch.testing.assert_close(
-    splines.uniform_bases(f, -3.0, 1.0, 4, 3), pieces(f), rtol=0, atol=1e-12
+    splines.uniform_bases(f, -3.0, 1.0, 4, 3),
+    pieces(f),
+    rtol=0,
+    atol=1e-12,
 )
 print("closed form = recursion = the four cubics")
 
-# %% mystnb={"figure": {"name": "fig-grid", "caption": "The G + k = 8 bases that an edge of the paper's layers can use: the grid is [-1, 1], cut into G = 5 intervals, with three knots more on each side."}, "image": {"alt": "Eight identical bumps spread evenly from -2.2 to 2.2."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-grid", "caption": "The G + k = 8 bases that an edge of the paper's layers can use: the grid is [-1, 1], cut into G = 5 intervals, with three knots more on each side."}, "image": {"alt": "Eight equal bumps cover the grid from -1 to 1 and reach beyond it, to -2.2 and 2.2; farther out all are zero."}}
 figures.lines(
-    where, {"": closed}, "$x$", "$N_{i,3}(x)$", marks=grid_knots.tolist()
+    where,
+    {"": closed},
+    "$x$",
+    "basis functions",
+    marks=grid_knots.tolist(),
 )
 
 # %% [markdown]

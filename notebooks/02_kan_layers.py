@@ -38,7 +38,8 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -49,8 +50,8 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from kanvae import KANLinear, figures, splines
-from kanvae.models import VAE, count_parameters
+from kanvae import KANLinear, diagrams, figures, splines, tables
+from kanvae.models import count_parameters
 from kanvae.studies import paper
 
 # %% tags=["parameters"]
@@ -73,7 +74,7 @@ steps = 300
 # two layers that can represent anything with $2n + 1$ hidden nodes. But the theorem says only that the inner and
 # outer functions exist and are continuous. They may be nowhere differentiable, even for a smooth $f$
 # {cite}`girosi1989`; nothing says that a spline with few coefficients comes near them, nor that gradient descent
-# finds them. A **Kolmogorov–Arnold network** (KAN, {cite}`liu2024`) keeps the form, functions on edges and sums
+# finds them. (For MLPs the theorem of {cite:t}`hornik1989` promises as little.) A **Kolmogorov–Arnold network** (KAN, {cite}`liu2024`) keeps the form, functions on edges and sums
 # at nodes, and drops the guarantee: smooth functions, any width, any depth. What such networks achieve is
 # for experiments to say.
 #
@@ -103,7 +104,9 @@ steps = 300
 
 
 # %%
-def layer_by_hand(x, grid, base_weight, spline_weight, spline_scaler, order):
+def layer_by_hand(
+    x, grid, base_weight, spline_weight, spline_scaler, order
+):
     inputs = range(x.shape[1])
     bases = [splines.cox_de_boor(x[:, i], grid[i], order) for i in inputs]
     bases = torch.stack(bases, dim=1)  # (B, I, G + k)
@@ -130,9 +133,8 @@ by_hand = layer_by_hand(
     spline_order,
 )
 torch.testing.assert_close(layer(x), by_hand)
-print(
-    f"largest difference: {float((layer(x) - by_hand).abs().max().detach()):.1e}, in {layer}"
-)
+difference = float((layer(x) - by_hand).abs().max().detach())
+print(f"largest difference: {difference:.1e}, in {layer}")
 
 # %% [markdown]
 # To see an edge, we take a layer with one input and one output, give its spline some shape, and draw the two
@@ -148,7 +150,7 @@ with torch.no_grad():
     whole = edge(at)
     base = edge.base_weight * F.silu(at)
 
-# %% mystnb={"figure": {"name": "fig-edge", "caption": "One edge: its base, its spline, and their sum. Dotted lines are the knots; the grid itself is [-1, 1]."}, "image": {"alt": "A smooth base curve, a wavy spline that vanishes beyond 2.2, and their sum."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-edge", "caption": "One edge: its base, its spline, and their sum. Dotted lines are the knots; the grid itself is [-1, 1]."}, "image": {"alt": "Between the outer knots the edge follows its wavy spline; beyond them the spline is zero and the edge is its base function alone."}}
 parts = {"base": base, "spline": whole - base, "edge": whole}
 figures.lines(
     at[:, 0],
@@ -168,12 +170,12 @@ figures.lines(
 # A multi-layer perceptron (MLP) puts numbers on its edges and one fixed nonlinear function $\sigma$ at each hidden
 # node. A KAN puts functions on its edges, and its nodes only add. These are the paper's Figures 2 and 3.
 
-# %% mystnb={"figure": {"name": "fig-networks", "caption": "The same widths as an MLP and as a KAN. The curves on the KAN's edges are edges of randomly initialised layers, enlarged."}, "image": {"alt": "Two network diagrams with two inputs, three hidden nodes and one output; the right one has small curves on its edges."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-networks", "caption": "The same widths as an MLP and as a KAN. The curves on the KAN's edges are edges of randomly initialised layers, enlarged."}, "image": {"alt": "Both networks have two inputs, three hidden nodes, one output and nine edges; the MLP applies a function in its nodes, the KAN has a small curve on every edge and only adds in its nodes."}}
 with torch.no_grad():
     many = KANLinear(1, 9, grid_size, spline_order, generator=generator)
     many.spline_weight.normal_(generator=generator)
     drawn = many(torch.linspace(-1.5, 1.5, 60)[:, None]).T  # (9, 60)
-figures.networks([2, 3, 1], drawn)
+diagrams.networks([2, 3, 1], drawn)
 
 # %% [markdown]
 # Read {numref}`fig-networks` for what it costs: the picture has the same edges on both sides, but an edge on the
@@ -198,28 +200,33 @@ target = torch.sin(4 * domain) * torch.exp(-domain) + 0.4 * torch.sin(
 fits = {}
 for intervals in (3, 10):
     knots = splines.uniform_knots(intervals, spline_order, (-1.0, 1.0))
-    coefficients = splines.fit(domain, target[:, None], knots, spline_order)[
-        :, 0
-    ]
-    fits[f"$G = {intervals}$"] = splines.evaluate(
+    coefficients = splines.fit(
+        domain, target[:, None], knots, spline_order
+    )[:, 0]
+    fits[f"G = {intervals}"] = splines.evaluate(
         domain, knots, coefficients, spline_order
     )
-    error = (fits[f"$G = {intervals}$"] - target).square().mean().sqrt()
+    error = (fits[f"G = {intervals}"] - target).square().mean().sqrt()
     print(
-        f"G = {intervals:2d}: {len(coefficients)} coefficients, root-mean-square error {float(error):.3f}"
+        f"G = {intervals:2d}: {len(coefficients)} coefficients, "
+        f"root-mean-square error {float(error):.3f}"
     )
 
-# %% mystnb={"figure": {"name": "fig-grids", "caption": "The paper's Figure 4, redrawn: one function, fitted on a grid of 3 and on one of 10 intervals."}, "image": {"alt": "A wavy target, a smooth curve that misses its small waves, and a curve that follows them."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-grids", "caption": "The paper's Figure 4, redrawn: one function, fitted on a grid of 3 and on one of 10 intervals."}, "image": {"alt": "Three intervals follow the large swing of the target and miss its small waves; ten intervals follow both."}}
 figures.lines(
-    domain, {"target": target, **fits}, "$x$", r"$\phi(x)$", dashed=["target"]
+    domain,
+    {"target": target, **fits},
+    "$x$",
+    r"$\phi(x)$",
+    dashed=["target"],
 )
 
 # %% [markdown]
 # In {numref}`fig-grids` the coarse grid catches the trend and misses the ripple; the fine one follows both.
 #
 # **Grid extension** {cite}`liu2024` is the same step for a layer that has already learned something: find
-# coefficients on a finer grid that keep the function, and go on training. A MLP has nothing like it: a wider
-# layer would have to start again. `extend_grid` returns by how much any output moved on given data. Our
+# coefficients on a finer grid that keep the function, and go on training. (An MLP can grow too: Net2Net
+# {cite}`chen2016` widens a layer without changing the function.) `extend_grid` returns by how much any output moved on given data. Our
 # prediction: tripling the intervals moves nothing, since every old knot is a new one; going from 3 to 10 moves a
 # little.
 
@@ -237,7 +244,8 @@ for new_size in (9, 10):
     scale = float(coarse(inputs).detach().std())
     change = coarse.extend_grid(new_size, inputs)
     print(
-        f"3 -> {new_size} intervals: an output moves by at most {change:.1e} (outputs spread over {scale:.2f})"
+        f"3 → {new_size} intervals: an output moves by at most "
+        f"{change:.1e} (outputs spread over {scale:.2f})"
     )
 
 # %% [markdown]
@@ -261,8 +269,8 @@ def learn(edge: KANLinear, steps: int) -> list[float]:
 # %%
 curves = {}
 for label, size in (
-    ("stays at $G = 3$", 3),
-    ("extended to $G = 10$ halfway", 10),
+    ("stays at G = 3", 3),
+    ("extended to G = 10 halfway", 10),
 ):
     edge = KANLinear(
         1,
@@ -274,18 +282,18 @@ for label, size in (
     first = learn(edge, steps)
     edge.extend_grid(size, domain[:, None])
     curves[label] = first + learn(edge, steps)
-    print(
-        f"{label}: mean squared error {curves[label][steps - 1]:.4f} halfway, {curves[label][-1]:.4f} at the end"
-    )
+    halfway, last = curves[label][steps - 1], curves[label][-1]
+    print(f"{label}: mean squared error {halfway:.4f} halfway,")
+    print(f"    {last:.4f} at the end")
 
-# %% mystnb={"figure": {"name": "fig-extension", "caption": "Training one edge, with and without an extension of its grid halfway."}, "image": {"alt": "Two falling loss curves that coincide until halfway, where the extended one drops further."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-extension", "caption": "Training one edge, with and without an extension of its grid halfway."}, "image": {"alt": "Both losses fall alike until halfway; there the extended edge goes on falling without a jump, and the other stays where it is."}}
 figures.lines(
     torch.arange(1, 2 * steps + 1),
     curves,
     "weight updates",
     "mean squared error",
     marks=[steps],
-    log=True,
+    log="xy",
 )
 
 # %% [markdown]
@@ -300,10 +308,10 @@ figures.lines(
 # hidden width $H$ and latent width $L$ has $2DH + 3HL$ edges, so Table I's parameter column can be computed. It
 # must come out to the digit, and it does.
 
-# %%
+# %% mystnb={"table": {"name": "tab-parameters", "caption": "Parameters of the nine models of Table I, counted and as the paper gives them."}}
 rows = []
 for row in paper.TABLE_I:
-    model = VAE(row.architecture)
+    model = row.architecture.build()
     assert count_parameters(model) == row.parameters
     rows.append(
         (
@@ -313,9 +321,11 @@ for row in paper.TABLE_I:
             row.parameters,
         )
     )
-table = pd.DataFrame(rows, columns=["model", "edges", "parameters", "paper"])
-table["parameters an edge"] = (table["parameters"] / table["edges"]).round(3)
-table
+table = pd.DataFrame(
+    rows, columns=["model", "edges", "parameters", "paper"]
+)
+table["an edge"] = table["parameters"] / table["edges"]
+tables.table(table, {"an edge": ".3f"})
 
 # %% [markdown]
 # Every KAN row is exactly ten times its edges. The linear row exceeds its edges by its biases.
@@ -361,5 +371,5 @@ table
 #
 # ## References
 #
-# The layer is that of {cite:t}`liu2024` in the form of the efficient-kan package, which {cite:t}`nik2024` used. On what
+# The layer is that of {cite:t}`liu2024` in the form of the efficient-kan package {cite}`cao2024`, which {cite:t}`nik2024` used. On what
 # the theorem does not promise: {cite:t}`girosi1989`.

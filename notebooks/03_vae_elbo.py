@@ -38,7 +38,8 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[evaluation] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -48,7 +49,7 @@ if (
 import torch
 import torch.nn.functional as F
 
-from kanvae import VAE, Architecture, data, figures, objective
+from kanvae import Architecture, data, diagrams, figures, objective
 from kanvae.training import TrainingConfig, load_model, train
 
 # %% tags=["parameters"]
@@ -97,9 +98,11 @@ seed = 0
 # log-variance share the encoder's. In the `vae` models the layers are linear with a ReLU after the hidden ones; in the `kan`
 # models all five are KAN layers with nothing in between (paper, section V-A).
 
-# %% mystnb={"figure": {"name": "fig-vae", "caption": "The variational auto-encoder: the paper's Figure 1, with the widths of the chosen architecture."}, "image": {"alt": "Boxes from pixels over a hidden layer to mean and log-variance, to the latent with added noise, to a hidden layer and logits."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-vae", "caption": "The variational auto-encoder: the paper's Figure 1, with the widths of the chosen architecture."}, "image": {"alt": "Pixels go through a hidden layer to a mean and a log-variance; these and noise give the latent, which goes through a hidden layer to the logits."}}
 key = Architecture.parse(architecture)
-figures.vae_schematic(key.input_features, key.hidden_features, key.latent_dim)
+diagrams.vae_schematic(
+    key.input_features, key.hidden_features, key.latent_dim
+)
 
 # %% [markdown]
 # ## Gradients through a sample
@@ -125,15 +128,21 @@ def reparameterize(mean, log_var, generator):
     return mean + noise * torch.exp(log_var / 2)
 
 
-model = VAE(key, seed).requires_grad_(False)  # nothing is trained yet
-x = data.binarize(data.load("MNIST", train=False).pixels[:images])  # (N, 784)
+model = key.build(seed).requires_grad_(False)  # nothing is trained yet
+pixels = data.load("MNIST", "test").pixels[:images]
+x = data.binarize(pixels)  # (N, 784)
 mean, log_var = model.encode(x)  # two (N, L)
 z = reparameterize(mean, log_var, torch.Generator().manual_seed(seed))
 assert torch.equal(
-    z, model.reparameterize(mean, log_var, torch.Generator().manual_seed(seed))
+    z,
+    model.reparameterize(
+        mean, log_var, torch.Generator().manual_seed(seed)
+    ),
 )
 print(
-    f"{len(x)} images -> mean {tuple(mean.shape)}, log-variance {tuple(log_var.shape)} -> logits {tuple(model.decode(z).shape)}"
+    f"{len(x)} images → mean {tuple(mean.shape)}, "
+    f"log-variance {tuple(log_var.shape)} → "
+    f"logits {tuple(model.decode(z).shape)}"
 )
 
 # %% [markdown]
@@ -164,7 +173,8 @@ closed_form = float(0.5 * (mu.square() + s.exp() - s - 1).sum())
 assert abs(closed_form - float(objective.kl(mu, s))) < 1e-9
 assert abs(estimate - closed_form) < 5 * error
 print(
-    f"closed form {closed_form:.3f}, Monte Carlo {estimate:.3f} ± {error:.3f} nats"
+    f"closed form {closed_form:.3f}, "
+    f"Monte Carlo {estimate:.3f} ± {error:.3f} nats"
 )
 
 # %% [markdown]
@@ -192,7 +202,8 @@ torch.testing.assert_close(
     objective.reconstruction(logits, x) + objective.kl(mean, log_var),
 )
 print(
-    f"untrained: reconstruction {float(terms.reconstruction):.1f}, KL {float(terms.kl):.2f} nats per image"
+    f"untrained: reconstruction {float(terms.reconstruction):.1f}, "
+    f"KL {float(terms.kl):.2f} nats per image"
 )
 print(f"every pixel a fair coin: {784 * torch.tensor(2.0).log():.1f}")
 
@@ -224,18 +235,16 @@ for count in counts:
         model, x, count, torch.Generator().manual_seed(seed)
     )
     bounds.append(float(values.mean()))
-print(
-    f"mean over {len(x)} test images after {run.config['epochs']} epochs on {data.REGIMES[run.config['regime']]:,} images:"
-)
+seen = data.REGIMES[run.config["regime"]]
+print(f"mean over {len(x)} test images,")
+print(f"after {run.config['epochs']} epochs on {seen:,} images:")
 for count in (1, 10, 100, 500):
     print(f"S = {count:3d}: {bounds[counts.index(count)]:.1f} nats")
 
-# %% mystnb={"figure": {"name": "fig-bound", "caption": "The importance-weighted bound on the log-likelihood of test images, against the number of samples."}, "image": {"alt": "A curve that rises steeply at first and flattens."}}
-figure = figures.lines(
-    counts, {"": bounds}, "samples $S$", "bound, nats per image"
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bound", "caption": "The importance-weighted bound on the log-likelihood of test images, against the number of samples."}, "image": {"alt": "The bound rises by several nats over the first ten samples, and ever more slowly after that; on this logarithmic axis it is still rising at 500."}}
+figures.lines(
+    counts, {"": bounds}, "samples $S$", "bound, nats per image", log="x"
 )
-figure.axes[0].set_xscale("log")
-figure
 
 # %% [markdown]
 # The rise in {numref}`fig-bound` is what the ELBO underestimates. The axis is logarithmic: every further nat costs several times the samples. Our quick tables use a hundred,

@@ -35,7 +35,8 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -46,7 +47,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from kanvae import data, digits, figures, objective
+from kanvae import data, digits, figures, objective, tables
 from kanvae.studies import paper, results
 from kanvae.training import load_model
 
@@ -62,11 +63,11 @@ seed = 0
 
 # %%
 trained = {
-    name: results.run(architecture, regime, seed)
+    name: results.featured_run(architecture, regime, seed)
     for name, architecture in paper.FEATURED.items()
 }
 
-test = data.load("MNIST", train=False)
+test = data.load("MNIST", "test")
 x = data.binarize(test.pixels)  # (10000, 784)
 models = {name: load_model(run) for name, run in trained.items()}
 samples = {
@@ -76,10 +77,11 @@ samples = {
 
 # %% tags=["hide-input"]
 Markdown(
-    f"**This page:** regime `{regime}`, {paper.EPOCHS} epochs, seed {seed}."
+    f"**This page:** regime `{regime}`, {paper.EPOCHS} epochs, seed "
+    f"{seed}."
 )
 
-# %% mystnb={"figure": {"name": "fig-posterior", "caption": "The paper's Figure 8, redrawn: 32 test images and a posterior sample of each by three models."}, "image": {"alt": "Pairs of rows of sixteen digits: inputs, then softer versions of them by three models."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-posterior", "caption": "The paper's Figure 8, redrawn: 32 test images and a posterior sample of each by three models."}, "image": {"alt": "The samples of the VAE and of KAN-VAE* show the digits of the inputs with softer strokes; in those of KAN-VAE** some digits have changed into others."}}
 rows = {}
 for title, images in ({"input": x} | samples).items():
     for i, part in enumerate(images[:32].split(16)):
@@ -98,7 +100,7 @@ figures.image_rows(rows)
 # - **pixels that differ** when the sample is thresholded at one half;
 # - **same digit**: how often the [digit classifier](../book/conventions.md) sees in the sample what it sees in the input.
 
-# %%
+# %% mystnb={"table": {"name": "tab-posterior", "caption": "Posterior samples of test images and of training images against their inputs, seed 0."}}
 classifier = digits.load()
 
 
@@ -124,27 +126,42 @@ for name, model in models.items():
     noise = torch.Generator().manual_seed(seed)
     drawn = model.sample_posterior(seen, noise)
     found["training", name] = judge(seen, drawn)
-table = (
-    pd.DataFrame(found).T.rename_axis(["images", "model"]).sort_index(level=0)
+table = pd.DataFrame(found).T.rename_axis(["images", "model"])
+table = table.loc[["test", "training"]]
+tables.table(
+    table,
+    {
+        "cross-entropy": ".1f",
+        "pixels that differ": ".1f",
+        "same digit": ".1%",
+    },
 )
-table.round(3)
 
 # %% tags=["found", "hide-input"]
 unseen, trained_on = table.loc["test"], table.loc["training"]
-near, kept = unseen["cross-entropy"].idxmin(), unseen["same digit"].idxmax()
+near, kept = (
+    unseen["cross-entropy"].idxmin(),
+    unseen["same digit"].idxmax(),
+)
 least = unseen["same digit"].idxmin()
 near_seen = trained_on["cross-entropy"].idxmin()
 Markdown(f"""
-- On test images the samples of {near} are nearest to their inputs: {unseen.loc[near, "cross-entropy"]:.1f} nats per image, {unseen.loc[near, "pixels that differ"]:.0f} of 784 pixels differ. On training images those of {near_seen} are, with {trained_on.loc[near_seen, "cross-entropy"]:.1f} nats.
-- The digit of a test image survives most often with {kept} ({unseen.loc[kept, "same digit"]:.1%}) and least often with {least} ({unseen.loc[least, "same digit"]:.1%}).
+- On test images the samples of {near} are nearest to their inputs:
+{unseen.loc[near, "cross-entropy"]:.1f} nats per image,
+{unseen.loc[near, "pixels that differ"]:.0f} of 784 pixels differ. On
+training images those of {near_seen} are, with
+{trained_on.loc[near_seen, "cross-entropy"]:.1f} nats.
+- The digit of a test image survives most often with {kept}
+({unseen.loc[kept, "same digit"]:.1%}) and least often with {least}
+({unseen.loc[least, "same digit"]:.1%}).
 """)
 
 # %% [markdown]
 # ## What we saw
 #
 # - All three models give back mostly the same digit, with softer strokes; the two numbers above say how often and how near.
-# - The paper finds the samples of KAN-VAE* much clearer than the others'. It does not say whether it shows training images or test images, and for a model that has learned its training images by heart this
-#   decides the picture: compare its two rows in the table.
+# - The paper finds the samples of KAN-VAE* much clearer than the others'. It does not say whether it shows training images or test images; they are [training images](10_paper_figures.ipynb), and for a model that has learned
+#   these by heart this decides the picture: compare its two rows in the table.
 #
 # ## Exercises
 #

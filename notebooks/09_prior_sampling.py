@@ -35,7 +35,8 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -46,7 +47,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from kanvae import data, digits, figures
+from kanvae import data, digits, figures, tables
 from kanvae.studies import paper, results
 from kanvae.training import load_model
 
@@ -63,7 +64,7 @@ samples = 10000
 
 # %%
 trained = {
-    name: results.run(architecture, regime, seed)
+    name: results.featured_run(architecture, regime, seed)
     for name, architecture in paper.FEATURED.items()
 }
 width = max(a.latent_dim for a in paper.FEATURED.values())
@@ -72,16 +73,17 @@ noise = torch.randn(samples, width, generator=generator)
 drawn = {}
 for name, run in trained.items():
     model = load_model(run).requires_grad_(False)
-    parts = noise[:, : model.architecture.latent_dim].split(1000)
+    parts = noise[:, : model.latent_dim].split(1000)
     images = [model.decode(part).sigmoid() for part in parts]
     drawn[name] = torch.cat(images)  # (samples, 784)
 
 # %% tags=["hide-input"]
 Markdown(
-    f"**This page:** regime `{regime}`, {paper.EPOCHS} epochs, seed {seed}."
+    f"**This page:** regime `{regime}`, {paper.EPOCHS} epochs, seed "
+    f"{seed}."
 )
 
-# %% mystnb={"figure": {"name": "fig-prior", "caption": "The paper's Figure 9, redrawn: 32 samples from the prior by three models, from the same noise."}, "image": {"alt": "Three pairs of rows of sixteen invented digits, some clear and some between digits."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-prior", "caption": "The paper's Figure 9, redrawn: 32 samples from the prior by three models, from the same noise."}, "image": {"alt": "Each model invents 32 images: some are clear digits, some lie between two digits, some are smudges; no model is free of these."}}
 rows = {
     f"{name}#{i}": part
     for name, images in drawn.items()
@@ -98,7 +100,7 @@ figures.image_rows(rows)
 #
 # A model that always draws the same perfect 1 would have full confidence and no variety; both must be read together, and the [Fréchet distance](05_table1.ipynb) combines the two.
 
-# %%
+# %% mystnb={"table": {"name": "tab-prior", "caption": "Samples from the prior, seed 0, and real test digits, as the digit classifier sees them."}}
 classifier = digits.load()
 
 
@@ -109,7 +111,9 @@ def judge(images: torch.Tensor) -> dict[str, float]:
         )
     share = torch.bincount(p.argmax(1), minlength=10) / len(p)
     best = p.max(1).values
-    entropy = -torch.special.xlogy(share, share).sum() / torch.tensor(2.0).log()
+    entropy = (
+        -torch.special.xlogy(share, share).sum() / torch.tensor(2.0).log()
+    )
     return {
         "confidence": float(best.mean()),
         "recognised": float((best > 0.9).double().mean()),
@@ -117,21 +121,28 @@ def judge(images: torch.Tensor) -> dict[str, float]:
     }
 
 
-real = data.load("MNIST", train=False).pixels[:samples] / 255
+real = data.load("MNIST", "test").pixels[:samples] / 255
 table = pd.DataFrame(
     {
         name: judge(images)
         for name, images in ({"real test digits": real} | drawn).items()
     }
-).T
-table.round(3)
+).T.rename_axis("images")
+tables.table(
+    table,
+    {"confidence": ".3f", "recognised": ".1%", "variety (bits)": ".2f"},
+)
 
 # %% tags=["found", "hide-input"]
 models = table.drop("real test digits")
 top, bottom = models["recognised"].idxmax(), models["recognised"].idxmin()
 Markdown(f"""
-- Recognised most often: {top}, {models.loc[top, "recognised"]:.1%} of its samples; least often: {bottom}, {models.loc[bottom, "recognised"]:.1%}. Real digits: {table.loc["real test digits", "recognised"]:.1%}.
-- The variety of all three is {models["variety (bits)"].min():.2f} to {models["variety (bits)"].max():.2f} bits; real digits have {table.loc["real test digits", "variety (bits)"]:.2f}.
+- Recognised most often: {top}, {models.loc[top, "recognised"]:.1%} of its
+samples; least often: {bottom}, {models.loc[bottom, "recognised"]:.1%}.
+Real digits: {table.loc["real test digits", "recognised"]:.1%}.
+- The variety of all three is {models["variety (bits)"].min():.2f} to
+{models["variety (bits)"].max():.2f} bits; real digits have
+{table.loc["real test digits", "variety (bits)"]:.2f}.
 """)
 
 # %% [markdown]
@@ -142,9 +153,8 @@ Markdown(f"""
 # %%
 outside_grid = float((noise.abs() > 1).double().mean())
 outside_knots = float((noise.abs() > 2.2).double().mean())
-print(
-    f"outside the grid: {outside_grid:.1%} of the latents; outside all knots: {outside_knots:.1%}"
-)
+print(f"outside the grid: {outside_grid:.1%} of the latents")
+print(f"outside all knots: {outside_knots:.1%}")
 
 # %% [markdown]
 # Nearly a third of the decoder's inputs lie where its splines fade, and some where they are silent and only SiLU is left. It is a property of the paper's settings, not of KANs: the grid could be wider.

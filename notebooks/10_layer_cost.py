@@ -37,7 +37,8 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -53,7 +54,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from kanvae import (
-    VAE,
     Architecture,
     KANLinear,
     data,
@@ -61,6 +61,7 @@ from kanvae import (
     kernels,
     objective,
     splines,
+    tables,
 )
 from kanvae.studies.timing import interleaved
 
@@ -73,7 +74,7 @@ turn_seconds = 0.02
 # ## The obvious layer
 #
 # The edge of {eq}`eq-edge` tells us what to do: compute all bases by the Cox–de Boor recursion, scale the coefficients, and take two matrix
-# products. This is also what the efficient-kan package does, whose layer the paper used {cite}`nik2024`.
+# products. This is also what the efficient-kan package {cite}`cao2024` does, whose layer the paper used {cite}`nik2024`.
 
 
 # %%
@@ -133,29 +134,35 @@ print("KANLinear gives the same outputs and gradients, to rounding")
 # part in few multiplications, and moving its numbers to and from memory costs as much as computing with them. We count the numbers that each way
 # reads or writes for an edge in one forward and backward pass, a cache being too small to hold the weights:
 
-# %%
+# %% mystnb={"table": {"name": "tab-counts", "caption": "Arithmetic and memory traffic of four ways to compute a layer, an edge: multiply\u2013adds for each row of the batch, numbers read or written forward and backward, and bytes."}}
 n = layer.grid_size + layer.spline_order
-counts = {  # multiply–adds an edge and row; numbers an edge, forward and backward
-    "nn.Linear": (3, 1, 2),  # the weight is read twice, its gradient written
+counts = {  # multiply–adds; numbers an edge, forward and backward
+    "nn.Linear": (
+        3,
+        1,
+        2,
+    ),  # the weight is read twice, its gradient written
     "dense floor": (3 * (n + 1), n + 1, 2 * (n + 1)),
     "obvious": (
         3 * (n + 1),
         # scale the coefficients (read, write); product (read)
         (n + 1 + n) + (n + 1),
-        # the product on scaled weights; then the gradients of the coefficients
-        # (two read, one written) and of the scale (product, then sum)
+        # the product on scaled weights; then the gradients of the
+        # coefficients (two read, one written) and of the scale
+        # (product, then sum)
         2 * (n + 1) + (n + 1 + n) + (2 * n + n) + (n + 1),
     ),
     "KANLinear": (
-        (layer.spline_order + 2) + 2 * (n + 1),  # forward by tables (step two)
+        (layer.spline_order + 2)
+        + 2 * (n + 1),  # forward by tables (step two)
         n + 2,  # each parameter is read
         (n + 2) + (n + 2),  # read for both gradients; write
     ),
 }
-columns = ["multiply–adds an edge and row", "forward", "backward"]
-table = pd.DataFrame(counts, index=columns).T
-table["bytes an edge"] = 4 * (table["forward"] + table["backward"])
-table
+columns = ["multiply–adds", "forward", "backward"]
+table = pd.DataFrame(counts, index=columns).T.rename_axis("layer")
+table["bytes"] = 4 * (table["forward"] + table["backward"])
+tables.table(table)
 
 # %% [markdown]
 # Few of the multiply–adds can be saved; what an implementation can save is mostly everything else. `KANLinear` does so in four steps.
@@ -180,7 +187,9 @@ def cubic_bases(x, first, step, count):
     return (outer**3 - 4 * inner**3) / 6
 
 
-first, step = -2.2, 0.4  # the first knot, and the distance between knots
+first, step = (
+    layer.uniform
+)  # the first knot, and the distance between knots
 by_hand = cubic_bases(x, first, step, n)
 torch.testing.assert_close(by_hand, layer.bases(x))
 torch.testing.assert_close(
@@ -208,7 +217,9 @@ print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
 # %%
 row = x[0]
 start = layer.bases(row).ne(0).int().argmax(-1)  # (I,) the first not zero
-lines = layer.spline_weight * layer.spline_scaler.unsqueeze(-1)  # (O, I, n)
+lines = layer.spline_weight * layer.spline_scaler.unsqueeze(
+    -1
+)  # (O, I, n)
 taken = (start.unsqueeze(-1) + torch.arange(4)).clamp(max=n - 1)  # (I, 4)
 local = layer.bases(row).gather(1, taken)  # (I, 4)
 picked = lines.gather(2, taken.expand(len(lines), -1, -1))  # (O, I, 4)
@@ -243,8 +254,13 @@ scaled = layer.spline_weight * layer.spline_scaler.unsqueeze(-1)
 merged = torch.cat(
     (scaled.flatten(1), layer.base_weight), dim=1
 )  # (O, I (n + 1))
-torch.testing.assert_close(features @ merged.T, layer(x), rtol=1e-4, atol=1e-5)
-print(f"features {tuple(features.shape)}, merged weight {tuple(merged.shape)}")
+torch.testing.assert_close(
+    features @ merged.T, layer(x), rtol=1e-4, atol=1e-5
+)
+print(
+    f"features {tuple(features.shape)}, merged weight "
+    f"{tuple(merged.shape)}"
+)
 
 # %% [markdown]
 # ## Step four: inputs of two values
@@ -271,13 +287,20 @@ for kind, inputs in (("bits", bits), ("floats", bits.float())):
     layer.zero_grad()
     y = layer(inputs)
     y.backward(upstream)
-    results[kind] = [y.detach(), *(p.grad.clone() for p in layer.parameters())]
+    results[kind] = [
+        y.detach(),
+        *(p.grad.clone() for p in layer.parameters()),
+    ]
 differences = [
-    float((a - b).abs().max()) for a, b in zip(*results.values(), strict=True)
+    float((a - b).abs().max())
+    for a, b in zip(*results.values(), strict=True)
 ]
 assert max(differences) < 1e-4
+largest = max(float(g.abs().max()) for g in results["floats"])
 print(
-    f"largest difference of outputs and gradients: {max(differences):.1e}, where gradients reach {max(float(g.abs().max()) for g in results['floats']):.0f}"
+    "largest difference of outputs and gradients: "
+    f"{max(differences):.1e},\n"
+    f"where gradients reach {largest:.0f}"
 )
 
 # %% [markdown]
@@ -323,7 +346,7 @@ def candidates(inputs, outputs, batch):
     }
 
 
-# %%
+# %% mystnb={"table": {"name": "tab-times", "caption": "Milliseconds of one forward and backward pass, median over rounds."}}
 shapes = [
     (784, 400, 32),
     (784, 400, 512),
@@ -338,21 +361,22 @@ for shape in shapes:
     times[row] = {k: statistics.median(v) for k, v in found.items()}
     ratios[row] = {
         name: statistics.median(
-            a / b for a, b in zip(values, found["dense floor"], strict=True)
+            a / b
+            for a, b in zip(values, found["dense floor"], strict=True)
         )
         for name, values in found.items()
     }
 times = pd.DataFrame(times).T.rename_axis("layer, batch")
 ratios = pd.DataFrame(ratios).T.rename_axis("layer, batch")
 print(f"milliseconds on {torch.get_num_threads()} threads, median")
-times.round(2)
+tables.table(times, dict.fromkeys(times, ".2f"))
 
-# %%
-kernels_used = kernels.load("kan", DEGREE=3, COUNT=8) is not None
+# %% mystnb={"table": {"name": "tab-ratios", "caption": "Time of one forward and backward pass over that of the dense floor, median over rounds."}}
+kernels_used = kernels.load(3, 8) is not None
 print("ratios to the dense floor; compiled kernels:", kernels_used)
-ratios.round(2)
+tables.table(ratios, dict.fromkeys(ratios, ".2f"))
 
-# %% mystnb={"figure": {"name": "fig-layer-cost", "caption": "Time of one forward and backward pass over that of the dense floor, for five layers."}, "image": {"alt": "Groups of bars on a logarithmic axis; the obvious layer is highest, KANLinear near the line at one, nn.Linear and KANLinear on bits below it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-layer-cost", "caption": "Time of one forward and backward pass over that of the dense floor, for five layers."}, "image": {"alt": "For every layer the obvious way takes several times as long as the dense floor, KANLinear about as long, and nn.Linear and KANLinear on bits a fraction of it."}}
 figures.ratio_bars(
     ratios.drop(columns="dense floor").to_dict(), "time over the floor's"
 )
@@ -370,7 +394,7 @@ figures.ratio_bars(
 
 # %%
 def training_step(key, make_layer, x, fused):
-    model = VAE(Architecture.parse(key), seed)
+    model = Architecture.parse(key).build(seed)
     for name, child in list(model.named_children()):
         if make_layer and isinstance(child, KANLinear):
             changed = make_layer(child.in_features, child.out_features)
@@ -385,34 +409,46 @@ def training_step(key, make_layer, x, fused):
     return run
 
 
-# %%
+# %% mystnb={"table": {"name": "tab-steps", "caption": "A whole training step at batch 32, with obvious layers and with `KANLinear`."}}
 x = data.binarize(data.load("MNIST").pixels[:32])
 steps = {}
 for key in ("kan-400-20", "kan-35-15"):
     found = interleaved(
         {
             "obvious": training_step(key, Obvious, x.float(), None),
-            "obvious, fused Adam": training_step(key, Obvious, x.float(), True),
+            "obvious, fused Adam": training_step(
+                key, Obvious, x.float(), True
+            ),
             "KANLinear": training_step(key, None, x, True),
         },
         rounds,
         turn_seconds,
     )
-    steps[key] = {f"{k}, ms": statistics.median(v) for k, v in found.items()}
+    steps[key] = {
+        f"{k}, ms": statistics.median(v) for k, v in found.items()
+    }
     steps[key]["times faster"] = statistics.median(
-        a / b for a, b in zip(found["obvious"], found["KANLinear"], strict=True)
+        a / b
+        for a, b in zip(found["obvious"], found["KANLinear"], strict=True)
     )
 steps = pd.DataFrame(steps).T.rename_axis("model")
-steps.round(2)
+tables.table(steps, dict.fromkeys(steps, ".2f"))
 
 # %% tags=["hide-input", "found"]
 from IPython.display import Markdown
 
 general, bits_ratio = ratios["KANLinear"], ratios["on bits"]
 Markdown(
-    f"- A KAN layer's forward and backward pass took {general.min():.2f} to {general.max():.2f} times the dense product of its features, against "
-    f"{ratios['obvious'].min():.1f} to {ratios['obvious'].max():.1f} times for the obvious layer; on binarised pixels {bits_ratio.min():.2f} to {bits_ratio.max():.2f} times.\n"
-    f"- A training step was {steps['times faster']['kan-400-20']:.1f} times faster for `kan-400-20` and {steps['times faster']['kan-35-15']:.1f} times for `kan-35-15` than with obvious layers."
+    f"- A KAN layer's forward and backward pass took {general.min():.2f} "
+    f"to {general.max():.2f} times the dense product of its features, "
+    "against "
+    f"{ratios['obvious'].min():.1f} to {ratios['obvious'].max():.1f} "
+    "times for the obvious layer; on binarised pixels "
+    f"{bits_ratio.min():.2f} to {bits_ratio.max():.2f} times.\n"
+    f"- A training step was {steps['times faster']['kan-400-20']:.1f} "
+    "times faster for `kan-400-20` and "
+    f"{steps['times faster']['kan-35-15']:.1f} times for `kan-35-15` "
+    "than with obvious layers."
 )
 
 # %% [markdown]

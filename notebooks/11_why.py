@@ -35,7 +35,8 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -47,7 +48,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from kanvae import data, figures
+from kanvae import data, figures, tables
 from kanvae.studies import paper, reproduce, results
 from kanvae.training import load_model
 
@@ -67,18 +68,18 @@ seed = 0
 # an `nn.Linear` with $O I + O$ parameters in place of $10\, O I$. How much of a trained first layer is affine? By {eq}`eq-first-layer` all of it; here is the check, on both trained KAN-VAEs and all 10,000 test images. The layer is evaluated through its splines, the line through its
 # values at all-zero and one-hot images.
 
-# %%
-x = data.binarize(data.load("MNIST", train=False).pixels).float()
+# %% mystnb={"table": {"name": "tab-affine", "caption": "The first layer of both KAN-VAEs against the affine layer that it equals, on all test images."}}
+x = data.binarize(data.load("MNIST", "test").pixels).float()
 trained = {
-    name: load_model(results.run(architecture, regime, seed)).requires_grad_(
-        False
-    )
+    name: load_model(
+        results.run(architecture, regime, seed)
+    ).requires_grad_(False)
     for name, architecture in paper.FEATURED.items()
     if architecture.layer == "kan"
 }
 checks = {}
 for name, model in trained.items():
-    layer = model.encoder_hidden
+    layer = model.encoder.hidden.first
     points = torch.cat((torch.zeros(1, 784), torch.eye(784)))
     value, at_one = layer(points).split([1, 784])  # (1, H), (784, H)
     rise = at_one - value
@@ -87,12 +88,15 @@ for name, model in trained.items():
     own = sum(p.numel() for p in layer.parameters())
     whole = sum(p.numel() for p in model.parameters())
     checks[name] = {
-        "parameters of the layer": f"{own:,} ({own / whole:.0%} of the model)",
-        "of an equal linear layer": f"{rise.numel() + value.numel():,}",
-        "largest output": f"{float(spline.abs().max()):.1f}",
-        "largest difference": f"{float((line - spline).abs().max()):.1e}",
+        "parameters": f"{own:,} ({own / whole:.0%} of all)",
+        "if linear": rise.numel() + value.numel(),
+        "largest output": float(spline.abs().max()),
+        "difference": float((line - spline).abs().max()),
     }
-pd.DataFrame(checks).T
+tables.table(
+    pd.DataFrame(checks).T.rename_axis("model"),
+    {"largest output": ".1f", "difference": ".1e"},
+)
 
 # %% [markdown]
 # The differences are rounding. Nearly half of each model's parameters do what a tenth of them could.
@@ -107,14 +111,14 @@ pd.DataFrame(checks).T
 def inputs_of(model, images):
     """What each layer of a KAN-VAE sees: name -> (images, inputs)."""
     noise = torch.Generator().manual_seed(seed)
-    hidden = model.encoder_hidden(images)
+    hidden = model.encoder.hidden.first(images)
     z = model.reparameterize(*model.encode(images), noise)
     return {
-        "encoder_hidden": images,
-        "encoder_mean": hidden,
-        "encoder_log_var": hidden,
-        "decoder_hidden": z,
-        "decoder_logits": model.decoder_hidden(z),
+        "encoder.hidden.first": images,
+        "encoder.mean": hidden,
+        "encoder.log_var": hidden,
+        "decoder.latents": z,
+        "decoder.pixels": model.decoder.latents(z),
     }
 
 
@@ -129,7 +133,7 @@ def reach(layer, seen):
 # %% [markdown]
 # The images are the 10,000 that the models were trained on. The same inputs also tell which share of them lies inside the grid, and which beyond all knots.
 
-# %%
+# %% mystnb={"table": {"name": "tab-reach", "caption": "What a gradient reaches, and where the inputs of each layer lie: shares of the spline coefficients, and of the inputs."}}
 images = data.binarize(data.load("MNIST", regime="figure6").pixels).float()
 seen = {name: inputs_of(model, images) for name, model in trained.items()}
 found = {}
@@ -140,10 +144,12 @@ for name, model in trained.items():
             "ever reached": ever,
             "reached by one image": at_once,
             "inside the grid": float((values.abs() <= 1).double().mean()),
-            "beyond all knots": float((values.abs() >= 2.2).double().mean()),
+            "beyond all knots": float(
+                (values.abs() >= 2.2).double().mean()
+            ),
         }
 reached = pd.DataFrame(found).T.rename_axis(["model", "layer"])
-reached.round(3)
+tables.table(reached, dict.fromkeys(reached, ".1%"))
 
 # %% [markdown]
 # ## What the layers see
@@ -151,12 +157,12 @@ reached.round(3)
 # The last two columns lead to the second fact. The paper's grid covers $[-1, 1]$. Beyond it the splines fade, and beyond the last knots at $\pm 2.2$ they are exactly zero: only SiLU is left, one parameter of ten. What the layers see is not bounded by anything: hidden values
 # are sums over all inputs, and the KL draws the latents towards a standard normal, of which 32 % lies outside $[-1, 1]$.
 
-# %% mystnb={"figure": {"name": "fig-inputs", "caption": "What the layers behind the first see: density of hidden values of the encoder, latents, and hidden values of the decoder, over 10,000 training images. Dotted: the ends of the grid and of the knots."}, "image": {"alt": "Bell-shaped curves, the widest of which reach far beyond the dotted lines."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-inputs", "caption": "What the layers behind the first see: density of hidden values of the encoder, latents, and hidden values of the decoder, over 10,000 training images. Dotted: the ends of the grid and of the knots."}, "image": {"alt": "A quarter of the latents of KAN-VAE** lie outside the grid, and the encoder's hidden values spread so widely that most lie beyond all knots."}}
 edges = np.linspace(-8, 8, 161)
 titles = {
-    "encoder_mean": "encoder's hidden values",
-    "decoder_hidden": "latents",
-    "decoder_logits": "decoder's hidden values",
+    "encoder.mean": "encoder's hidden values",
+    "decoder.latents": "latents",
+    "decoder.pixels": "decoder's hidden values",
 }
 panels = {
     name: {
@@ -179,7 +185,7 @@ figures.densities(edges, panels, marks=[-2.2, -1, 1, 2.2])
 #
 # **Prediction.** A linear first layer can express exactly what the KAN layer can, so test scores should change little; what may change is how fast Adam gets there, since it moves ten parameters of an edge at once. A wide grid gives the latents and hidden values splines where they had none, at a coarser resolution.
 
-# %%
+# %% mystnb={"table": {"name": "tab-ablation", "caption": "KAN-VAE** as in the paper and with either change: mean \u00b1 standard deviation over training seeds."}}
 base = str(paper.FEATURED["KAN-VAE**"])
 names = dict(
     zip(
@@ -205,9 +211,9 @@ for model, part in own.groupby("model", sort=False):
         title: results.spread(part[field], digits)
         for title, (field, digits) in scores.items()
     }
-pd.DataFrame(table).T.rename_axis("KAN-VAE**")
+tables.table(pd.DataFrame(table).T.rename_axis("KAN-VAE**"))
 
-# %% mystnb={"figure": {"name": "fig-ablation", "caption": "What each change does, against KAN-VAE** as in the paper: mean over paired seeds (dot) and its 95 % interval (bar)."}, "image": {"alt": "Three panels with a dot and a bar for each of three changes, and a dotted line at zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-ablation", "caption": "What each change does, against KAN-VAE** as in the paper: mean over paired seeds (dot) and its 95 % interval (bar)."}, "image": {"alt": "A wide grid raises the ELBO and lowers the NLL by several nats, beyond its interval; a linear first layer changes them little; the intervals of the distance all hold zero."}}
 there = {k: v for k, v in names.items() if k in set(own["model"])}
 differences = {
     title: {
@@ -224,17 +230,31 @@ figures.intervals(
 )
 
 # %% tags=["found", "hide-input"]
-outside = 1 - reached.loc[("KAN-VAE**", "decoder_hidden"), "inside the grid"]
-hidden = 1 - reached.loc[("KAN-VAE**", "decoder_logits"), "inside the grid"]
+outside = (
+    1 - reached.loc[("KAN-VAE**", "decoder_hidden"), "inside the grid"]
+)
+hidden = (
+    1 - reached.loc[("KAN-VAE**", "decoder_logits"), "inside the grid"]
+)
 beyond = reached["beyond all knots"][:, "encoder_mean"]
+there_beyond = [f"{share:.0%} in {name}" for name, share in beyond.items()]
 never = 1 - reached.loc[("KAN-VAE**", "encoder_hidden"), "ever reached"]
 Markdown(
-    f"- The first layer of both KAN-VAEs is affine on every test image, to rounding; {never:.0%} of its spline coefficients never receive a gradient.\n"
-    f"- In KAN-VAE** {outside:.0%} of the latents and {hidden:.0%} of the decoder's hidden values lie outside the grid.\n"
-    f"- Most of the encoder's hidden values lie beyond all knots ({', '.join(f'{share:.0%} in {name}' for name, share in beyond.items())}): there the heads for mean and log-variance are weighted SiLUs and nothing else.\n"
+    "- The first layer of both KAN-VAEs is affine on every test image, "
+    f"to rounding; {never:.0%} of its spline coefficients never receive "
+    "a gradient.\n"
+    f"- In KAN-VAE** {outside:.0%} of the latents and {hidden:.0%} of "
+    "the decoder's hidden values lie outside the grid.\n"
+    "- Most of the encoder's hidden values lie beyond all knots "
+    f"({', '.join(there_beyond)}): "
+    "there the heads for mean and log-variance are weighted SiLUs and "
+    "nothing else.\n"
     + "\n".join(
-        f"- {label[0].upper() + label[1:]}: NLL {differences['NLL'][label]} nats, distance {differences['Fréchet'][label]}"
-        f", against KAN-VAE** as in the paper, over {differences['NLL'][label].seeds} seeds."
+        f"- {label[0].upper() + label[1:]}: NLL "
+        f"{differences['NLL'][label]} nats, distance "
+        f"{differences['Fréchet'][label]}"
+        ", against KAN-VAE** as in the paper, over "
+        f"{differences['NLL'][label].seeds} seeds."
         for label in there.values()
     )
 )

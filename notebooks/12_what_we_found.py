@@ -35,7 +35,8 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[studies] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -45,7 +46,7 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import Architecture, data, figures
+from kanvae import Architecture, figures, tables
 from kanvae.studies import paper, reproduce, results
 
 # %% tags=["parameters"]
@@ -56,10 +57,11 @@ regime = "figure6"
 #
 # The runs that come with this copy, by regime and kind: the nine rows of Table I, linear VAEs of the same sizes, and the ablation of [the chapter before](11_why.ipynb). Whatever is not in this table is not claimed on this page.
 
-# %%
+# %% mystnb={"table": {"name": "tab-all-runs", "caption": "The runs behind this page, by regime, part and training seed."}}
 every = results.table()
 lines = every[every["regime"] == regime]
-pd.crosstab(every["part"], [every["regime"], every["seed"]])
+counts = pd.crosstab([every["regime"], every["part"]], every["seed"])
+tables.table(counts.rename(columns="seed {}".format))
 
 # %% [markdown]
 # The scores to compare, and the KAN-VAEs that have them:
@@ -108,7 +110,7 @@ from_equal = against(
 #
 # The paper's first question compares each KAN-VAE with its one VAE, `vae-400-20`. Negative differences favour the KAN-VAE in the first two columns: distance of samples from real digits, NLL of test images. The other two are reconstruction terms, on test images and on the images trained on.
 
-# %% mystnb={"figure": {"name": "fig-against-vae", "caption": "Each KAN-VAE minus the paper's VAE: mean over paired training seeds (dot) and its 95 % interval (bar). Below zero is better for the KAN-VAE in every panel."}, "image": {"alt": "Three panels with a dot and a bar for each KAN-VAE, and a dotted line at zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-against-vae", "caption": "Each KAN-VAE minus the paper's VAE: mean over paired training seeds (dot) and its 95 % interval (bar). Below zero is better for the KAN-VAE in every panel."}, "image": {"alt": "The wider KAN-VAEs have a lower distance than the paper's VAE; in NLL and in test reconstruction all eight are worse, the smallest by most."}}
 panels = ("Fréchet", "NLL", "test reconstruction")
 figures.intervals(
     {
@@ -118,12 +120,12 @@ figures.intervals(
 )
 
 # %% [markdown]
-# A bar of {numref}`fig-against-vae` that leaves the dotted line out is a difference that the spread between seeds does not explain. The panels do not agree: the first speaks for the wider KAN-VAEs, the other two against all of them. The table has the numbers, and the training images besides.
+# A bar of {numref}`fig-against-vae` that leaves the dotted line out is a difference that the spread between seeds does not explain. The panels do not agree: the first speaks for the wider KAN-VAEs, the other two against all of them. {numref}`tab-against-vae` has the numbers, and the training images besides.
 
-# %%
-pd.DataFrame(from_vae).map(str)[[*panels, "train reconstruction"]].rename_axis(
-    "KAN-VAE minus VAE"
-)
+# %% mystnb={"table": {"name": "tab-against-vae", "caption": "Each KAN-VAE minus the paper's VAE, regime figure6: mean over paired training seeds, with its 95 % interval. Below zero is better for the KAN-VAE."}}
+shown = [*panels, "train reconstruction"]
+form = dict.fromkeys(shown, results.Difference.short)
+tables.table(pd.DataFrame(from_vae)[shown].rename_axis("model"), form)
 
 
 # %% tags=["found", "hide-input"]
@@ -138,8 +140,18 @@ def those(values: dict[str, results.Difference], better: bool) -> str:
 
 star = from_vae["train reconstruction"]["kan-400-20"]
 Markdown(f"""
-- **Generation.** By the distance of samples (digit features, grey), the KAN-VAEs that are better than the paper's VAE beyond the seeds' spread are {those(from_vae["Fréchet"], True)}; worse are {those(from_vae["Fréchet"], False)}. By the likelihood of test images, better are {those(from_vae["NLL"], True)}; worse are {those(from_vae["NLL"], False)}. ([Table I](05_table1.ipynb))
-- **Reconstruction.** On test images better than the VAE: {those(from_vae["test reconstruction"], True)}; worse: {those(from_vae["test reconstruction"], False)}. On the training images KAN-VAE* differs from it by {star} nats, on test images by {from_vae["test reconstruction"]["kan-400-20"]}. ([Learning curves](06_learning_curves.ipynb))
+- **Generation.** By the distance of samples (digit features, grey), the
+KAN-VAEs that are better than the paper's VAE beyond the seeds' spread are
+{those(from_vae["Fréchet"], True)}; worse are
+{those(from_vae["Fréchet"], False)}. By the likelihood of test images,
+better are {those(from_vae["NLL"], True)}; worse are
+{those(from_vae["NLL"], False)}. ([Table I](05_table1.ipynb))
+- **Reconstruction.** On test images better than the VAE:
+{those(from_vae["test reconstruction"], True)}; worse:
+{those(from_vae["test reconstruction"], False)}. On the training images
+KAN-VAE* differs from it by {star} nats, on test images by
+{from_vae["test reconstruction"]["kan-400-20"]}. ([Learning
+curves](06_learning_curves.ipynb))
 """)
 
 # %% [markdown]
@@ -147,7 +159,7 @@ Markdown(f"""
 #
 # This question needs a VAE of the same size beside each KAN-VAE, which the paper does not train. Ours is ten times as wide as the KAN-VAE and has the same number of parameters but for its biases ([Table I](05_table1.ipynb) prints the ratios).
 
-# %% mystnb={"figure": {"name": "fig-against-equal", "caption": "Each KAN-VAE minus the linear VAE with as many parameters: mean over paired training seeds (dot) and its 95 % interval (bar). Below zero is better for the KAN-VAE."}, "image": {"alt": "Three panels with a dot and a bar for each KAN-VAE, and a dotted line at zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-against-equal", "caption": "Each KAN-VAE minus the linear VAE with as many parameters: mean over paired training seeds (dot) and its 95 % interval (bar). Below zero is better for the KAN-VAE."}, "image": {"alt": "At equal parameters the linear VAE has the better NLL and test reconstruction in all eight pairs; in distance four KAN-VAEs are better and the others cannot be told apart or are worse."}}
 figures.intervals(
     {
         f"{title}": {key: d[:3] for key, d in from_equal[title].items()}
@@ -160,8 +172,16 @@ sizes = lines.groupby("model")["parameters"].first()
 small = [key for key in kans if sizes[key] < sizes[vae]]
 counts = {difference.seeds for difference in from_equal["NLL"].values()}
 Markdown(f"""
-- **Parameters.** At equal parameters ({len(from_equal["NLL"])} pairs, {" or ".join(map(str, sorted(counts)))} seeds), the KAN-VAE has the lower NLL in: {those(from_equal["NLL"], True)}; the higher in: {those(from_equal["NLL"], False)}. It has the lower distance in: {those(from_equal["Fréchet"], True)}; the higher in: {those(from_equal["Fréchet"], False)}.
-- Of the {len(small)} KAN-VAEs with fewer parameters than the paper's VAE, {sum(from_vae["NLL"][k].high < 0 for k in small)} reach its NLL, and {sum(from_vae["Fréchet"][k].high < 0 for k in small)} have a lower distance.
+- **Parameters.** At equal parameters ({len(from_equal["NLL"])} pairs,
+{" or ".join(map(str, sorted(counts)))} seeds), the KAN-VAE has the lower
+NLL in: {those(from_equal["NLL"], True)}; the higher in:
+{those(from_equal["NLL"], False)}. It has the lower distance in:
+{those(from_equal["Fréchet"], True)}; the higher in:
+{those(from_equal["Fréchet"], False)}.
+- Of the {len(small)} KAN-VAEs with fewer parameters than the paper's VAE,
+{sum(from_vae["NLL"][k].high < 0 for k in small)} reach its NLL, and
+{sum(from_vae["Fréchet"][k].high < 0 for k in small)} have a lower
+distance.
 """)
 
 # %% [markdown]
@@ -174,7 +194,8 @@ Markdown(f"""
 # %% tags=["found", "hide-input"]
 percent = lines.assign(percent=100 * lines["neighbour_accuracy"])
 latent = {
-    key: results.paired_difference(percent, key, vae, "percent") for key in kans
+    key: results.paired_difference(percent, key, vae, "percent")
+    for key in kans
 }
 equal_latent = {
     key: results.paired_difference(percent, key, equal, "percent")
@@ -183,8 +204,13 @@ equal_latent = {
     in set(lines["model"])
 }
 Markdown(f"""
-- **Latent space.** Neighbours are right more often than in the VAE's latent space for: {those(latent, False)}; less often for: {those(latent, True)}. KAN-VAE* differs by {latent["kan-400-20"]} points, KAN-VAE** by {latent["kan-35-15"]}.
-- Against the linear VAE of the same size and the same number of latents: more often right for {those(equal_latent, False)}; less often for {those(equal_latent, True)}.
+- **Latent space.** Neighbours are right more often than in the VAE's
+latent space for: {those(latent, False)}; less often for:
+{those(latent, True)}. KAN-VAE* differs by {latent["kan-400-20"]} points,
+KAN-VAE** by {latent["kan-35-15"]}.
+- Against the linear VAE of the same size and the same number of latents:
+more often right for {those(equal_latent, False)}; less often for
+{those(equal_latent, True)}.
 """)
 
 # %% [markdown]
@@ -192,14 +218,13 @@ Markdown(f"""
 #
 # Six times the images leave much less to learn by heart, and give six times the updates. The same differences from the paper's VAE in the regime that this page did not use above; the featured models have several seeds there, the other rows one, and so no interval.
 
-# %%
+# %% mystnb={"table": {"name": "tab-other-regime", "caption": "Each KAN-VAE minus the paper's VAE in the other regime, 60,000 images: mean over paired training seeds, with its 95 % interval where there are several."}}
 other = "full" if regime == "figure6" else "figure6"
 rest = every[every["regime"] == other]
 from_vae_there = against(rest, lambda key: vae)
-print(f"regime {other}: KAN-VAE minus VAE")
-pd.DataFrame(from_vae_there).map(str)[
-    [*panels, "train reconstruction"]
-].rename_axis("model")
+tables.table(
+    pd.DataFrame(from_vae_there)[shown].rename_axis("model"), form
+)
 
 
 # %% tags=["hide-input"]
@@ -207,22 +232,32 @@ def both(key: str) -> str:
     here, there = from_vae["NLL"][key], from_vae_there["NLL"][key]
     near, far = from_vae["Fréchet"][key], from_vae_there["Fréchet"][key]
     return (
-        f"`{key}` differs from the VAE by {there} nats in NLL and {far} in distance "
+        f"`{key}` differs from the VAE by {there} nats in NLL and {far} "
+        "in distance "
         f"({there.seeds} seeds); in `{regime}` it was {here} and {near}"
     )
 
 
 # %% tags=["found", "hide-input"]
-featured = [str(paper.FEATURED[name]) for name in ("KAN-VAE*", "KAN-VAE**")]
+featured = [
+    str(paper.FEATURED[name]) for name in ("KAN-VAE*", "KAN-VAE**")
+]
 starred = [both(key) for key in featured if key in from_vae_there["NLL"]]
 below = {
     title: [
-        f"`{key}`" for key, d in from_vae_there[title].items() if d.mean < 0
+        f"`{key}`"
+        for key, d in from_vae_there[title].items()
+        if d.mean < 0
     ]
     for title in ("NLL", "Fréchet")
 }
 Markdown(f"""
-- **The other regime**, `{other}` ({data.REGIMES[other]:,} training images): {"; ".join(starred) or "no such runs in this copy"}. Of {len(from_vae_there["NLL"])} KAN-VAEs trained there, the mean NLL is below the VAE's in: {", ".join(below["NLL"]) or "none"}; the mean distance in: {", ".join(below["Fréchet"]) or "none"}. ([Learning curves](06_learning_curves.ipynb), [Table I](05_table1.ipynb))
+- **The other regime**, `{other}` ({results.REGIMES[other]:,} training
+images): {"; ".join(starred) or "no such runs in this copy"}. Of
+{len(from_vae_there["NLL"])} KAN-VAEs trained there, the mean NLL is below
+the VAE's in: {", ".join(below["NLL"]) or "none"}; the mean distance in:
+{", ".join(below["Fréchet"]) or "none"}. ([Learning
+curves](06_learning_curves.ipynb), [Table I](05_table1.ipynb))
 """)
 
 # %% [markdown]

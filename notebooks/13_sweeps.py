@@ -32,10 +32,11 @@ from IPython import get_ipython
 
 if (
     importlib.util.find_spec("kanvae") is None
-):  # in Colab: install the book's module, with what sweeps need
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae[sweep] @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[sweep] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -51,7 +52,7 @@ from pathlib import Path
 import nbformat
 from IPython.display import Markdown
 
-from kanvae import figures
+from kanvae import figures, tables
 from kanvae.studies import results, sweep
 
 # %% tags=["parameters"]
@@ -77,9 +78,12 @@ run = train(TrainingConfig(architecture, seed=seed, epochs=epochs))
 """
 recording = """
 from kanvae.studies import chapters
-elbo = -(run.epochs["test_reconstruction"] + run.epochs["test_kl"])
 seconds = run.provenance["seconds"]
-chapters.record(test_elbo=elbo[-1], curve=elbo, training_seconds=seconds)
+chapters.record(
+    validation_elbo=run.elbo[-1],
+    curve=run.elbo,
+    training_seconds=seconds,
+)
 """
 notebook = nbformat.v4.new_notebook()
 notebook.cells = [
@@ -109,7 +113,11 @@ grid = {
 }
 points = sweep.expand(grid)
 lines = [f"{len(points)} points, the last: {sweep.describe(points[-1])}"]
-for wrong in ({"sede": [0]}, {"seed": ["zero"]}, {"architecture": ["kan-0-5"]}):
+for wrong in (
+    {"sede": [0]},
+    {"seed": ["zero"]},
+    {"architecture": ["kan-0-5"]},
+):
     try:
         sweep.sweep(folder / "small.ipynb", wrong, folder / "wrong")
     except ValueError as error:
@@ -126,8 +134,10 @@ first = grid | {"seed": range(1)}
 started = time.perf_counter()
 table = sweep.sweep(folder / "small.ipynb", first, folder / "out")
 print(f"{len(table)} points in {time.perf_counter() - started:.0f} s")
-columns = ["architecture", "seed", "test_elbo", "training_seconds", "seconds"]
-table[["status", *columns]].round(2)
+columns = ["architecture", "seed", "status", "validation_elbo"]
+columns += ["training_seconds", "seconds"]
+seconds = dict.fromkeys(("training seconds", "seconds"), ".1f")
+tables.table(table[columns], {"validation elbo": ".2f"} | seconds)
 
 # %% [markdown]
 # The table has a line for each point: all parameters, what was recorded, and how the execution went. It also stands in the folder, as CSV and Parquet, beside a page, `index.html`, that links to every executed notebook and draws the curves small.
@@ -143,13 +153,28 @@ def done():
     return {name for name, result in found if result["status"] == "done"}
 
 
-command = [sys.executable, "-m", "kanvae", "sweep", str(folder / "small.ipynb")]
+command = [
+    sys.executable,
+    "-m",
+    "kanvae",
+    "sweep",
+    str(folder / "small.ipynb"),
+]
 command += ["--output", str(folder / "out"), "-p", "epochs", str(epochs)]
-command += ["-p", "architecture", architectures, "-p", "seed", f"0:{seeds}"]
+command += [
+    "-p",
+    "architecture",
+    architectures,
+    "-p",
+    "seed",
+    f"0:{seeds}",
+]
 before = done()
 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 with subprocess.Popen(command, **quiet) as process:
-    while len(done()) == len(before) < len(points) and process.poll() is None:
+    while (
+        len(done()) == len(before) < len(points) and process.poll() is None
+    ):
         time.sleep(0.05)
     process.kill()
 kept = done()
@@ -166,25 +191,29 @@ untouched = sum(
     for name, stamp in executed.items()
 )
 print(
-    f"{len(done())} of {len(points)} done; {untouched} of {len(kept)} not touched"
+    f"{len(done())} of {len(points)} done; {untouched} of {len(kept)} "
+    "not touched"
 )
 assert untouched == len(kept)
 assert len(done()) == len(points)
 
 # %% [markdown]
 # The same holds when a worker is killed, or a kernel, or when the disk fills up: a point that was not finished is executed again, one that was is not. A point whose own code fails keeps its notebook as far as it went, `failed.ipynb`, and does not stop the others; `--retries` tries it
-# again, and the sweep ends with a list of what failed and a non-zero exit. The repository's tests kill all of these, and `benchmarks/sweeps.py` does it at random moments and counts.
+# again, and the sweep ends with a list of what failed and a non-zero exit. The repository's tests kill all of these, and `nox -s soak` does it at random moments and counts.
 #
 # ## What came out
 
-# %% mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the test set after each epoch, one line a point of the sweep; colours tell the architectures apart."}, "image": {"alt": "Rising lines in two colours, one bundle for each architecture."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the test set after each epoch, one line a point of the sweep; colours tell the architectures apart."}, "image": {"alt": "The test ELBO of every point rises from the first epoch to the second; the linear architecture lies above the KAN in all its seeds."}}
 points_done = sweep.read_results(str(folder / "out")).values()
 curves = {key: [] for key in grid["architecture"]}
 for result in points_done:
     key = result["parameters"]["architecture"]
     curves[key].append(result["metrics"]["curve"])
 figures.bundles(
-    range(1, epochs + 1), curves, "epoch", "test ELBO, nats per image"
+    range(1, epochs + 1),
+    curves,
+    "epoch",
+    "validation ELBO, nats per image",
 )
 
 # %% [markdown]
@@ -192,12 +221,19 @@ figures.bundles(
 
 # %% tags=["found", "hide-input"]
 beyond = table["seconds"] - table["training_seconds"]
-spread = table.groupby("architecture")["test_elbo"].agg(["mean", "std"])
+spread = table.groupby("architecture")["validation_elbo"].agg(
+    ["mean", "std"]
+)
 Markdown(
-    f"- A sweep of {len(points)} points, killed once, was finished by the same command; the {len(kept)} points that were done before the kill were not touched.\n"
-    f"- A point took {beyond.median():.1f} s beyond its training (median; {beyond.min():.1f} to {beyond.max():.1f}): a kernel, its imports, the data.\n"
+    f"- A sweep of {len(points)} points, killed once, was finished by "
+    f"the same command; the {len(kept)} points that were done before the "
+    "kill were not touched.\n"
+    f"- A point took {beyond.median():.1f} s beyond its training "
+    f"(median; {beyond.min():.1f} to {beyond.max():.1f}): a kernel, its "
+    "imports, the data.\n"
     + "\n".join(
-        f"- `{key}`: test ELBO {row['mean']:.1f} ± {row['std']:.1f} nats after {epochs} epochs, over {seeds} seeds."
+        f"- `{key}`: test ELBO {row['mean']:.1f} ± {row['std']:.1f} nats "
+        f"after {epochs} epochs, over {seeds} seeds."
         for key, row in spread.iterrows()
     )
 )
@@ -207,58 +243,104 @@ Markdown(
 #
 # The line above is this page's own. A benchmark (`benchmarks/sweeps.py`) takes more care: it runs the same trainings of the chapter on training as processes of their own and as points, in turns, and takes a point apart by the times that papermill notes. The line printed above the table says where and when.
 
-# %%
-tables, measured = results.sweeps()
+# %% mystnb={"table": {"name": "tab-sweep-overhead", "caption": "What a point of a sweep costs, in seconds: the training alone, and what papermill, a kernel and its imports add."}}
+costs, measured = results.sweeps()
 first_part = measured["overhead"]
-print(
-    f"{first_part['processor']}, {first_part['cores']} cores, {first_part['date'][:10]}, dask {first_part['dask']}"
-)
-tables["overhead"].set_index("what")
+print(f"{first_part['processor']}, {first_part['cores']} cores,")
+print(f"{first_part['date'][:10]}, dask {first_part['dask']}")
+seconds = dict.fromkeys(("median seconds", "lowest", "highest"), ".2f")
+tables.table(costs["overhead"], seconds)
 
 # %% [markdown]
-# "Point beyond the bare training" is what a sweep adds to `python -m kanvae train`, which has to import torch and load the data too. Two workers on two cores, each with one thread, against one worker with both:
+# "Point beyond the bare training" is what a sweep adds to `kanvae train`, which has to import torch and load the data too. Two workers on two cores, each with one thread, against one worker with both:
 
-# %%
-tables["throughput"]
+# %% mystnb={"table": {"name": "tab-sweep-throughput", "caption": "The same eight points by one worker and by two."}}
+tables.table(
+    costs["throughput"], {"points an hour": ",.0f", "seconds": ".1f"}
+)
 
 # %% [markdown]
 # Ten thousand points that do next to nothing but write their result, to see the engine alone: to run them, to write the tables, and to find out at a new start what is done.
 
-# %%
-tables["scheduling"].T.rename(columns={0: "value"})
+# %% mystnb={"table": {"name": "tab-sweep-scheduling", "caption": "The engine alone, on points that do next to nothing."}}
+scheduling = costs["scheduling"].T.rename(columns={0: "value"})
+scheduling.index = scheduling.index.str.replace("_", " ")
+tables.table(scheduling.rename_axis("measured"), {"value": ",.5g"})
 
 # %% [markdown]
-# And what it loses. In sweeps of six points one process was killed with SIGKILL at a random moment after the first point began, several times for each kind of process. Points that were done before must not be done again, none may be lost, and no process may be left.
+# ## What faults cost, measured
+#
+# `nox -s soak` does four kinds of work on a few images: a training, a sweep of two trainings, a search, and a reproduction of two runs. At random moments it sends SIGKILL, SIGTERM or SIGINT to the driver, a worker, a kernel, or all of them; it cuts files in between and fills disks; then it starts the same command again. At the end it
+# holds what is left against an undisturbed run: every file must be there, weights bit for bit, tables but for their times; no process, no other file and no lock may be left. (What a process that was killed outright has left in the folder of temporary files, it cannot clear away; the table counts it.) A command may refuse a cut file only if it names it. The line printed above the table says where and when.
 
-# %%
-tables["faults"]
+# %% mystnb={"table": {"name": "tab-soak", "caption": "What kills, cut files and full disks cost, for each kind of work."}}
+measured_there = measured["soak"]
+print(
+    f"{measured_there['processor']}, {measured_there['cores']} cores, "
+    f"{measured_there['date'][:10]}, dask {measured_there['dask']}"
+)
+soak = costs["soak"].set_index("work")
+rows = {
+    "kills": "kills",
+    "driver": "of the driver",
+    "worker": "of a worker",
+    "kernel": "of a kernel",
+    "all": "of all processes",
+    "files_cut": "files cut",
+    "named": "of these, refused by name",
+    "disks_filled": "disks filled",
+    "restarts": "starts after the first",
+    "lost": "files lost",
+    "wrong": "files that differ",
+    "left_behind": "processes, files, locks left",
+    "temporary": "temporary files left",
+    "not_restarted": "starts that failed",
+}
+counted = soak[list(rows)].rename(columns=rows).T
+tables.table(counted.rename_axis("faults"))
+
+# %% tags=["found", "hide-input"]
+faults = soak[["lost", "wrong", "left_behind", "not_restarted"]]
+assert (faults == 0).all(axis=None)
+assert (soak["kills"] > 0).all()
+Markdown(
+    f"After {soak['kills'].sum()} kills, "
+    f"{soak['files_cut'].sum()} cut files "
+    f"and {soak['disks_filled'].sum()} full disks nothing was lost, "
+    "nothing "
+    "was wrong, and nothing was left behind."
+)
 
 # %% [markdown]
 # ## On a cluster
 #
 # The same command runs on any Dask cluster. A scheduler and two workers started by hand, here or on other machines that have this package installed:
 #
-#     dask scheduler                                                  # prints its address
+#     dask scheduler    # prints its address
 #     dask worker tcp://ADDRESS:8786 --nthreads 1 --nworkers 2
-#     python -m kanvae sweep notebooks/04_training.ipynb -p seed 0:10 --scheduler tcp://ADDRESS:8786
+#     kanvae sweep notebooks/04_training.ipynb -p seed 0:10 \
+#         --scheduler tcp://ADDRESS:8786
 #
 # Several GPUs: one worker for each, which sees it alone, and points that ask for one. (On one machine, without `--scheduler`, this happens by itself.)
 #
-#     CUDA_VISIBLE_DEVICES=0 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
-#     CUDA_VISIBLE_DEVICES=1 dask worker tcp://ADDRESS:8786 --nthreads 1 --resources GPU=1
-#     python -m kanvae sweep ... --scheduler tcp://ADDRESS:8786 --resources GPU=1
+#     CUDA_VISIBLE_DEVICES=0 dask worker tcp://ADDRESS:8786 \
+#         --nthreads 1 --resources GPU=1
+#     CUDA_VISIBLE_DEVICES=1 dask worker tcp://ADDRESS:8786 \
+#         --nthreads 1 --resources GPU=1
+#     kanvae sweep ... --scheduler tcp://ADDRESS:8786 --resources GPU=1
 #
 # Slurm, through dask-jobqueue, and Kubernetes, through dask-kubernetes; the files say what to set:
 #
-#     python -m kanvae sweep ... --cluster clusters/slurm.yaml
-#     python -m kanvae sweep ... --cluster clusters/kubernetes.yaml --output s3://bucket/sweep
+#     kanvae sweep ... --cluster clusters/slurm.yaml
+#     kanvae sweep ... --cluster clusters/kubernetes.yaml \
+#         --output s3://bucket/sweep
 #
 # Where the workers share no file system, the output must be an address that all reach, `s3://` (with s3fs installed) or `gs://` (with gcsfs). Notebooks, results and tables go there. What a point writes beside its notebook, such as the run folder of a training, stays on the worker's own disk, and a point whose worker is lost begins
 # anew. MNIST must be on the workers too: by `KANVAE_DATA`, or by download.
 #
 # ```{admonition} What was tested, and what was not
 # :class: note
-# Tested: workers of this machine, a scheduler and workers started by hand, worker resources, an S3-compatible server. For Slurm the job script, and for Kubernetes the resource that the files generate, are checked; no job was ever submitted to such a cluster.
+# Tested: workers of this machine, a scheduler and workers started by hand, worker resources, an S3-compatible server, and Slurm: a controller and two nodes on one machine, where a sweep lost a job, was killed, and went on. For Kubernetes the resource that the file generates is checked; no pod was ever started.
 # ```
 #
 # ## What we saw

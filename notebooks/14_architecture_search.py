@@ -31,10 +31,11 @@ from IPython import get_ipython
 
 if (
     importlib.util.find_spec("kanvae") is None
-):  # in Colab: install the book's module, with what sweeps need
+):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae[sweep] @ git+https://github.com/kan-vae-book/kan-vae-book"',
+        'install -q "kanvae[sweep] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
 # %% [markdown]
@@ -44,7 +45,7 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import VAE, figures
+from kanvae import figures, tables
 from kanvae.models import count_parameters
 from kanvae.studies import results, search
 
@@ -60,7 +61,7 @@ seed = 0
 
 # %%
 for architecture in search.proposals(count, seed):
-    size = count_parameters(VAE(architecture))
+    size = count_parameters(architecture.build())
     print(f"{size:9,} parameters: {architecture}")
 
 # %% [markdown]
@@ -82,14 +83,16 @@ for architecture in search.proposals(count, seed):
 # %%
 trials, curves, about = results.search()
 settings = about["config"]
-pd.Series(settings | {"trials": len(trials)}, name="value").to_frame()
+whole = pd.Series(settings | {"trials": len(trials)}, name="value")
+whole.index = whole.index.str.replace("_", " ")
+tables.table(whole.rename_axis("setting").to_frame())
 
 # %% [markdown]
 # ## The front
 #
 # The score is the NLL of test images in nats. The rows of Table I were trained and scored in the same way, so they can be compared with the others here, though not with their own scores after 30 epochs in [the chapter on Table I](05_table1.ipynb).
 
-# %% mystnb={"figure": {"name": "fig-front", "caption": "Score against the number of parameters, a point a trial that was trained to its end: the rows of Table I, and what the search proposed. The line is the front: no trial lies below and to the left of it. Lower is better."}, "image": {"alt": "Points over a logarithmic parameter axis; a falling staircase runs along their lower left side."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-front", "caption": "Score against the number of parameters, a point a trial that was trained to its end: the rows of Table I, and what the search proposed. The line is the front: no trial lies below and to the left of it. Lower is better."}, "image": {"alt": "The front falls from 115 nats at 68,000 parameters to 91 at 650,000 and consists of linear VAEs up to there; of the KAN-VAEs only the largest, ten times as big, lies on it."}}
 complete = trials[trials["state"] == "complete"]
 rows = complete["row"].notna()
 kan = complete["layer"] == "kan"
@@ -109,16 +112,17 @@ figures.front(
 # %% [markdown]
 # A row of Table I that lies above the line of {numref}`fig-front` is beaten by a model that is smaller and better at once. The front in numbers:
 
-# %%
+# %% mystnb={"table": {"name": "tab-front", "caption": "The front of the search, by rising number of parameters; the score is the NLL of test images in nats."}}
 shown = ["architecture", "parameters", "score", "row"]
-front[shown].round(1).fillna("").reset_index(drop=True)
+renamed = front[shown].rename(columns={"row": "row of Table I"})
+tables.table(renamed.reset_index(drop=True), {"score": ".1f"})
 
 # %% [markdown]
 # ## What giving up saved
 #
 # The curves of all trials show what {eq}`eq-hopeless` does. Those that end early need not lie at the bottom: each was held only against models that are no larger than itself.
 
-# %% mystnb={"figure": {"name": "fig-search-curves", "caption": "Test ELBO after each epoch of all trials: trained to the end, and given up."}, "image": {"alt": "Two bundles of rising curves; those of one bundle end early, most of them after two epochs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-search-curves", "caption": "Test ELBO after each epoch of all trials: trained to the end, and given up."}, "image": {"alt": "Trials that were given up end after two epochs or a few more, most of them below those that go on; the others rise to the end."}}
 pruned = set(trials.loc[trials["state"] == "pruned", "trial"])
 bundle = {"trained to the end": [], "given up": []}
 for trial, curve in curves.groupby("trial")["test_elbo"]:
@@ -136,10 +140,18 @@ proposed = trials[trials["row"].isna()]
 own = proposed[proposed["layer"] == "kan"]
 others = proposed[proposed["layer"] == "linear"]
 Markdown(f"""
-- Of {len(trials)} trials ({settings["epochs"]} epochs, seed {settings["seed"]}), {len(front)} are on the front: {kinds.get("linear", 0)} linear, {kinds.get("kan", 0)} with KAN layers.
-- Of the {int(rows.sum())} rows of Table I, {len(beaten)} are beaten in score and size at once by another trial.
-- The best score has `{best["architecture"]}`: {best["score"]:.1f} nats with {best["parameters"]:,} parameters; `vae-400-20` has {complete.set_index("architecture")["score"]["vae-400-20"]:.1f}.
-- Of the {len(own)} proposals with KAN layers, {int((own["state"] == "pruned").sum())} were given up; of the {len(others)} linear ones {int((others["state"] == "pruned").sum())}. Giving up early left {1 - spent / whole:.0%} of the epochs untrained.
+- Of {len(trials)} trials ({settings["epochs"]} epochs, seed
+{settings["seed"]}), {len(front)} are on the front:
+{kinds.get("linear", 0)} linear, {kinds.get("kan", 0)} with KAN layers.
+- Of the {int(rows.sum())} rows of Table I, {len(beaten)} are beaten in
+score and size at once by another trial.
+- The best score has `{best["architecture"]}`: {best["score"]:.1f} nats
+with {best["parameters"]:,} parameters; `vae-400-20` has
+{complete.set_index("architecture")["score"]["vae-400-20"]:.1f}.
+- Of the {len(own)} proposals with KAN layers,
+{int((own["state"] == "pruned").sum())} were given up; of the
+{len(others)} linear ones {int((others["state"] == "pruned").sum())}.
+Giving up early left {1 - spent / whole:.0%} of the epochs untrained.
 """)
 
 # %% [markdown]
@@ -153,7 +165,7 @@ Markdown(f"""
 #
 # ## Exercises
 #
-# **1.** Search for the Fréchet distance: `python -m kanvae search --score frechet --output runs/search-frechet`. Do the same models win?
+# **1.** Search for the Fréchet distance: `kanvae search --score frechet --output runs/search-frechet`. Do the same models win?
 #
 # <details><summary>Solution</summary>
 #
@@ -165,7 +177,7 @@ Markdown(f"""
 #
 # <details><summary>Solution</summary>
 #
-# `python -m kanvae reproduce --rows KEY --regime figure6` trains and scores any key; the order of close neighbours often changes, which is what selection by one seed on one test set means.
+# `kanvae reproduce --rows KEY --regime figure6` trains and scores any key; the order of close neighbours often changes, which is what selection by one seed on one test set means.
 #
 # </details>
 #

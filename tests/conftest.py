@@ -32,7 +32,7 @@ def _seeded():
 @pytest.fixture(scope="session")
 def small_mnist(tmp_path_factory) -> data.Images:
     """The first 320 training images of the real MNIST, and as many test images."""
-    images = data.load("MNIST", train=True)
+    images = data.load("MNIST")
     return data.Images(images.pixels[:320].clone(), images.labels[:320].clone())
 
 
@@ -105,7 +105,7 @@ def scheduler(tmp_path_factory, store):
     folder = tmp_path_factory.mktemp("scheduler")
     file, log = folder / "scheduler.json", (folder / "log").open("w")
     dask = [sys.executable, "-m", "dask"]
-    own = {"PYTHONPATH": str(Path(__file__).parent)}  # workers must have what they run
+    own = {"PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT}"}  # workers must have what they run
     common = {"stdout": log, "stderr": log, "cwd": folder}
     address = ["--host", "127.0.0.1", "--scheduler-file", str(file)]
     commands = [[*dask, "scheduler", "--port", "0", "--dashboard-address", ":0", *address]]

@@ -1,7 +1,7 @@
 import nbformat
 import pytest
 
-from kanvae.studies import chapters
+from kanvae.studies import chapters, parameters
 
 PARAMETERS = 'count = 3\nrate = 0.5\nname = "a"\nflag = True'
 
@@ -21,7 +21,7 @@ def notebook(tmp_path):
 
 
 def test_parameters_are_read_from_their_cell(notebook):
-    assert chapters.defaults(notebook) == {"count": 3, "rate": 0.5, "name": "a", "flag": True}
+    assert parameters.defaults(notebook) == {"count": 3, "rate": 0.5, "name": "a", "flag": True}
 
 
 def test_a_chapter_is_executed_with_other_parameters(notebook, tmp_path):
@@ -33,7 +33,7 @@ def test_a_chapter_is_executed_with_other_parameters(notebook, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("parameters", "message"),
+    ("given", "message"),
     [
         ({"cuont": 3}, r"has no parameter 'cuont': it has count, rate, name, flag"),
         ({"count": "3"}, r"count of .* is '3', a str: give a int, such as its default 3"),
@@ -44,10 +44,10 @@ def test_a_chapter_is_executed_with_other_parameters(notebook, tmp_path):
     ],
 )
 def test_parameters_that_do_not_fit_are_refused_and_nothing_is_written(
-    notebook, tmp_path, parameters, message
+    notebook, tmp_path, given, message
 ):
     with pytest.raises(ValueError, match=message):
-        chapters.execute(notebook, tmp_path / "new" / "out.ipynb", parameters)
+        chapters.execute(notebook, tmp_path / "new" / "out.ipynb", given)
     assert [path.name for path in tmp_path.iterdir()] == ["chapter.ipynb"]
 
 
@@ -63,17 +63,19 @@ def test_a_failing_cell_is_named_and_nothing_is_written(notebook, tmp_path):
 def test_a_notebook_without_parameters_is_refused(tmp_path):
     nbformat.write(nbformat.v4.new_notebook(), tmp_path / "bare.ipynb")
     with pytest.raises(ValueError, match="0 cells tagged `parameters`"):
-        chapters.defaults(tmp_path / "bare.ipynb")
+        parameters.defaults(tmp_path / "bare.ipynb")
     with pytest.raises(ValueError, match="there is no notebook"):
-        chapters.defaults(tmp_path / "none.ipynb")
+        parameters.defaults(tmp_path / "none.ipynb")
 
 
 def test_the_parameters_cell_holds_plain_values_only(notebook):
     book = nbformat.read(notebook, as_version=4)
     book.cells[0].source = "count = 3\nimport os"
     nbformat.write(book, notebook)
-    with pytest.raises(ValueError, match="line 2 of the `parameters` cell is not NAME = VALUE"):
-        chapters.defaults(notebook)
+    with pytest.raises(
+        ValueError, match=r"line 2 of the `parameters` cell, `import os`, is not NAME = VALUE"
+    ):
+        parameters.defaults(notebook)
 
 
 def test_a_failing_chapter_can_be_kept_as_far_as_it_went(notebook, tmp_path):
@@ -107,7 +109,7 @@ def test_the_kernel_gets_the_environment(notebook, tmp_path):
 def test_what_a_chapter_records_is_read_back(notebook, tmp_path):
     book = nbformat.read(notebook, as_version=4)
     book.cells[1].source = (
-        "import numpy as np\nfrom kanvae import chapters\n"
+        "import numpy as np\nfrom kanvae.studies import chapters\n"
         "chapters.record(loss=np.float32(1.5), steps=np.int64(3), word='a')\n"
         "chapters.record(loss=2, curve=np.arange(3))"
     )
@@ -121,10 +123,3 @@ def test_what_a_chapter_records_is_read_back(notebook, tmp_path):
 def test_only_numbers_words_and_curves_are_recorded():
     with pytest.raises(ValueError, match="model is a dict: record a number, a word, or a list"):
         chapters.record(model={"a": 1})
-
-
-def test_words_of_the_command_line_keep_the_type_of_the_default():
-    assert chapters.value("12", "a") == "12"
-    assert chapters.value("12", 3) == 12
-    assert chapters.value("False", True) is False
-    assert chapters.value("many", 3) == "many"  # which `check` then refuses

@@ -61,7 +61,7 @@ def test_each_gpu_has_a_worker_that_sees_it_alone():
 
 
 def test_the_cores_are_shared_among_the_workers(monkeypatch):
-    monkeypatch.setattr(cluster, "CPU_COUNT", 8)
+    monkeypatch.setattr(cluster, "cpu_count", lambda: 8)
     assert cluster.worker_options(0, 2, 0)["env"]["OMP_NUM_THREADS"] == "4"
     assert cluster.worker_options(0, 20, 0)["env"]["OMP_NUM_THREADS"] == "1"
     assert "CUDA_VISIBLE_DEVICES" not in cluster.worker_options(0, 2, 0)["env"]
@@ -107,7 +107,7 @@ def test_kubernetes_pods_run_what_the_file_says():
     assert container["args"][:4] == ["dask", "worker", "--nthreads", "1"]
     assert container["resources"]["limits"] == {"cpu": "1", "memory": "4Gi"}
     packages = {e["name"]: e["value"] for e in container["env"]}["EXTRA_PIP_PACKAGES"]
-    assert packages.startswith("kanvae[sweep]@git+https://")
+    assert packages.startswith("kanvae[studies]@git+https://")
     assert scale == {"n": 4}
 
 

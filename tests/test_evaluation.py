@@ -1,19 +1,24 @@
+import itertools
 import json
 import math
+import os
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn.datasets import make_blobs
 
-from kanvae import VAE, Architecture, data, digits, evaluation
+from kanvae import Architecture, data, digits, evaluation, runs, training
 from kanvae.evaluation import Statistics, frechet_distance
+from kanvae.studies import command
 
 
 @pytest.fixture(scope="module")
 def test_set():
-    return data.load("MNIST", train=False)
+    return data.load("MNIST", "test")
 
 
 def test_distance_of_two_gaussians_in_closed_form():
@@ -57,8 +62,27 @@ def test_noise_is_further_from_digits_than_digits_are(test_set):
     assert frechet_distance(others, reference) * 20 < frechet_distance(far, reference)
 
 
+def test_distance_agrees_with_pytorch_fids_where_the_covariances_are_singular():
+    """64 features of 40 images: its own function, with the root that today's scipy gives."""
+    import scipy.linalg
+
+    rng = np.random.default_rng(1)
+    parts = [rng.normal(size=(40, 64)) @ rng.normal(size=(64, 64)) for _ in range(2)]
+    a, b = (Statistics(part.mean(0), np.cov(part, rowvar=False)) for part in parts)
+    offset = 1e-8 * np.eye(64)
+    root = scipy.linalg.sqrtm((a.covariance + offset) @ (b.covariance + offset)).real
+    expected = ((a.mean - b.mean) ** 2).sum() + np.trace(a.covariance + b.covariance - 2 * root)
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-3)
+
+
+def test_features_that_are_not_finite_are_refused():
+    features = evaluation.load_features("digits")
+    with pytest.raises(ValueError, match="the digits features of 3 images cannot be compared"):
+        evaluation.statistics(features, [torch.full((3, 784), torch.nan)])
+
+
 def test_distances_are_repeatable_and_differ_between_seeds(test_set):
-    model = VAE(Architecture.parse("kan-6-2"))
+    model = Architecture.parse("kan-6-2").build()
     features = evaluation.load_features("digits")
     reference = evaluation.reference_statistics(features, test_set.pixels[:1000])
     first, again = (
@@ -76,17 +100,15 @@ def test_unknown_features_are_refused():
         evaluation.load_features("vgg")
 
 
-def test_without_inceptions_weights_the_digit_features_serve_and_say_so(monkeypatch, capsys):
-    from pytorch_fid import inception
-
-    def offline(url, progress):
+def test_without_inceptions_weights_it_is_refused_and_nothing_replaces_it(monkeypatch, tmp_path):
+    def offline(url, *args, **kwargs):
         raise URLError("no network")
 
     monkeypatch.delenv("KANVAE_INCEPTION", raising=False)
-    monkeypatch.setattr(inception, "load_state_dict_from_url", offline)
-    features = evaluation.load_features("inception-64")
-    assert features.name == "digits"
-    assert "digit features serve instead" in capsys.readouterr().err
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    with pytest.raises(evaluation.FeaturesError, match=r"cannot be downloaded .*Go online once"):
+        evaluation.load_features("inception-64")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +134,9 @@ def test_inceptions_weights_are_read_from_the_named_file(name, inception_file, m
     assert values.isfinite().all()
 
 
-def test_inceptions_weights_are_read_from_torchs_hub_cache(inception_file, monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", list(evaluation.INCEPTION_BLOCKS))
+def test_the_network_is_pytorch_fids(name, inception_file, monkeypatch, tmp_path):
+    """From torch's hub cache, where pytorch-fid reads the same file itself."""
     from pytorch_fid import inception
 
     monkeypatch.delenv("KANVAE_INCEPTION", raising=False)
@@ -120,7 +144,53 @@ def test_inceptions_weights_are_read_from_torchs_hub_cache(inception_file, monke
     cached = tmp_path / "hub" / "checkpoints" / inception.FID_WEIGHTS_URL.rpartition("/")[2]
     cached.parent.mkdir(parents=True)
     cached.symlink_to(inception_file)
-    assert evaluation.load_features("inception-64").name == "inception-64"
+    x = torch.rand(2, 784)
+    theirs = inception.InceptionV3([evaluation.INCEPTION_BLOCKS[name]]).eval()
+    with torch.no_grad():
+        expected = theirs(x.view(-1, 1, 28, 28).expand(-1, 3, -1, -1))[0].mean(dim=(2, 3))
+        found = evaluation.load_features(name).extract(x)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("damage", "legacy", "named"),
+    [
+        *itertools.product(["half", "last bytes", "emptied"], [False, True], [False, True]),
+        *itertools.product(["page", "folder"], [False], [False, True]),
+        ("no file", False, True),  # without a name, it is downloaded
+    ],
+)
+def test_a_cut_inception_file_is_named_with_what_to_do(
+    inception_file, monkeypatch, tmp_path, damage, legacy, named
+):
+    from pytorch_fid.inception import FID_WEIGHTS_URL
+
+    path = tmp_path / "hub" / "checkpoints" / FID_WEIGHTS_URL.rpartition("/")[2]
+    path.parent.mkdir(parents=True)
+    if named:
+        monkeypatch.setenv("KANVAE_INCEPTION", str(path))
+    else:
+        monkeypatch.delenv("KANVAE_INCEPTION", raising=False)
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    state = {"a": torch.rand(1000), "b": torch.rand(1000)}
+    torch.save(state, path, _use_new_zipfile_serialization=not legacy)
+    content = path.read_bytes()
+    damaged = {
+        "half": content[: len(content) // 2], "last bytes": content[:-10], "emptied": b"",
+        "page": b"<html>404</html>",
+    }  # fmt: skip
+    if damage in damaged:
+        path.write_bytes(damaged[damage])
+    else:
+        path.unlink()
+        if damage == "folder":
+            path.mkdir()
+    with pytest.raises(evaluation.FeaturesError) as caught:
+        evaluation.load_features("inception-2048")
+    message = str(caught.value)
+    assert path.name in message
+    assert "\n" not in message
+    assert "KANVAE_INCEPTION" in message if named else "Delete it" in message or damage == "folder"
 
 
 def test_a_wrong_inception_file_is_refused(tmp_path, monkeypatch):
@@ -134,7 +204,7 @@ def test_a_wrong_inception_file_is_refused(tmp_path, monkeypatch):
 
 
 def test_likelihood_of_a_model_that_ignores_its_latents():
-    model = VAE(Architecture("linear", 4, 2, input_features=12))
+    model = Architecture("linear", 4, 2, input_features=12).build()
     with torch.no_grad():
         for p in model.parameters():
             p.zero_()
@@ -164,7 +234,7 @@ def test_latent_scores_tell_separated_digits_from_mixed_ones():
 def test_evaluation_gives_every_score_and_the_command_line_records_them(run):
     options = ["--frechet_samples", "200", "--frechet_seeds", "2"]
     options += ["--importance_samples", "5", "--likelihood_images", "50", "--device", "cpu"]
-    evaluation.main([str(run.path), *options])
+    command.main(["evaluate", str(run.path), *options])
     scores = json.loads((run.path / "metrics.json").read_text())
     assert scores["features"] == "digits"
     assert scores["frechet_samples"] == 200
@@ -193,7 +263,10 @@ def test_inception_counts_as_here_only_with_its_weights(inception_file, monkeypa
     monkeypatch.delenv("KANVAE_INCEPTION", raising=False)
     assert evaluation.features_here() == ["digits"]
     monkeypatch.setenv("KANVAE_INCEPTION", str(inception_file))
-    assert evaluation.features_here() == list(evaluation.FEATURES)
+    assert evaluation.features_here() == ["digits", *evaluation.INCEPTION_BLOCKS]
+    assert evaluation.features_here("FashionMNIST") == ["fashion", *evaluation.INCEPTION_BLOCKS]
+    assert evaluation.features_here("KMNIST") == list(evaluation.INCEPTION_BLOCKS)
+    assert evaluation.features_here("mine.npz") == []
 
 
 def test_unknown_images_are_refused(trained_run):
@@ -201,7 +274,145 @@ def test_unknown_images_are_refused(trained_run):
         evaluation.evaluate(trained_run, evaluation.Settings(frechet_images="colour"))
 
 
+def test_features_refuse_what_they_cannot_judge(run):
+    other = run._replace(config=run.config | {"dataset": "FashionMNIST"})
+    with pytest.raises(ValueError, match=r"'digits' features cannot .* choose from .'fashion'"):
+        evaluation.evaluate(other, evaluation.Settings(features="digits"))
+    with pytest.raises(ValueError, match="'fashion' features cannot judge the images of MNIST"):
+        evaluation.evaluate(run, evaluation.Settings(features="digits,fashion"))
+    with pytest.raises(ValueError, match=r"the features .'digits'. judge 28 x 28"):
+        evaluation.evaluate(
+            Architecture("kan", 4, 2, input_features=12).build(), torch.rand(9, 12).round(),
+            features="digits",
+        )  # fmt: skip
+
+
+FASHION = Path(os.environ.get("KANVAE_DATA", "data")) / "FashionMNIST"
+
+
+@pytest.mark.skipif(not FASHION.is_dir(), reason="FashionMNIST is not on this machine")
+def test_the_shipped_fashion_classifier_is_as_right_as_its_notes_say():
+    from safetensors import safe_open
+
+    test = data.load("FashionMNIST", "test")
+    with safe_open(digits.CLASSIFIERS["fashion"][1], "pt") as file:
+        notes = file.metadata()
+    images = {"grayscale": test.pixels / 255.0, "binarized": data.binarize(test.pixels)}
+    for kind, x in images.items():
+        found = digits.accuracy(digits.load(name="fashion"), x, test.labels)
+        assert found == pytest.approx(float(notes[f"accuracy_{kind}"]), abs=0.001)
+        assert found > 0.85
+
+
+def test_references_are_binarised_as_the_run_is(run, monkeypatch, test_set):
+    """At another threshold, real images and test scores follow it."""
+    seen = []
+    real = evaluation.frechet_distances
+
+    def watch(model, features, reference, binarized, *rest, **how):
+        seen.append((binarized, reference.mean.copy()))
+        return real(model, features, reference, binarized, *rest, **how)
+
+    monkeypatch.setattr(evaluation, "frechet_distances", watch)
+    monkeypatch.setattr(data, "load", lambda *args: test_set)
+    settings = evaluation.Settings(
+        frechet_images="binarized", frechet_samples=50, frechet_seeds=1, importance_samples=1,
+        likelihood_images=5,
+    )  # fmt: skip
+    features = evaluation.load_features("digits")
+    for threshold in (0.5, 0.1):
+        evaluation.evaluate(run._replace(config=run.config | {"threshold": threshold}), settings)
+        images = (test_set.pixels > threshold * 255).float()
+        expected = evaluation.statistics(features, images.split(1000))
+        np.testing.assert_allclose(seen.pop()[1], expected.mean, rtol=1e-5, atol=1e-5)
+
+
+def test_stochastic_binarisation_holds_in_evaluation(run, monkeypatch, test_set):
+    monkeypatch.setattr(data, "load", lambda *args: data.Images(*(part[:500] for part in test_set)))
+    settings = evaluation.Settings(
+        "none", importance_samples=1, likelihood_images=5, frechet_samples=50, frechet_seeds=1
+    )
+    stochastic = run._replace(config=run.config | {"binarization": "stochastic"})
+    first, again = (evaluation.evaluate(stochastic, settings) for _ in range(2))
+    assert first == again  # one test set, drawn once
+    x = data.prepare(test_set.pixels[:500], "stochastic")
+    terms = training.mean_terms(training.load_model(run), x, seed=0)
+    assert (first["test_reconstruction"], first["test_kl"]) == pytest.approx(terms, rel=1e-6)
+    assert evaluation.evaluate(run, settings)["test_elbo"] != first["test_elbo"]
+
+
+def test_the_best_epochs_weights_are_scored_beside_the_lasts(run):
+    best = {name: w + 0.01 for name, w in run.weights.items()}
+    save_file(best, run.path / "best.safetensors")
+    found = run._replace(provenance=run.provenance | {"best_epoch": 0})
+    settings = evaluation.Settings("none", importance_samples=1, likelihood_images=5)
+    last = evaluation.evaluate(found, settings)
+    other = evaluation.evaluate(found, settings._replace(weights="best"))
+    assert (last["weights"], other["weights"]) == ("last", "best")
+    assert last["test_elbo"] != other["test_elbo"]
+    with pytest.raises(ValueError, match="weights is 'first'"):
+        evaluation.evaluate(found, settings._replace(weights="first"))
+
+
+def test_a_run_that_diverged_is_refused_at_once(run):
+    weights = run.weights | {name: w * torch.nan for name, w in list(run.weights.items())[:1]}
+    with pytest.raises(runs.RunError, match="holds values that are not finite, so that the"):
+        evaluation.evaluate(run._replace(weights=weights))
+    save_file(weights, run.path / "weights.safetensors")
+    with pytest.raises(SystemExit, match="not finite") as stop:
+        command.main(["evaluate", str(run.path), "--device", "cpu"])
+    assert "\n" not in str(stop.value.code)
+    model = Architecture("kan", 4, 2, input_features=12).build()
+    model.requires_grad_(False)
+    next(model.parameters()).fill_(torch.inf)
+    with pytest.raises(ValueError, match="of the model is not finite"):
+        evaluation.evaluate(model, torch.zeros(5, 12))
+
+
+def test_a_model_of_ones_own_is_scored_with_features_of_ones_own():
+    """A decoder that copies its latents, judged by the pixels: the distance is known."""
+
+    class Identity(torch.nn.Module):
+        likelihood = "gaussian-1"
+
+        def __init__(self):
+            super().__init__()
+            self.shift = torch.nn.Parameter(torch.zeros(2))
+
+        def encode(self, x):
+            return x.clone(), torch.full_like(x, -20.0)
+
+        def decode(self, z):
+            return z + self.shift
+
+        def forward(self, x, generator=None):
+            mean, log_var = self.encode(x)
+            return self.decode(mean), mean, log_var
+
+    x = torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0)).clamp(0, 1)
+    pixels = evaluation.Features("pixels", lambda images: images)
+    found = evaluation.evaluate(
+        Identity(), x, torch.arange(20_000) % 2, features=pixels, frechet_seeds=2,
+        importance_samples=1, likelihood_images=10,
+    )  # fmt: skip
+    # samples are N(0, 1) cut to [0, 1], as the images are: no distance but that of the sampling
+    assert max(found["frechet"]["pixels grayscale"]) < 1e-3
+    assert found["features"] == "pixels"
+    assert found["parameters"] == 2
+    assert found["likelihood"] == "gaussian-1"
+    assert "neighbour_accuracy" not in found
+    assert abs(found["silhouette"]) < 0.01
+
+
+def test_a_model_that_cannot_decode_is_told_so():
+    class Half(torch.nn.Linear):
+        pass
+
+    with pytest.raises(ValueError, match="Half has no `encode`"):
+        evaluation.negative_log_likelihood(Half(3, 3), torch.zeros(2, 3), 1)
+
+
 def test_command_line_refuses_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(SystemExit, match="there is no run at"):
-        evaluation.main([str(tmp_path / "none")])
+        command.main(["evaluate", str(tmp_path / "none")])
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from run_alone import SMALL, run_alone
 
-from kanvae.studies import chapters
+from kanvae.studies import parameters
 
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
@@ -33,9 +33,16 @@ def test_chapter_executes_alone(chapter, tmp_path, shared_runs, monkeypatch):
     assert not any("Warning" in text for text in errors), errors
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_code_fits_the_page(chapter):
+    for cell in nbformat.read(chapter, as_version=4).cells:
+        if cell.cell_type == "code":
+            assert [line for line in cell.source.splitlines() if len(line) > 75] == []
+
+
 def test_small_parameters_exist():
-    for stem, parameters in SMALL.items():
-        chapters.check(ROOT / "notebooks" / f"{stem}.ipynb", parameters)
+    for stem, small in SMALL.items():
+        parameters.check(ROOT / "notebooks" / f"{stem}.ipynb", small)
 
 
 def test_a_chapter_with_an_impossible_value_ends_with_one_message_and_writes_nothing(tmp_path):

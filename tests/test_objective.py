@@ -9,7 +9,7 @@ from kanvae import VAE, Architecture, objective
 
 @pytest.fixture
 def model():
-    return VAE(Architecture("kan", 6, 2, input_features=10), seed=3).double()
+    return Architecture("kan", 6, 2, input_features=10).build(seed=3).double()
 
 
 @pytest.fixture

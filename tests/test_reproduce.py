@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from kanvae import VAE, Architecture, evaluation, runs
+from kanvae import Architecture, evaluation, runs
 from kanvae.models import count_parameters
-from kanvae.studies import paper, reproduce, results
+from kanvae.studies import command, paper, reproduce, results
 from kanvae.training import TrainingConfig
 
 QUICK = evaluation.Settings(
@@ -42,16 +42,16 @@ def test_a_baseline_has_as_many_parameters(row):
     equal = reproduce.baseline(row.architecture)
     assert equal.layer == "linear"
     assert equal.latent_dim == row.architecture.latent_dim
-    assert count_parameters(VAE(equal)) == pytest.approx(row.parameters, rel=0.007)
+    assert count_parameters(equal.build()) == pytest.approx(row.parameters, rel=0.007)
 
 
 def test_a_run_is_trained_scored_and_collected(small, capsys):
     options = ["--rows", "kan-8-3,vae-6-2", "--regime", "figure6", "--seeds", "1"]
-    reproduce.main([*options, "--status"])
+    command.main(["reproduce", *options, "--status"])
     assert "0 of 2 runs" in capsys.readouterr().out
     assert not small.exists()
-    reproduce.main([*options, "--device", "cpu", "--workers", "0"])
-    reproduce.main([*options, "--status"])
+    command.main(["reproduce", *options, "--device", "cpu", "--workers", "0"])
+    command.main(["reproduce", *options, "--status"])
     assert "2 of 2 runs" in capsys.readouterr().out
     run = runs.read(small / "reproduce" / "kan-8-3-figure6-seed1")
     line = reproduce.line(run)
@@ -66,7 +66,7 @@ def collected(small, monkeypatch, tmp_path):
     """Two runs of the book, on a few images, in tables."""
     monkeypatch.setattr(reproduce, "MODELS", {"kan-8-3": "table", "vae-6-2": "baseline"})
     options = ["--rows", "kan-8-3,vae-6-2", "--regime", "figure6", "--seeds", "0"]
-    reproduce.main([*options, "--workers", "0"])
+    command.main(["reproduce", *options, "--workers", "0"])
     monkeypatch.setattr(
         reproduce, "configs", lambda *_: configs(("kan-8-3", "vae-6-2"), ["figure6"], [0])
     )
@@ -98,7 +98,10 @@ def test_runs_that_are_not_here_keep_their_lines(collected, small):
 def test_a_featured_run_is_read_back_with_its_weights(collected, small, monkeypatch):
     monkeypatch.setenv("KANVAE_RESULTS", str(collected))
     name = "kan-8-3-figure6-seed0"
-    copy, original = results.run("kan-8-3", "figure6"), runs.read(small / "reproduce" / name)
+    copy, original = (
+        results.featured_run("kan-8-3", "figure6"),
+        runs.read(small / "reproduce" / name),
+    )
     assert copy.weights.keys() == original.weights.keys()
     assert all(bool((copy.weights[k] == original.weights[k]).all()) for k in copy.weights)
     assert copy.history["kl"].tolist() == original.history["kl"].tolist()
@@ -116,7 +119,7 @@ def test_tables_hold_what_the_runs_hold(collected, monkeypatch):
 def test_own_results_begin_as_a_copy_of_the_reference(collected, small, monkeypatch, capsys):
     monkeypatch.setenv("KANVAE_RESULTS", str(collected))
     shutil.rmtree(small / "reproduce")
-    reproduce.main(["--collect"])
+    command.main(["reproduce", "--collect"])
     assert f"2 runs in {small / 'results'}" in capsys.readouterr().out
     assert contents(small / "results") == contents(collected)
 
@@ -155,6 +158,6 @@ def test_runs_that_fail_are_listed_and_the_others_go_on(tmp_path):
 )
 def test_impossible_options_are_refused_in_one_line(options, message, small):
     with pytest.raises(SystemExit, match=message) as stop:
-        reproduce.main(options)
+        command.main(["reproduce", *options])
     assert "\n" not in str(stop.value.code)
     assert not small.exists()

@@ -1,15 +1,21 @@
+import gzip
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 from kanvae import runs
 
 
 def test_a_run_folder_holds_what_it_says(run):
     names = {path.name for path in run.path.iterdir()}
-    assert names == {"config.json", "history.csv", "weights.safetensors"}
+    assert names == {"config.json", "history.csv", "weights.safetensors", "best.safetensors"}
     assert run.config["architecture"] == "kan-8-3"
     assert run.history.dtype.names == runs.COLUMNS
     assert run.history["update"].tolist() == list(range(1, 11))
@@ -34,12 +40,72 @@ def test_a_missing_file_is_named(run, name):
         runs.read(run.path)
 
 
-@pytest.mark.parametrize("name", ["config.json", "history.csv", "weights.safetensors"])
-def test_a_damaged_file_is_found(run, name):
+NAMES = ["config.json", "history.csv", "weights.safetensors"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("damage", ["begun", "half", "last line", "last byte", "emptied", "bytes"])
+def test_a_damaged_file_is_found(run, name, damage):
     path = run.path / name
-    path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(runs.RunError, match="is damaged"):
+    content = path.read_bytes()
+    cut = {
+        "begun": content[:50], "half": content[: len(content) // 2], "emptied": b"",
+        "last line": content[: content[:-1].rindex(b"\n") + 1], "last byte": content[:-1],
+        "bytes": b"\x1f\x8b\xff" + content[3:],
+    }  # fmt: skip
+    if name == "config.json" and damage == "last byte":
+        return  # a newline
+    path.write_bytes(cut[damage])
+    with pytest.raises(runs.RunError, match=r"is damaged .*Delete .* and train it again") as caught:
         runs.read(run.path)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"config": 3, "provenance": {}}'])
+def test_a_configuration_of_another_form_is_found(run, text):
+    (run.path / "config.json").write_text(text)
+    with pytest.raises(runs.RunError, match=r"is damaged .config\.json"):
+        runs.read(run.path)
+
+
+def test_a_packed_history_that_was_cut_is_found(run):
+    packed = gzip.compress((run.path / "history.csv").read_bytes())
+    path = run.path / "history.csv.gz"
+    path.write_bytes(packed)
+    assert len(runs.read(run.path).history) == 10
+    for content in (packed[:-8], packed[:20], b""):
+        path.write_bytes(content)
+        with pytest.raises(runs.RunError, match=r"is damaged .history\.csv\.gz"):
+            runs.read(run.path)
+
+
+def test_scores_that_were_cut_are_named(run):
+    runs.record(run, {"a": 1})
+    path = run.path / "metrics.json"
+    for text in ('{"a": 1', "", "[1]", "\x00"):
+        path.write_text(text)
+        with pytest.raises(runs.RunError, match=r"metrics\.json is damaged .*evaluate"):
+            runs.record(run, {"b": 2})
+        assert path.read_text() == text
+    path.unlink()
+    runs.record(run, {"b": 2})
+    assert run.metrics == {"b": 2}
+
+
+def test_a_history_of_an_earlier_edition_is_read_by_name(run):
+    path = run.path / "history.csv"
+    path.write_text(path.read_text().replace("validation_", "test_"))
+    old = runs.read(run.path)
+    assert old.history.dtype.names == runs.OLD_COLUMNS
+    np.testing.assert_array_equal(old.elbo, run.elbo)
+    assert len(old.epochs) == 1
+
+
+def test_the_best_weights_are_read(run):
+    assert run.best_epoch == 1
+    assert run.best_weights.keys() == run.weights.keys()
+    with pytest.raises(runs.RunError, match="trained without validation"):
+        _ = run._replace(provenance={}).best_weights
 
 
 def test_no_run_and_half_a_run_are_told_apart(tmp_path):
@@ -81,6 +147,61 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def commit_of(folder, **environment) -> str:
+    """What the provenance says in a copy of this package at `folder`."""
+    command = [sys.executable, "-c", "from kanvae import runs; print(runs.provenance()['commit'])"]
+    found = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder), **environment},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return found.stdout.strip()
+
+
+def test_the_commit_is_this_checkouts_or_none(tmp_path):
+    def git(folder, *arguments):
+        named = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+        done = subprocess.run(
+            ["git", *named, *arguments], cwd=folder, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    around = tmp_path / "around"
+    copy = around / "book"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "kanvae", copy / "kanvae", ignore=ignored)
+    shutil.copy(ROOT / "noxfile.py", copy)
+    git(around, "init", "-q")
+    git(around, "commit", "-q", "--allow-empty", "-m", "of somebody's thesis")
+    assert commit_of(copy) == "none"
+    assert commit_of(copy, GIT_DIR=str(around / ".git"), GIT_WORK_TREE=str(around)) == "none"
+    git(copy, "init", "-q")
+    git(copy, "add", "noxfile.py", "kanvae")
+    git(copy, "commit", "-q", "-m", "the book")
+    own = git(copy, "rev-parse", "HEAD")
+    for environment in ({}, {"GIT_DIR": str(around / ".git")}, {"GIT_CEILING_DIRECTORIES": "/"}):
+        found = commit_of(copy, **environment)
+        assert found.removesuffix("-dirty") == own[: len(found.removesuffix("-dirty"))]
+        assert len(found) >= 12
+    shutil.rmtree(copy / ".git" / "objects")
+    assert commit_of(copy) == "none"
+
+
+def test_no_home_for_runs(monkeypatch):
+    def unknown(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.expanduser", unknown)
+    monkeypatch.setenv("KANVAE_RUNS", "~/runs")
+    with pytest.raises(runs.RunError, match="this user has no home folder: give the whole path"):
+        runs.root()
+
+
+def test_an_attempt_that_began_nothing_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), runs.unfinished(tmp_path / "run"):
+        raise KeyboardInterrupt
+    assert [path.suffix for path in tmp_path.iterdir()] in ([], [".lock"])
+
+
 def test_runs_go_where_the_variable_says(tmp_path, monkeypatch):
     monkeypatch.setenv("KANVAE_RUNS", str(tmp_path))
     assert runs.root() == tmp_path
@@ -92,6 +213,6 @@ def test_weights_can_be_read_without_this_package(run):
     from safetensors.torch import load_file
 
     assert torch.equal(
-        load_file(run.path / "weights.safetensors")["encoder_mean.grid"],
-        run.weights["encoder_mean.grid"],
+        load_file(run.path / "weights.safetensors")["encoder.mean.grid"],
+        run.weights["encoder.mean.grid"],
     )

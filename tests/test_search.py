@@ -2,8 +2,8 @@ import pytest
 from optuna.trial import FixedTrial, TrialState
 
 from kanvae import Architecture
-from kanvae.models import VAE, count_parameters
-from kanvae.studies import cluster, paper, search
+from kanvae.models import count_parameters
+from kanvae.studies import cluster, command, paper, search
 
 SMALL = search.SearchConfig(epochs=1, importance_samples=2, likelihood_images=20)
 ROWS = tuple(
@@ -20,7 +20,7 @@ def small_rows(monkeypatch):
 @pytest.mark.parametrize(
     "architecture",
     [row.architecture for row in paper.TABLE_I]
-    + [Architecture("kan", 30, 7, depth=2, grid_size=9, spline_order=1, grid_range=(-2.5, 2.5))],
+    + [Architecture.parse("kan-30-7+depth=2+grid_size=9+spline_order=1+grid_range=-2.5..2.5")],
     ids=str,
 )
 def test_every_architecture_can_be_proposed(architecture):
@@ -52,10 +52,10 @@ def test_a_trial_is_given_up_when_a_smaller_one_stays_ahead(curve, rival, hopele
 def test_a_pruned_training_stops_early_and_can_be_resumed(tmp_path, quick):
     config = search.SearchConfig(epochs=4, importance_samples=2, likelihood_images=20)
     better = search.Rival(1, [-1.0] * 4)
-    found = search.work(str(tmp_path), "kan-8-4", config, [better])
+    found = search.run_trial(str(tmp_path), "kan-8-4", config, [better])
     assert "score" not in found
     assert len(found["curve"]) == 2
-    resumed = search.work(str(tmp_path), "kan-8-4", config, [])
+    resumed = search.run_trial(str(tmp_path), "kan-8-4", config, [])
     assert resumed["curve"][:2] == pytest.approx(found["curve"], rel=1e-8)
     assert len(resumed["curve"]) == 4
     assert len(resumed["provenance"]["starts"]) == 2
@@ -90,7 +90,7 @@ def test_the_front_is_what_no_trial_beats_in_both(found):
             & ((done["score"] < one["score"]) | (done["parameters"] < one["parameters"]))
         ).any()  # fmt: skip
         assert one["front"] == (not beaten)
-        model = VAE(Architecture.parse(one["architecture"]))
+        model = Architecture.parse(one["architecture"]).build()
         assert one["parameters"] == count_parameters(model)
 
 
@@ -128,7 +128,7 @@ def test_a_folder_of_another_search_is_refused(found):
 
 
 def test_a_search_in_which_everything_fails_ends(small_rows, tmp_path, scheduler, monkeypatch):
-    monkeypatch.setattr(search, "work", str.splitlines)  # takes no such arguments
+    monkeypatch.setattr(search, "run_trial", str.splitlines)  # takes no such arguments
     with pytest.raises(cluster.ClusterError, match=r"trials failed, the last with TypeError"):
         search.search(tmp_path, 2, SMALL, scheduler=scheduler, progress=False)
 
@@ -147,6 +147,6 @@ def test_a_search_in_which_everything_fails_ends(small_rows, tmp_path, scheduler
 )
 def test_impossible_options_are_refused_in_one_line(options, message, tmp_path):
     with pytest.raises(SystemExit, match=message) as stop:
-        search.main(["--output", str(tmp_path / "out"), *options])
+        command.main(["search", "--output", str(tmp_path / "out"), *options])
     assert "\n" not in str(stop.value.code)
     assert not (tmp_path / "out").exists()

@@ -18,7 +18,8 @@ from conftest import ROOT, small_notebook
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kanvae.studies import chapters, cluster, sweep
+from kanvae.studies import chapters, cluster, command, sweep
+from kanvae.studies.sweep import page, storage, worker
 
 TRAINING = ROOT / "notebooks" / "04_training.ipynb"
 
@@ -28,7 +29,7 @@ def notebook(tmp_path):
     return small_notebook(tmp_path / "chapter.ipynb")
 
 
-def command(notebook, output, *options):
+def sweeping(notebook, output, *options):
     return [
         *(sys.executable, "-m", "kanvae", "sweep", str(notebook)),
         *("--output", str(output)),
@@ -38,7 +39,7 @@ def command(notebook, output, *options):
 
 def run(*arguments, **options):
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, timeout=120, **options
+        sweeping(*arguments), capture_output=True, text=True, check=False, timeout=240, **options
     )
 
 
@@ -107,13 +108,13 @@ def test_a_grid_has_every_combination_once_and_paired_lists_go_side_by_side(grid
     ],
 )
 def test_values_are_read_by_the_type_of_the_default(text, default, wanted):
-    assert sweep.values(text, default) == wanted
+    assert sweep.parse_values(text, default) == wanted
 
 
 @pytest.mark.parametrize("text", ["5:5", "0:5:0", "5:0"])
 def test_an_empty_range_is_refused(text):
     with pytest.raises(ValueError, match="holds no number: write it as 0:5"):
-        sweep.values(text, 0)
+        sweep.parse_values(text, 0)
 
 
 def test_points_come_from_csv_and_from_yaml(tmp_path):
@@ -157,7 +158,7 @@ def test_names_are_unique_and_safe_as_folders():
 )
 def test_what_cannot_be_is_refused_in_one_line(notebook, tmp_path, options, message, capsys):
     with pytest.raises(SystemExit) as stop:
-        sweep.main([str(notebook), "--output", str(tmp_path / "out"), *options])
+        command.main(["sweep", str(notebook), "--output", str(tmp_path / "out"), *options])
     assert message in str(stop.value.code)
     assert "\n" not in str(stop.value.code)
     assert points_done(tmp_path / "out") == []
@@ -175,7 +176,9 @@ def test_a_training_that_cannot_be_is_refused_before_anything_runs(tmp_path):
 
 
 def test_a_dry_run_shows_the_points_and_writes_nothing(notebook, tmp_path, capsys):
-    sweep.main([str(notebook), "-p", "count", "0:3", "--output", str(tmp_path / "o"), "--dry-run"])
+    command.main(
+        ["sweep", str(notebook), "-p", "count", "0:3", "--output", str(tmp_path / "o"), "--dry-run"]
+    )
     shown = capsys.readouterr().out
     assert "3 points" in shown
     assert "to do: count=2" in shown
@@ -241,8 +244,8 @@ def test_the_index_links_to_every_notebook_and_draws_curves(finished):
 def test_the_index_shows_nothing_for_what_is_not_there(finished):
     output, _, _ = finished
     assert "nan" not in (output / "index.html").read_text()
-    assert sweep.sparkline([1.0, float("nan")]) == ""
-    assert "nan" not in sweep.sparkline([1.0, float("nan"), 2.0])
+    assert page.sparkline([1.0, float("nan")]) == ""
+    assert "nan" not in page.sparkline([1.0, float("nan"), 2.0])
 
 
 def test_a_second_start_does_only_what_is_not_done(finished, scheduler):
@@ -297,10 +300,10 @@ def test_an_object_store_holds_everything(notebook, store, scheduler):
     files = {"executed.ipynb": "done", "failed.ipynb": "failed"}
     for file, status in files.items():
         (name,) = [name for name, result in found.items() if result["status"] == status]
-        text = sweep.read(f"{output}/{name}/{file}")
+        text = storage.read_file(f"{output}/{name}/{file}")
         assert nbformat.reads(text.decode(), as_version=4).cells
     for file in ("table.csv", "index.html", "table.parquet"):
-        assert sweep.read(f"{output}/{file}")
+        assert storage.read_file(f"{output}/{file}")
     stamps = {name: result["seconds"] for name, result in found.items()}
     again = run(notebook, output, "-p", "count", "1", "--scheduler", scheduler)
     assert again.returncode == 0, again.stderr
@@ -317,7 +320,7 @@ def test_a_stopped_sweep_goes_on_where_it_was_and_leaves_no_process(notebook, tm
     output = tmp_path / "out"
     options = ["-p", "count", "0:4", "-p", "asleep", "1.5", "--workers", "2"]
     driver = subprocess.Popen(
-        command(notebook, output, *options), stderr=subprocess.PIPE, start_new_session=True
+        sweeping(notebook, output, *options), stderr=subprocess.PIPE, start_new_session=True
     )
     wait_for(lambda: points_done(output))
     family = psutil.Process(driver.pid).children(recursive=True)
@@ -344,18 +347,23 @@ def test_a_stopped_sweep_goes_on_where_it_was_and_leaves_no_process(notebook, tm
 def test_a_kernel_that_is_killed_is_started_again(notebook, tmp_path, scheduler):
     output = tmp_path / "out"
     options = ["-p", "count", "1", "-p", "asleep", "3.0", "--scheduler", scheduler]
-    with subprocess.Popen(command(notebook, output, *options), stderr=subprocess.DEVNULL) as driver:
+    with subprocess.Popen(
+        sweeping(notebook, output, *options), stderr=subprocess.DEVNULL
+    ) as driver:
         wait_for(lambda: list(output.glob("*/.*-executed.ipynb")))
         (kernel,) = wait_for(lambda: kernels(output))
         kernel.kill()
         assert driver.wait(90) == 0
     assert len(points_done(output)) == 1
+    assert {path.name for path in output.glob("*/*.ipynb")} == {"executed.ipynb"}
 
 
 def test_a_worker_that_is_killed_costs_no_point(notebook, tmp_path, scheduler):
     output = tmp_path / "out"
     options = ["-p", "count", "0:3", "-p", "asleep", "2.0", "--scheduler", scheduler]
-    with subprocess.Popen(command(notebook, output, *options), stderr=subprocess.DEVNULL) as driver:
+    with subprocess.Popen(
+        sweeping(notebook, output, *options), stderr=subprocess.DEVNULL
+    ) as driver:
         kernel = wait_for(lambda: kernels(output))[0]
         worker = psutil.Process(kernel.ppid())
         assert worker.pid != driver.pid
@@ -375,7 +383,7 @@ def test_a_point_that_kills_its_workers_fails_and_the_others_are_done(tmp_path, 
 
 
 def test_a_kernel_that_does_not_start_is_retried_and_then_told(notebook, tmp_path, monkeypatch):
-    sweep.write(f"{tmp_path}/out/chapter.ipynb", notebook.read_bytes())
+    storage.write_file(f"{tmp_path}/out/chapter.ipynb", notebook.read_bytes())
     real, left = chapters.execute, [2]
 
     def unlucky(*arguments):
@@ -386,13 +394,13 @@ def test_a_kernel_that_does_not_start_is_retried_and_then_told(notebook, tmp_pat
 
     monkeypatch.setattr(chapters, "execute", unlucky)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    result = sweep.work(f"{tmp_path}/out", "chapter.ipynb", {"count": 1})
+    result = sweep.execute_point(f"{tmp_path}/out", "chapter.ipynb", {"count": 1})
     assert result["status"] == "done"
     left[0] = 99
-    result = sweep.work(f"{tmp_path}/out", "chapter.ipynb", {"count": 2})
+    result = sweep.execute_point(f"{tmp_path}/out", "chapter.ipynb", {"count": 2})
     assert result["status"] == "failed"
     assert "did not start" in result["error"]
-    assert left[0] == 99 - sweep.STARTS
+    assert left[0] == 99 - worker.STARTS
 
 
 def test_a_full_disk_fails_points_in_words_and_loses_nothing(notebook, tmp_path, scheduler):
@@ -427,7 +435,7 @@ def test_a_full_disk_fails_points_in_words_and_loses_nothing(notebook, tmp_path,
 def test_two_sweeps_on_one_folder_do_not_meet(notebook, tmp_path, scheduler):
     output = tmp_path / "out"
     options = ["-p", "count", "0:2", "-p", "asleep", "10.0", "--scheduler", scheduler]
-    with subprocess.Popen(command(notebook, output, *options), stderr=subprocess.DEVNULL) as first:
+    with subprocess.Popen(sweeping(notebook, output, *options), stderr=subprocess.DEVNULL) as first:
         wait_for(lambda: (output / "sweep.json").exists())
         second = run(notebook, output, *options)
         assert second.returncode == 1
@@ -466,7 +474,7 @@ def test_the_training_chapter_is_swept_with_its_metrics_and_keeps_its_run(tmp_pa
     grid = {"architecture": ["kan-4-2"], "epochs": [1], "batch_size": [500], "demonstrate": [False]}
     table = sweep.sweep(TRAINING, grid, tmp_path / "out", scheduler=scheduler, progress=False)
     assert table["status"].tolist() == ["done"], table["error"].tolist()
-    assert table["test_elbo"].between(-600, -100).all()
+    assert table["validation_elbo"].between(-600, -100).all()
     (run_folder,) = (tmp_path / "out").glob("*/runs/live")
     assert (run_folder / "weights.safetensors").exists()
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from kanvae import Architecture, data, objective, runs, training
+from kanvae import Architecture, checkpoints, data, objective, runs, training
+from kanvae.studies import command
 from kanvae.training import TrainingConfig, train
 
 
@@ -19,7 +20,7 @@ def weights_equal(a: runs.Run, b: runs.Run) -> bool:
 
 @pytest.mark.usefixtures("quick")
 class TestOnAFewImages:
-    def test_the_loss_falls_and_the_test_set_is_measured(self, tmp_path):
+    def test_the_loss_falls_and_the_validation_images_are_judged(self, tmp_path):
         run = train(TrainingConfig("vae-32-4", epochs=8), tmp_path / "run", progress=False)
         loss = run.history["reconstruction"] + run.history["kl"]
         assert loss[-10:].mean() < 0.5 * loss[0]
@@ -27,17 +28,19 @@ class TestOnAFewImages:
         assert (np.diff(run.epochs["seconds"]) > 0).all()
         assert run.epochs["learning_rate"] == pytest.approx(np.full(8, 0.002))
 
-    def test_recorded_test_terms_are_those_of_the_final_weights(self, tmp_path, small_mnist):
+    def test_recorded_terms_are_those_of_the_final_weights(self, tmp_path, small_mnist):
         run = train(TrainingConfig("kan-8-3", epochs=2, seed=4), tmp_path / "run", progress=False)
         x = data.binarize(small_mnist.pixels)
         reconstruction, kl = training.mean_terms(training.load_model(run), x, seed=4)
-        assert run.epochs[-1]["test_reconstruction"] == pytest.approx(reconstruction, rel=1e-5)
-        assert run.epochs[-1]["test_kl"] == pytest.approx(kl, rel=1e-5)
+        assert run.epochs[-1]["validation_reconstruction"] == pytest.approx(
+            reconstruction, rel=1e-5
+        )
+        assert run.epochs[-1]["validation_kl"] == pytest.approx(kl, rel=1e-5)
 
     def test_first_update_starts_from_the_seeds_weights(self, tmp_path, small_mnist):
         config = TrainingConfig("kan-8-3", epochs=1, seed=2, batch_size=320)
         run = train(config, tmp_path / "run", progress=False)
-        model = training.VAE(config.architecture, seed=2)
+        model = config.architecture.build(seed=2)
         x = data.binarize(small_mnist.pixels)
         kl = objective.kl(*model.encode(x))  # needs no noise, nor the order of the images
         assert run.history["kl"] == pytest.approx(float(kl.detach()), rel=1e-4)
@@ -50,32 +53,43 @@ class TestOnAFewImages:
         assert weights_equal(first, again)
         assert not weights_equal(first, other)
 
-    @pytest.mark.parametrize("architecture", ["vae-16-3", "kan-8-3"])
-    @pytest.mark.parametrize("moment", ["before", "after"])
+    @pytest.mark.parametrize(
+        ("architecture", "moment", "settings"),
+        [
+            ("vae-16-3", "before", {"scheduler_patience": 0, "optimizer": "adamw"}),
+            ("kan-8-3", "after", {"scheduler_patience": 0, "scheduler_watches": "validation"}),
+            ("kan-8-3", "before", {"scheduler": "cosine", "beta": 0.5, "learning_rate": 0.05}),
+            ("vae-16-3", "after", {"optimizer": "sgd", "learning_rate": 1e-4, "scheduler": "none"}),
+            ("vae-16-3", "after", {"binarization": "stochastic"}),
+        ],
+    )
     def test_interrupted_and_resumed_is_the_same_bit_for_bit(
-        self, tmp_path, monkeypatch, architecture, moment
+        self, tmp_path, monkeypatch, architecture, moment, settings
     ):
-        config = TrainingConfig(architecture, epochs=4, scheduler_patience=0)
+        config = TrainingConfig(architecture, epochs=4, **settings)
         whole = train(config, tmp_path / "whole", progress=False)
-        save, calls = training._save, []
+        save, calls = checkpoints.save, []
 
-        def interrupted(path, values):
-            calls.append(values["epoch"])
+        def interrupted(path, state, *parts):
+            calls.append(state["epoch"])
             if moment == "after":
-                save(path, values)
+                save(path, state, *parts)
             if len(calls) == 2:
                 raise KeyboardInterrupt
             if moment == "before":
-                save(path, values)
+                save(path, state, *parts)
 
-        monkeypatch.setattr(training, "_save", interrupted)
+        monkeypatch.setattr(checkpoints, "save", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "resumed", progress=False)
         assert not (tmp_path / "resumed").exists()
-        monkeypatch.setattr(training, "_save", save)
+        monkeypatch.setattr(checkpoints, "save", save)
         resumed = train(config, tmp_path / "resumed", progress=False)
         assert weights_equal(whole, resumed)
-        for name in ("update", "reconstruction", "kl", "learning_rate", "test_kl"):
+        assert whole.best_epoch == resumed.best_epoch
+        for name, weight in whole.best_weights.items():
+            assert torch.equal(weight, resumed.best_weights[name])
+        for name in ("update", "reconstruction", "kl", "learning_rate", "validation_kl"):
             np.testing.assert_array_equal(whole.history[name], resumed.history[name])
         assert len(resumed.provenance["starts"]) == 2
 
@@ -107,25 +121,29 @@ class TestOnAFewImages:
         assert {path: path.read_bytes() for path in trained_run.path.iterdir()} == before
 
     def test_a_half_written_folder_of_another_config_is_refused(self, tmp_path, monkeypatch):
-        save = training._save
+        save = checkpoints.save
 
-        def interrupted(path, values):
-            save(path, values)
+        def interrupted(path, *state):
+            save(path, *state)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(training, "_save", interrupted)
+        monkeypatch.setattr(checkpoints, "save", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(TrainingConfig("kan-8-3", epochs=2), tmp_path / "run", progress=False)
         with pytest.raises(runs.RunError, match=r"seed is 0 there, 1 here"):
             train(TrainingConfig("kan-8-3", epochs=2, seed=1), tmp_path / "run", progress=False)
 
-    def test_the_scheduler_halves_the_rate_on_a_plateau(self, tmp_path):
-        config = TrainingConfig("vae-8-2", epochs=3, learning_rate=1e-9, scheduler_patience=0)
-        run = train(config, tmp_path / "run", progress=False)
-        assert run.epochs["learning_rate"][-1] < 1e-9
-        config = dataclasses.replace(config, scheduler="none")
+    def test_a_constant_rate_stays(self, tmp_path):
+        config = TrainingConfig("vae-8-2", epochs=3, scheduler="none", learning_rate=1e-3)
+        assert config == dataclasses.replace(config, scheduler="constant")
         run = train(config, tmp_path / "constant", progress=False)
-        assert run.epochs["learning_rate"] == pytest.approx(np.full(3, 1e-9))
+        assert run.epochs["learning_rate"] == pytest.approx(np.full(3, 1e-3))
+
+    def test_a_cosine_ends_near_zero(self, tmp_path):
+        config = TrainingConfig("vae-8-2", epochs=4, scheduler="cosine")
+        run = train(config, tmp_path / "run", progress=False)
+        expected = 0.001 * (1 + np.cos(np.pi * np.arange(4) / 4))
+        np.testing.assert_allclose(run.epochs["learning_rate"], expected, rtol=1e-6)
 
     def test_stochastic_binarisation_trains_on_other_pixels(self, tmp_path):
         config = TrainingConfig("vae-8-2", epochs=1)
@@ -164,7 +182,7 @@ def test_streams_of_random_numbers_differ():
 
 def test_the_name_of_a_run_follows_its_settings():
     config = TrainingConfig("kan-8-3")
-    assert training.run_name(config).startswith("kan-8-3-MNIST-figure6-30epochs-seed0-")
+    assert training.run_name(config).startswith("kan-8-3-MNIST-paper-30epochs-seed0-")
     other = dataclasses.replace(config, learning_rate=0.001)
     assert training.run_name(config) != training.run_name(other)
 
@@ -190,9 +208,15 @@ def test_a_config_takes_an_architecture_or_its_key():
         ({"learning_rate": 0.0}, "learning_rate is 0.0: it must lie between 0 and inf"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
-        ({"scheduler": "cosine"}, r"scheduler is 'cosine': choose one of \['plateau', 'none'\]"),
+        ({"scheduler": "linear"}, r"scheduler is 'linear': choose one of \['plateau', 'constant'"),
+        ({"scheduler_watches": "test"}, "scheduler_watches is 'test': choose one of"),
+        ({"optimizer": "lion"}, r"optimizer is 'lion': choose one of \['adam', 'adamw', 'sgd'\]"),
+        ({"beta": -0.1}, "beta is -0.1: it must lie between 0 and inf"),
+        ({"weight_decay": "much"}, "weight_decay is 'much'"),
+        ({"likelihood": "poisson"}, "unknown likelihood 'poisson': choose bernoulli"),
+        ({"likelihood": "gaussian-0.1", "binarization": "threshold"}, "pixels that are not binary"),
         ({"scheduler_factor": 1.5}, "scheduler_factor is 1.5"),
-        ({"binarization": "none"}, "binarization is 'none'"),
+        ({"binarization": "dither"}, "binarization is 'dither'"),
         ({"threshold": 1.0}, "threshold is 1.0"),
         ({"device": "tpu"}, "device 'tpu' is not on this machine"),
         ({"device": "cuda:99"}, "device 'cuda:99' is not on this machine: choose one of"),
@@ -216,7 +240,7 @@ def test_impossible_settings_are_refused(settings, message):
 def test_command_line_refuses_in_one_line_and_writes_nothing(tmp_path, options, message):
     target = tmp_path / "run"
     with pytest.raises(SystemExit, match=message) as stop:
-        training.main([str(target), *options])
+        command.main(["train", str(target), *options])
     assert "\n" not in str(stop.value.code)
     assert list(tmp_path.iterdir()) == []
 
@@ -224,15 +248,16 @@ def test_command_line_refuses_in_one_line_and_writes_nothing(tmp_path, options, 
 @pytest.mark.usefixtures("quick")
 def test_command_line_trains(tmp_path, capsys):
     options = ["--architecture", "kan-8-3", "--epochs", "1", "--learning_rate", "0.01"]
-    training.main([str(tmp_path / "run"), *options])
-    assert "test ELBO -" in capsys.readouterr().out
+    command.main(["train", str(tmp_path / "run"), *options])
+    assert "validation ELBO -" in capsys.readouterr().out
     assert runs.read(tmp_path / "run").config["learning_rate"] == 0.01
 
 
 def test_importing_the_package_is_light():
     code = (
-        "import sys, kanvae, kanvae.training\n"
-        "heavy = {'matplotlib', 'sklearn', 'pandas', 'torchvision', 'scipy', 'papermill'}\n"
+        "import sys, kanvae, kanvae.training, kanvae.objective, kanvae.data, kanvae.likelihoods\n"
+        "import kanvae.evaluation, kanvae.digits, kanvae.runs\n"
+        "heavy = {'matplotlib', 'sklearn', 'pandas', 'torchvision', 'scipy', 'papermill', 'onnx'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )
     result = subprocess.run(
@@ -244,7 +269,7 @@ def test_importing_the_package_is_light():
 def steps(key, wrap, device="cpu", batches=12, rates=(2e-3,)):
     """Losses and weights after some updates on real images, by way of `wrap(step, ...)`."""
     x = data.binarize(data.load("MNIST").pixels[: 32 * batches - 10].to(device))
-    model = training.VAE(Architecture.parse(key), seed=3).to(device)
+    model = Architecture.parse(key).build(seed=3).to(device)
     optimizer = training.make_optimizer(model, rates[0])
     generator = torch.Generator(device)
 

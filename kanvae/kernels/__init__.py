@@ -153,7 +153,7 @@ def _compiler() -> tuple[tuple[str, ...], str] | None:
 def _processor() -> tuple[str, ...]:
     """What the compiled code may use: a home folder can be shared by unlike machines."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")

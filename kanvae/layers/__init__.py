@@ -1,5 +1,7 @@
-"""The layers, one kind a file: each takes (in_features, out_features, **options)."""
+"""The layers, one kind a file: each takes `(in_features, out_features, **options)`."""
 
-from kanvae.layers.kan import KANLinear, check_layer
+from kanvae.layers.grid import check_layer
+from kanvae.layers.kan import KANLinear
+from kanvae.layers.shared import SharedKANLinear
 
-__all__ = ["KANLinear", "check_layer"]
+__all__ = ["KANLinear", "SharedKANLinear", "check_layer"]

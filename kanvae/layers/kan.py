@@ -149,6 +149,11 @@ class KANLinear(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """The layer's outputs: (..., I) -> (..., O).
+
+        Raises:
+            ValueError: the last dimension of `x` is not `in_features`, or they are integers.
+        """
         symbolic = isinstance(x, torch.fx.Proxy) or torch.jit.is_tracing()
         if not symbolic and x.shape[-1:] != (self.in_features,):
             raise ValueError(
@@ -170,7 +175,7 @@ class KANLinear(nn.Module):
     def regularization_loss(
         self, regularize_activation: float = 1.0, regularize_entropy: float = 1.0
     ) -> Tensor:
-        """What efficient-kan adds to a loss so that few edges matter: two terms, weighted.
+        """What efficient-kan adds to a loss so that few edges matter: two weighted terms, a scalar.
 
         With a_oi the mean absolute coefficient of an edge and p_oi its share of their sum, the
         terms are that sum and the entropy -sum p log p.

@@ -42,6 +42,9 @@ def formula(
 
     Returns:
         (..., O)
+
+    Raises:
+        ValueError: an input that is sparse, or neither floats nor bool.
     """
     if x.dtype == torch.bool:
         return _affine(x, base_weight, spline_weight, spline_scaler, grid, base_activation)
@@ -82,7 +85,7 @@ def bases(x: Tensor, grid: Tensor, count: int) -> Tensor:
 def kan_linear(
     x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor, grid: Tensor
 ) -> Tensor:
-    """The same with SiLU as the base activation, by compiled kernels where they can."""
+    """The same (..., O) with SiLU as the base activation, by compiled kernels where they can."""
     tensors = (x, base_weight, spline_weight, spline_scaler, grid)
     if torch.compiler.is_compiling():
         return _operator(*tensors) if _may_be_one_operator(*tensors) else formula(*tensors)

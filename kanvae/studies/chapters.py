@@ -1,20 +1,21 @@
-"""One chapter: its parameters, its execution by papermill, and what it recorded.
-
-papermill takes any parameter with a warning at most; here a chapter is executed with parameters
-that it has, of the types that they have.
-"""
+"""One chapter: its execution by papermill, in the Python that runs this, and what it recorded."""
 
 from __future__ import annotations
 
-import ast
+import atexit
+import functools
 import numbers
 import os
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
+
+from kanvae.studies import parameters
 
 MIME = "application/vnd.kanvae+json"  # of an output that holds what a chapter recorded
 START_TIMEOUT = 60  # seconds that a kernel may take to start
@@ -69,68 +70,10 @@ def recorded(notebook: NotebookNode) -> dict[str, Any]:
     return found
 
 
-def defaults(notebook: Path | str) -> dict[str, Any]:
-    """The parameters of a chapter and their defaults: the assignments of its `parameters` cell.
-
-    Raises:
-        ValueError: there is no such file, no such cell, or something else in it than plain values.
-    """
-    path = Path(notebook)
-    if not path.is_file():
-        raise ValueError(f"there is no notebook {path}.")
-    try:
-        cells = nbformat.read(path, as_version=4).cells
-    except Exception as error:
-        raise ValueError(f"{path} is not a notebook ({str(error).splitlines()[0]}).") from error
-    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(tagged) != 1:
-        raise ValueError(f"{path} has {len(tagged)} cells tagged `parameters`: it must have one.")
-    values = {}
-    for statement in ast.parse(tagged[0].source).body:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                values[name] = ast.literal_eval(value)
-            case _:
-                raise ValueError(
-                    f"{path}: line {statement.lineno} of the `parameters` cell is not NAME = VALUE."
-                )
-    return values
-
-
-def check(
-    notebook: Path | str, parameters: Mapping[str, Any], known: Mapping[str, Any] | None = None
-) -> None:
-    """Raise a ValueError if the chapter does not take these parameters, by name or by type.
-
-    Args:
-        known: its `defaults`, where they were read before.
-    """
-    known = defaults(notebook) if known is None else known
-    for name, value in parameters.items():
-        if name not in known:
-            raise ValueError(f"{notebook} has no parameter {name!r}: it has {', '.join(known)}.")
-        wanted = type(known[name])
-        if type(value) is not wanted and not (wanted is float and type(value) is int):
-            raise ValueError(
-                f"the parameter {name} of {notebook} is {value!r}, a {type(value).__name__}: give "
-                f"a {wanted.__name__}, such as its default {known[name]!r}."
-            )
-
-
-def value(text: str, default: Any = None) -> Any:
-    """What a word of the command line means; a word stays one where the default is one."""
-    if isinstance(default, str):
-        return text
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
-
-
 def execute(
     notebook: Path | str,
     output: Path | str,
-    parameters: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
     progress: bool = True,
     failed: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -140,6 +83,7 @@ def execute(
     Nothing stands under `output` unless the chapter runs to its end.
 
     Args:
+        given: its parameters, as far as they differ from its defaults.
         progress: whether to show a bar.
         failed: where to keep the partly executed chapter if it fails; nowhere by default.
         environment: variables for the kernel, beside those of this process.
@@ -149,25 +93,31 @@ def execute(
         ChapterError: a cell of it failed; the message names the cell and the error.
         KernelError: the kernel did not start, or died.
     """
-    check(notebook, parameters or {})
+    known = parameters.defaults(notebook)
+    parameters.check(notebook, given or {}, known)
     name = Path(notebook).name
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    ensure_home()
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{os.getpid()}-{output.name}")
+    tuples = {k for k, default in known.items() if isinstance(default, tuple)}
+    point = {k: tuple(v) if k in tuples else v for k, v in (given or {}).items()}
     try:
-        done = papermill.execute_notebook(
-            _literal(notebook),
-            _literal(part),
-            dict(parameters or {}),
-            kernel_name="python3",
-            progress_bar={"desc": Path(notebook).stem, "leave": True} if progress else False,
-            start_timeout=START_TIMEOUT,
-            extra_arguments=["--log-level=50"],  # not that local traffic is not encrypted
-            kernel_manager_class=_manager({**os.environ, **(environment or {})}),
-        )
+        with tempfile.TemporaryDirectory(prefix="kanvae-kernel-") as home:
+            source = Path(home) / name
+            nbformat.write(_with_parameters(notebook, point), source)
+            done = papermill.execute_notebook(
+                _literal(source),
+                _literal(part),
+                kernel_name="python3",
+                progress_bar={"desc": Path(notebook).stem, "leave": True} if progress else False,
+                start_timeout=START_TIMEOUT,
+                extra_arguments=["--log-level=50"],  # not that local traffic is not encrypted
+                kernel_manager_class=_manager(_kernel_environment(home, environment or {})),
+            )
         part.replace(output)
         return done
     except papermill.PapermillExecutionError as error:
@@ -187,16 +137,66 @@ def execute(
             part.unlink(missing_ok=True)
 
 
+@functools.cache
+def ensure_home() -> None:
+    """Give this process a home for its time, if its user has none; Dask and Jupyter ask for it."""
+    try:
+        Path.home()
+    except RuntimeError:
+        own = tempfile.TemporaryDirectory(prefix="kanvae-home-")
+        atexit.register(own.cleanup)
+        os.environ["HOME"] = own.name
+
+
 def _literal(path: Path | str) -> str:
     """A path for papermill, which would put parameters into braces."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
+def _with_parameters(notebook: Path | str, given: Mapping[str, Any]) -> NotebookNode:
+    """The chapter with a cell behind its parameters that gives them these values.
+
+    papermill would make such a cell too, but knows few types, and no notebook without a language.
+    """
+    book = nbformat.read(notebook, as_version=4)
+    lines = [f"{name} = {parameters.source(value)}" for name, value in given.items()]
+    cells = []
+    for cell in book.cells:
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" not in tags:  # of an earlier execution
+            cells.append(cell)
+        if "parameters" in tags and given:
+            cells.append(nbformat.v4.new_code_cell("\n".join(["# Parameters", *lines])))
+            cells[-1].metadata["tags"] = ["injected-parameters"]
+    book.cells = cells
+    return book
+
+
+def _kernel_environment(home: str, more: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a kernel: this process's, but none that turn it into another kernel.
+
+    What a user or a site has set for notebooks, or for Python at a terminal, is not the chapter's:
+    start-up files, the folder of configuration, the window that plots open in.
+    """
+    foreign = ("MPLBACKEND", "PYTHONSTARTUP", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH")
+    own = {"IPYTHONDIR": home, "JUPYTER_CONFIG_DIR": home, "JUPYTER_RUNTIME_DIR": home}
+    return {k: v for k, v in os.environ.items() if k not in foreign} | own | dict(more)
+
+
 def _manager(environment: dict[str, str]) -> type:
-    """The class of a kernel manager that starts kernels with these variables."""
+    """The class of a kernel manager that starts this Python's own kernel with these variables.
+
+    The kernel that is installed under the name python3 may be of another Python.
+    """
+    from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    own = KernelSpec(argv=command, display_name="Python 3", language="python")
+
     class Manager(AsyncKernelManager):
+        kernel_spec = own  # type: ignore[assignment]
+
         async def _async_start_kernel(self, **options: Any) -> None:
             await super()._async_start_kernel(**{"env": environment, **options})
 

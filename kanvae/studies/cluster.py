@@ -13,6 +13,7 @@ import importlib
 import itertools
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -20,15 +21,22 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import dask
 import psutil
 import yaml
-from dask.system import CPU_COUNT
+from dask.system import cpu_count
 from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from kanvae.studies import chapters
+
 PATIENCE = 20  # seconds to wait for a scheduler
 MARK = "KANVAE_SWEEP"  # in the environment of all processes that a task starts
+ALLOTTED = (  # where batch systems say how many cores a job has on this machine
+    *("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "SLURM_JOB_CPUS_PER_NODE"),
+    *("PBS_NCPUS", "NCPUS", "NSLOTS", "LSB_DJOB_NUMPROC"),
+)
 
 
 class ClusterError(RuntimeError):
@@ -68,6 +76,7 @@ def start(
             f"workers is {workers}: it must be 1 or more, and is only for a cluster of this "
             "machine; another has the workers that it has."
         )
+    chapters.ensure_home()
     if scheduler:
         try:
             client = Client(scheduler, timeout=PATIENCE)
@@ -82,9 +91,20 @@ def start(
         with from_file(file) as made, Client(made) as client:
             yield client
     else:
-        count = workers or gpus or CPU_COUNT
-        with local(count, gpus) as made, Client(made) as client:
+        count = workers or gpus or cores()
+        # What a user or a site has set for other clusters is not for this one.
+        own = dask.config.merge(*dask.config.defaults)
+        with dask.config.set(own), local(count, gpus) as made, Client(made) as client:
             yield client
+
+
+def cores() -> int:
+    """The cores that this process may use: of its affinity, its cgroup and its batch job.
+
+    The machine may have more, which are others'.
+    """
+    named = [re.match(r"\d+", os.environ.get(name, "")) for name in ALLOTTED]
+    return min([cpu_count(), *(int(found[0]) for found in named if found and int(found[0]))])
 
 
 @contextlib.contextmanager
@@ -118,7 +138,7 @@ def local(workers: int, gpus: int = 0) -> Iterator[SpecCluster]:
 
 def worker_options(index: int, workers: int, gpus: int) -> dict[str, Any]:
     """The options of a worker of this machine: one thread, its share of the cores, and its GPU."""
-    threads = str(max(1, CPU_COUNT // workers))
+    threads = str(max(1, cores() // workers))
     options: dict[str, Any] = {
         "host": "127.0.0.1",
         "nthreads": 1,
@@ -187,7 +207,7 @@ def read_file(file: Path | str) -> tuple[Callable[..., Any], dict[str, Any], dic
         ClusterError: the file does not describe a cluster.
     """
     try:
-        described = yaml.safe_load(Path(file).read_text())
+        described = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
         name, options, scale = described["cluster"], described["options"], described["scale"]
         module, _, attribute = name.rpartition(".")
         return getattr(importlib.import_module(module), attribute), dict(options), dict(scale)

@@ -1,9 +1,9 @@
 """Everything that the book shows, trained and scored at the paper's settings.
 
-    python -m kanvae reproduce                       all of it, to runs/reproduce and runs/results
-    python -m kanvae reproduce --status              what is done, what is not
-    python -m kanvae reproduce --rows kan-35-15 --regime figure6 --seeds 0,1
-    python -m kanvae reproduce --collect --output book/results      write the tables only
+    kanvae reproduce                       all of it, to runs/reproduce and runs/results
+    kanvae reproduce --status              what is done, what is not
+    kanvae reproduce --rows kan-35-15 --regime figure6 --seeds 0,1
+    kanvae reproduce --collect --output book/results      write the tables only
 
 Stop it at any moment and start it again: a training goes on from its last epoch, a finished run
 is not repeated. On a CPU every core works on a run of its own.
@@ -15,12 +15,9 @@ import argparse
 import gzip
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +26,10 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from kanvae import data, evaluation, runs
-from kanvae.models import VAE, Architecture, count_parameters
-from kanvae.studies import paper, results
+from kanvae import evaluation, runs
+from kanvae.architectures import Architecture
+from kanvae.models import count_parameters
+from kanvae.studies import cluster, paper, results
 from kanvae.training import TrainingConfig, resolve_device, train
 
 SEEDS = range(5)
@@ -52,8 +50,8 @@ ABLATION = [
     f"{paper.FEATURED['KAN-VAE**']}{options}"
     for options in (
         "+grid_range=-3.0..3.0",
-        "+first_layer=linear",
-        "+grid_range=-3.0..3.0+first_layer=linear",
+        "+first=linear",
+        "+grid_range=-3.0..3.0+first=linear",
     )
 ]
 MODELS = {
@@ -65,7 +63,7 @@ MODELS = {
 
 def configs(
     rows: Iterable[str] = tuple(reversed(MODELS)),
-    regimes: Iterable[str] = tuple(data.REGIMES),
+    regimes: Iterable[str] = tuple(results.REGIMES),
     seeds: Iterable[int] = SEEDS,
     device: str = "cpu",
 ) -> list[TrainingConfig]:
@@ -95,7 +93,7 @@ def state(config: TrainingConfig) -> str:
     return "begun" if (runs.partial(path) / "checkpoint.pt").exists() else "missing"
 
 
-def work(config: TrainingConfig, progress: bool = True) -> None:
+def complete(config: TrainingConfig, progress: bool = True) -> None:
     """Train and score one run, as far as that is not done yet."""
     run = train(config, folder(config), progress)
     if state(config) != "scored":
@@ -105,49 +103,33 @@ def work(config: TrainingConfig, progress: bool = True) -> None:
 
 def effort(config: TrainingConfig) -> float:
     """About how long a run takes, in units that only a forecast needs."""
-    images = 3 * data.REGIMES[config.regime] * config.epochs + 5_000_000  # trained on, and decoded
-    parameters = count_parameters(VAE(config.architecture))
+    trained = results.REGIMES[config.regime] * config.epochs
+    images = 3 * trained + 5_000_000  # trained on, and decoded
+    parameters = count_parameters(config.architecture.build())
     return images * (1 + parameters / 1e6)
 
 
-def work_all(todo: list[TrainingConfig], workers: int) -> list[str]:
-    """Work on several runs at a time, each in a process of its own; what failed, a line each."""
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **os.environ}
-    processes: list[subprocess.Popen] = []
+def complete_all(todo: list[TrainingConfig], workers: int | None) -> list[str]:
+    """Train and score several runs at a time, on so many workers; what failed, a line each."""
+    if not todo:
+        return []
     failures = []
-
-    def start(config: TrainingConfig) -> str:
-        command = [sys.executable, "-m", "kanvae", "reproduce", "--workers", "0"]
-        command += ["--rows", str(config.architecture), "--regime", config.regime]
-        command += ["--seeds", str(config.seed), "--device", config.device]
-        process = subprocess.Popen(
-            command, env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        processes.append(process)
-        _, errors = process.communicate()
-        if process.returncode == 0:
-            return ""
-        return f"{folder(config).name}: {(errors.strip().splitlines() or ['killed'])[-1]}"
-
-    weights = {config: effort(config) for config in todo}
-    pool = ThreadPoolExecutor(workers)
-    try:
-        pending = {pool.submit(start, config): config for config in todo}
-        with tqdm(
+    weights = {folder(config).name: effort(config) for config in todo}
+    tasks = [(folder(config).name, (config, False)) for config in todo]
+    with (
+        cluster.start(workers=workers) as client,
+        tqdm(
             total=sum(weights.values()),
             desc=f"{len(todo)} runs",
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left {postfix}",
-        ) as bar:
-            for done in as_completed(pending):
-                failures += [done.result()] if done.result() else []
-                bar.set_postfix_str(f"last: {folder(pending[done]).name}")
-                bar.update(weights[pending[done]])
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            if process.poll() is None:
-                process.terminate()
+        ) as bar,
+        closing(cluster.results(client, complete, tasks)) as found,
+    ):
+        for result in found:
+            if result.error:
+                failures.append(f"{result.name}: {result.error}")
+            bar.set_postfix_str(f"last: {result.name}")
+            bar.update(weights[result.name])
     return failures
 
 
@@ -182,8 +164,8 @@ def epoch_lines(run: runs.Run) -> pd.DataFrame:
     """The lines of epochs.csv.gz for a run; training terms are means over the epoch's updates."""
     frame = pd.DataFrame(run.history)
     means = frame.groupby("epoch")[["reconstruction", "kl"]].mean()
-    ends = frame[frame["test_kl"].notna()].set_index("epoch")
-    columns = ["learning_rate", "test_reconstruction", "test_kl", "seconds"]
+    ends = frame[frame["seconds"].notna()].set_index("epoch")
+    columns = [name for name in runs.COLUMNS[4:] if name in frame] or list(runs.OLD_COLUMNS[4:])
     return means.join(ends[columns]).reset_index().astype({"epoch": int})
 
 
@@ -196,7 +178,7 @@ def collect(output: Path) -> int:
     tables: dict[str, list[pd.DataFrame]] = {"runs.csv": [], "frechet.csv": [], "epochs.csv.gz": []}
     provenance: dict[str, Any] = {}
     if (output / "provenance.json").exists():
-        provenance = json.loads((output / "provenance.json").read_text())
+        provenance = json.loads((output / "provenance.json").read_text(encoding="utf-8"))
         here = {run.path.name for run in scored}
         for file, frames in tables.items():
             old = pd.read_csv(output / file)
@@ -284,21 +266,19 @@ def report(todo: list[TrainingConfig]) -> str:
     return "\n".join([*rows, f"{done} of {len(todo)} runs are trained and scored"])
 
 
-def _whole_numbers(text: str) -> list[int]:
+def _whole_numbers(text: str | None) -> list[int]:
     try:
-        return [int(part) for part in text.split(",")]
+        return [int(part) for part in text.split(",")] if text else list(SEEDS)
     except ValueError:
         raise ValueError(f"--seeds is {text!r}: give whole numbers, such as 0,1,2.") from None
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Reproduce from the command line; see `python -m kanvae reproduce --help`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kanvae reproduce", description="Train and score all that the book shows."
-    )
-    names, regimes = list(MODELS), list(data.REGIMES)
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """The arguments of `kanvae reproduce`."""
     parser.add_argument("--rows", help="keys of models, with commas between them (all)")
-    parser.add_argument("--regime", help=f"one of {regimes}, or both with a comma (both)")
+    parser.add_argument(
+        "--regime", help=f"of {list(results.REGIMES)}, with a comma between them (all)"
+    )
     parser.add_argument("--seeds", help="with commas between them (0,1,2,3,4)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ... (auto)")
     parser.add_argument(
@@ -307,40 +287,37 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--status", action="store_true", help="only say what is done")
     parser.add_argument("--collect", action="store_true", help="only write the tables")
     parser.add_argument("--output", type=Path, help="folder of the tables (runs/results)")
-    options = parser.parse_args(arguments)
-    try:
-        device = resolve_device(options.device)
-        rows = options.rows.split(",") if options.rows else list(reversed(names))
-        chosen = options.regime.split(",") if options.regime else regimes
-        seeds = _whole_numbers(options.seeds) if options.seeds else SEEDS
-        todo = configs(rows, chosen, seeds, device)
-        workers = options.workers
-        if workers is None:
-            workers = (os.cpu_count() or 1) if device == "cpu" else 1
-        if workers < 0:
-            raise ValueError(f"--workers is {workers}: it must be 0 or more.")
-    except ValueError as error:
-        sys.exit(f"{parser.prog}: {error}")
+
+
+def command(options: argparse.Namespace) -> str | None:
+    """Reproduce as the options say; what failed, if anything did.
+
+    Raises:
+        ValueError: an option that is not allowed.
+    """
+    device = resolve_device(options.device)
+    rows = options.rows.split(",") if options.rows else list(reversed(MODELS))
+    regimes = options.regime.split(",") if options.regime else list(results.REGIMES)
+    todo = configs(rows, regimes, _whole_numbers(options.seeds), device)
+    workers = options.workers
+    if workers is None and device != "cpu":
+        workers = 1
+    if workers is not None and workers < 0:
+        raise ValueError(f"--workers is {workers}: it must be 0 or more.")
     if options.status:
         print(report(todo))
-        return
+        return None
+    if workers == 0:
+        for config in todo:
+            complete(config)
+        return None
     failures: list[str] = []
-    try:
-        if workers == 0:
-            for config in todo:
-                work(config)
-            return
-        if not options.collect:
-            missing = [config for config in todo if state(config) != "scored"]
-            print(f"{len(todo)} runs, {len(todo) - len(missing)} of them done before")
-            failures = work_all(missing, workers)
-        output = options.output or _own_results()
-        print(f"{collect(output)} runs in {output}")
-    except (ValueError, runs.RunError, data.DataError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+    if not options.collect:
+        missing = [config for config in todo if state(config) != "scored"]
+        print(f"{len(todo)} runs, {len(todo) - len(missing)} of them done before")
+        failures = complete_all(missing, workers)
+    output = options.output or _own_results()
+    print(f"{collect(output)} runs in {output}")
     if failures:
-        sys.exit("\n".join(["these runs failed; start again to go on with them:", *failures]))
-
-
-if __name__ == "__main__":
-    main()
+        return "\n".join(["these runs failed; start again to go on with them:", *failures])
+    return None

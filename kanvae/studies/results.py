@@ -6,10 +6,11 @@
     provenance.json  for each run: its configuration, when, at which commit, on what it was trained
     search/          the trials of the architecture search, their curves, where they ran
     sweeps/          what sweeps cost, and what faults cost them
+    paper/           what was read from the paper's figures
     NAME/            a run folder of a model that figures draw; without weights where only its
                      learning curve is drawn
 
-`python -m kanvae reproduce`, `python -m kanvae search --collect` and `benchmarks/sweeps.py` write
+`kanvae reproduce`, `kanvae search --collect` and `benchmarks/sweeps.py` write
 them; nothing in them is typed by hand.
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +26,9 @@ import numpy as np
 import pandas as pd
 
 from kanvae import runs
-from kanvae.models import Architecture
+from kanvae.architectures import Architecture
+
+REGIMES = {"figure6": 10_000, "full": 60_000}  # of these runs: their images for training
 
 
 def root() -> Path:
@@ -46,25 +50,25 @@ def name(architecture: Architecture | str, regime: str, seed: int) -> str:
 
 def table() -> pd.DataFrame:
     """Every run, a line each; the columns are those of runs.csv."""
-    return pd.read_csv(_file("runs.csv"))
+    return _read_csv("runs.csv")
 
 
 def frechet() -> pd.DataFrame:
     """Every Fréchet distance: name, features, images, evaluation_seed, distance."""
-    return pd.read_csv(_file("frechet.csv"))
+    return _read_csv("frechet.csv")
 
 
 def epochs() -> pd.DataFrame:
     """Every epoch of every run: name, epoch, learning_rate, the terms on training and test set."""
-    return pd.read_csv(_file("epochs.csv.gz"))
+    return _read_csv("epochs.csv.gz")
 
 
 def provenance() -> dict[str, Any]:
     """For each run by name: its configuration, and when, where and with what it was trained."""
-    return json.loads(_file("provenance.json").read_text())
+    return _read_json("provenance.json")
 
 
-def run(architecture: Architecture | str, regime: str, seed: int = 0) -> runs.Run:
+def featured_run(architecture: Architecture | str, regime: str, seed: int = 0) -> runs.Run:
     """A run whose weights come with the results.
 
     Raises:
@@ -90,16 +94,26 @@ def history(architecture: Architecture | str, regime: str, seed: int = 0) -> np.
 
 def search() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """The architecture search: its trials, their curves, its settings and where it ran."""
-    folder = _file("search")
-    about = json.loads((folder / "provenance.json").read_text())
-    return pd.read_csv(folder / "trials.csv"), pd.read_csv(folder / "curves.csv"), about
+    tables = _read_csv("search/trials.csv"), _read_csv("search/curves.csv")
+    return *tables, _read_json("search/provenance.json")
 
 
 def sweeps() -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """What was measured of sweeps, a table a part, and where."""
     folder = _file("sweeps")
-    tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
-    return tables, json.loads((folder / "provenance.json").read_text())
+    tables = {p.stem: _read_csv(f"sweeps/{p.name}") for p in sorted(folder.glob("*.csv"))}
+    return tables, _read_json("sweeps/provenance.json")
+
+
+def reading(table: str) -> pd.DataFrame:
+    """What was read from the paper's figures (`kanvae.studies.reading`).
+
+    Args:
+        table: "figure8-inputs", the training image that each input of Figure 8 shows, by a first
+            reading; "figure8-reread", the same by the module; "figure8-brightness", how bright
+            these inputs are by MNIST's grey value; "figure6-ends", where the curves end.
+    """
+    return pd.read_csv(_file(f"paper/{table}.csv"))
 
 
 class Difference(NamedTuple):
@@ -114,10 +128,9 @@ class Difference(NamedTuple):
         text = f"{self.mean:+.1f}"
         return text if self.seeds < 2 else f"{text} (95 %: {self.low:+.1f} to {self.high:+.1f})"
 
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.low > 0 or self.high < 0
+    def short(self) -> str:
+        """The same for a table whose caption says what stands in brackets."""
+        return str(self).replace("95 %: ", "")
 
 
 def paired_difference(lines: pd.DataFrame, first: str, second: str, column: str) -> Difference:
@@ -133,13 +146,12 @@ def paired_difference(lines: pd.DataFrame, first: str, second: str, column: str)
     """
     from scipy import stats
 
-    columns = lines.pivot(index="seed", columns="model", values=column)
-    values = (columns[first] - columns[second]).dropna().to_numpy()
-    mean, low, high = float(values.mean()), np.nan, np.nan
-    if len(values) > 1:
-        error = values.std(ddof=1) / np.sqrt(len(values))
-        low, high = mean + error * np.array(stats.t.ppf([0.025, 0.975], len(values) - 1))
-    return Difference(mean, float(low), float(high), len(values))
+    both = lines.pivot(index="seed", columns="model", values=column)[[first, second]].dropna()
+    mean = float((both[first] - both[second]).mean())
+    if len(both) < 2:
+        return Difference(mean, np.nan, np.nan, len(both))
+    ends = stats.ttest_rel(both[first], both[second]).confidence_interval()
+    return Difference(mean, float(ends.low), float(ends.high), len(both))
 
 
 def spread(values: pd.Series, digits: int = 1) -> str:
@@ -150,6 +162,31 @@ def spread(values: pd.Series, digits: int = 1) -> str:
     if len(values) == 1:
         return f"{values.iloc[0]:.{digits}f} (1 seed)"
     return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+
+
+def _read_csv(inside: str) -> pd.DataFrame:
+    path = _file(inside)
+    try:
+        return pd.read_csv(path)
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise _damaged(path, error) from error
+
+
+def _read_json(inside: str) -> dict[str, Any]:
+    path = _file(inside)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> runs.RunError:
+    where = runs.checkout()
+    if where is not None and (where / "book") in path.parents:
+        mend = f"bring it back from version control: git checkout -- {path}"
+    else:
+        mend = f"delete {root()} and let `kanvae reproduce --collect` write it again"
+    return runs.RunError(f"{path} is damaged ({' '.join(str(error).split())}): {mend}.")
 
 
 def _file(inside: str) -> Path:

@@ -1,7 +1,7 @@
 """A search for architectures with few parameters and a good score, by Optuna on a Dask cluster.
 
-    python -m kanvae search --trials 60 --output runs/search
-    python -m kanvae search --collect book/results/search --output runs/search
+    kanvae search --trials 60 --output runs/search
+    kanvae search --collect book/results/search --output runs/search
 
 Optuna proposes architectures and keeps what became of them in `OUTPUT/journal.log` (or in any
 database that it takes); workers train and score them in run folders beside it. Started again after
@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -28,9 +26,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
-from kanvae.models import VAE, Architecture, count_parameters
+from kanvae.architectures import Architecture
+from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper
-from kanvae.training import TrainingConfig, load_model, train
+from kanvae.studies.options import add_fields, values
+from kanvae.training import DivergedError, Epoch, TrainingConfig, load_model, train
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
     warnings.simplefilter("ignore")
@@ -40,6 +40,7 @@ with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
     from optuna.trial import FrozenTrial, Trial, TrialState
 
 SCORES = ("nll", "frechet")
+JOURNAL = "journal.log"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -109,9 +110,11 @@ def suggest(trial: Trial) -> Architecture:
         hidden,
         latent,
         depth=depth,
-        grid_size=trial.suggest_int("grid_size", 2, 10),
-        spline_order=trial.suggest_int("spline_order", 1, 3),
-        grid_range=(-half, half),
+        settings={
+            "grid_size": trial.suggest_int("grid_size", 2, 10),
+            "spline_order": trial.suggest_int("spline_order", 1, 3),
+            "grid_range": (-half, half),
+        },
     )
 
 
@@ -131,9 +134,10 @@ def as_parameters(architecture: Architecture) -> dict[str, Any]:
         "layer": a.layer, f"{a.layer}_hidden_features": a.hidden_features,
         "latent_dim": a.latent_dim, "depth": a.depth,
     }  # fmt: skip
-    if a.layer == "kan":
-        found |= {"grid_size": a.grid_size, "spline_order": a.spline_order}
-        found |= {"grid_half_width": a.grid_range[1]}
+    last = a.layers()["decoder", "pixels"]
+    if last.grid_range is not None:
+        found |= {"grid_size": last.grid_size, "spline_order": last.spline_order}
+        found |= {"grid_half_width": last.grid_range[1]}
     return found
 
 
@@ -153,27 +157,27 @@ def hopeless(
     )
 
 
-def work(
+def run_trial(
     output: str, architecture: str, config: SearchConfig, rivals: list[Rival]
 ) -> dict[str, Any]:
     """Train and score an architecture, or give it up on the way; runs on a worker."""
-    parameters = count_parameters(VAE(Architecture.parse(architecture)))
+    parameters = count_parameters(Architecture.parse(architecture).build())
     seen: list[float] = []
 
-    def watch(curve: list[float]) -> None:
-        seen[:] = curve
-        if hopeless(curve, parameters, rivals, config.margin):
+    def watch(epoch: Epoch) -> None:
+        seen[:] = epoch.elbos
+        if hopeless(seen, parameters, rivals, config.margin):
             raise optuna.TrialPruned
 
     try:
         run_dir = Path(output) / architecture
-        run = train(config.training(architecture), run_dir, progress=False, watch=watch)
+        run = train(config.training(architecture), run_dir, progress=False, after_epoch=watch)
     except optuna.TrialPruned:
         return {"parameters": parameters, "curve": seen}
-    ends = run.epochs
-    curve = (-ends["test_reconstruction"] - ends["test_kl"]).tolist()
+    except DivergedError as error:  # a bad trial, not a fault: the sampler learns from it
+        return {"parameters": parameters, "curve": seen, "error": str(error)}
     return {
-        "parameters": parameters, "curve": curve, "score": score(run, config),
+        "parameters": parameters, "curve": run.elbo.tolist(), "score": score(run, config),
         "seconds": run.provenance["seconds"], "provenance": run.provenance,
     }  # fmt: skip
 
@@ -183,7 +187,7 @@ def score(run: runs.Run, config: SearchConfig) -> float:
     model = load_model(run, config.device)
     where = next(model.parameters()).device
     if config.score == "nll":
-        pixels = data.load("MNIST", train=False).pixels[: config.likelihood_images]
+        pixels = data.load("MNIST", "validation").pixels[: config.likelihood_images]
         x = data.binarize(pixels.to(where))
         return evaluation.negative_log_likelihood(model, x, config.importance_samples)
     features = evaluation.load_features("digits", config.device)
@@ -203,7 +207,7 @@ def open_study(
     output.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     backend: str | BaseStorage = storage or JournalStorage(
-        JournalFileBackend(str(output / "journal.log"))
+        JournalFileBackend(str(output / JOURNAL))
     )
     study = optuna.create_study(
         storage=backend,
@@ -226,6 +230,37 @@ def open_study(
             "another folder."
         )
     return study
+
+
+def mend_journal(path: Path) -> None:
+    """Take the last line off a journal that was being written when the machine went down.
+
+    Optuna passes over such a line, but writes the next behind it, and reads neither from then on.
+    What the line said is lost, and the trial that it was about is proposed again. Nobody else may
+    be writing meanwhile.
+
+    Raises:
+        ValueError: a line before the last is damaged.
+    """
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    bad = [number for number, line in enumerate(lines, 1) if not _is_record(line)]
+    if not bad:
+        return
+    if bad[0] < len(lines):
+        raise ValueError(
+            f"line {bad[0]} of {path} is damaged. Cut the file before that line to go on from "
+            "there, or choose another folder."
+        )
+    runs.write_bytes(path, b"".join(lines[:-1]))
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return line.endswith(b"\n") and "op_code" in json.loads(line)
+    except ValueError:
+        return False
 
 
 def resume(study: optuna.Study) -> None:
@@ -264,13 +299,15 @@ def search(
     config = config or SearchConfig()
     output = Path(output).expanduser().absolute()
     with cluster.held(output):
+        if storage is None:
+            mend_journal(output / JOURNAL)
         study = open_study(output, config, storage)
         resume(study)
-        _run(study, str(output), trials, config, scheduler, workers, progress)
+        _run_trials(study, str(output), trials, config, scheduler, workers, progress)
     return study
 
 
-def _run(
+def _run_trials(
     study: optuna.Study, output: str, trials: int, config: SearchConfig, scheduler: str | None,
     workers: int | None, progress: bool,
 ) -> None:  # fmt: skip
@@ -303,7 +340,7 @@ def _run(
         cluster.ticking(client, bar, failed),
     ):
         count = sum(client.nthreads().values())
-        with closing(cluster.results(client, work, tasks(), at_once=count)) as found:
+        with closing(cluster.results(client, run_trial, tasks(), at_once=count)) as found:
             for result in found:
                 trial = asked.pop(result.name)
                 if result.value is None:
@@ -320,7 +357,7 @@ def _run(
 
 
 def _tell(study: optuna.Study, trial: Trial, value: dict[str, Any]) -> None:
-    for name in ("parameters", "curve", "seconds", "provenance"):
+    for name in ("parameters", "curve", "seconds", "provenance", "error"):
         if name in value:
             trial.set_user_attr(name, value[name])
     if "score" in value:
@@ -335,18 +372,21 @@ def table(study: optuna.Study) -> pd.DataFrame:
     lines = []
     for trial in study.get_trials(states=FINISHED):
         architecture = Architecture.parse(trial.user_attrs["architecture"])
-        names = ("layer", "hidden_features", "latent_dim", "depth", "grid_size", "spline_order")
+        names = ("layer", "hidden_features", "latent_dim", "depth")
+        last = architecture.layers()["decoder", "pixels"]
         lines.append(
             {
                 "trial": trial.number,
                 "architecture": str(architecture),
                 **{name: getattr(architecture, name) for name in names},
-                "grid_end": architecture.grid_range[1],
+                "grid_size": last.grid_size,
+                "spline_order": last.spline_order,
+                "grid_end": last.grid_range[1] if last.grid_range else None,
                 "parameters": trial.user_attrs["parameters"],
                 "row": trial.user_attrs.get("row"),
-                "state": trial.state.name.lower(),
+                "state": "diverged" if "error" in trial.user_attrs else trial.state.name.lower(),
                 "epochs": len(trial.user_attrs["curve"]),
-                "test_elbo": trial.user_attrs["curve"][-1],
+                "test_elbo": (trial.user_attrs["curve"] or [None])[-1],
                 "score": trial.values[0] if trial.values else None,
                 "front": trial.number in front,
                 "seconds": trial.user_attrs.get("seconds"),
@@ -379,39 +419,29 @@ def collect(study: optuna.Study, folder: Path | str) -> int:
     return len(found)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Search from the command line; see `python -m kanvae search --help`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kanvae search", description="Search for architectures."
-    )
-    parser.add_argument("--output", type=Path, default=runs.root() / "search", help="(runs/search)")
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """The arguments of `kanvae search`."""
+    parser.add_argument("--output", type=Path, help="(runs/search)")
     parser.add_argument("--trials", type=int, default=60, help="to finish in all (60)")
     parser.add_argument("--storage", help="database for Optuna (a file in the output folder)")
     parser.add_argument("--scheduler", help="address of a running Dask scheduler")
     parser.add_argument("--workers", type=int, help="here (one a core)")
     parser.add_argument("--collect", type=Path, metavar="FOLDER", help="only write the tables")
-    for field in fields(SearchConfig):
-        kind = type(field.default)
-        parser.add_argument(f"--{field.name}", type=kind, default=field.default,
-                            help=f"({field.default})")  # fmt: skip
-    options = vars(parser.parse_args(arguments))
-    config_names = [field.name for field in fields(SearchConfig)]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that workers end
-    try:
-        config = SearchConfig(**{name: options.pop(name) for name in config_names})
-        folder = options.pop("collect")
-        if folder is None:
-            study = search(config=config, **options)
-        else:
-            study = open_study(options["output"], config, options["storage"])
-            print(f"{collect(study, folder)} trials in {folder}")
-    except (ValueError, runs.RunError, data.DataError, cluster.ClusterError) as error:
-        sys.exit(f"{parser.prog}: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nstopped; the same command goes on where it was.")
-    front = table(study).query("front").sort_values("parameters")
-    print(front[["architecture", "parameters", "score"]].to_string(index=False))
+    add_fields(parser, SearchConfig)
 
 
-if __name__ == "__main__":
-    main()
+def command(options: argparse.Namespace) -> None:
+    """Search, or collect what a search found, as the options say; the front is printed."""
+    config = SearchConfig(**values(options, SearchConfig))
+    output = options.output or runs.root() / "search"
+    if options.collect is None:
+        study = search(
+            output, options.trials, config, options.storage, options.scheduler, options.workers
+        )
+    else:
+        study = open_study(output, config, options.storage)
+        print(f"{collect(study, options.collect)} trials in {options.collect}")
+    front = table(study)
+    if len(front):
+        front = front.query("front").sort_values("parameters")
+        print(front[["architecture", "parameters", "score"]].to_string(index=False))

@@ -22,7 +22,7 @@ def interleaved(
         finish: called at the end of a turn, such as `torch.cuda.synchronize`.
 
     Returns:
-        name -> one value a round. Values of one round belong together: compare those by ratios.
+        name -> one value a round. Compare values of one round, by their ratios.
     """
 
     def turn(run: Callable[[], object], calls: int) -> float:

@@ -1,0 +1,61 @@
+document.addEventListener("DOMContentLoaded", () => {
+  // pydata-sphinx-theme 0.17 binds only the first button of each kind, which stands in a bar that
+  // this book hides (its issue 2451): the buttons that a reader sees press that one.
+  for (const kind of [".primary-toggle", ".secondary-toggle"]) {
+    const [first, ...others] = document.querySelectorAll(kind);
+    for (const button of others) {
+      button.addEventListener("click", () => first.click());
+    }
+  }
+
+  // The theme leaves its side bar outside all landmarks (its pull request 1454) and its dialogs
+  // without names. It keeps a dialog open over the place that a reader has chosen there, and scrolls
+  // away from that place when it gives the focus back to the button: so the dialog closes first.
+  const names = {
+    "pst-primary-sidebar": "The book",
+    "pst-primary-sidebar-modal": "The book",
+    "pst-secondary-sidebar-modal": "On this page",
+    "pst-search-dialog": "Search",
+  };
+  for (const [id, name] of Object.entries(names)) {
+    const element = document.getElementById(id);
+    if (element === null) continue;
+    element.setAttribute("aria-label", name);
+    if (element.tagName === "DIALOG") {
+      element.addEventListener("click", (event) => {
+        const link = event.target.closest("a");
+        if (!link?.hash || link.pathname !== location.pathname) return;
+        event.preventDefault();
+        element.addEventListener("close", () => location.assign(link.href), { once: true });
+        element.close();
+      });
+    } else {
+      element.setAttribute("role", "navigation");
+    }
+  }
+
+  // It names its search buttons by less than their visible words, and its switch of the colour mode
+  // otherwise than the icons in it.
+  for (const button of document.querySelectorAll(".search-button-field")) {
+    button.setAttribute("aria-label", button.textContent.trim().replace(/\s+/g, " "));
+  }
+  for (const icon of document.querySelectorAll(".theme-switch-button [title]")) {
+    icon.removeAttribute("title");
+    icon.setAttribute("aria-hidden", "true");
+  }
+  // It gives the folds of its table of contents no name.
+  for (const fold of document.querySelectorAll(".bd-sidenav details > summary")) {
+    const chapter = fold.closest("li").querySelector("a").textContent.trim();
+    fold.setAttribute("aria-label", `Pages of ${chapter}`);
+  }
+});
+
+// Paper is white, whatever the screen's theme.
+let theme;
+addEventListener("beforeprint", () => {
+  theme = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+});
+addEventListener("afterprint", () => {
+  document.documentElement.dataset.theme = theme;
+});

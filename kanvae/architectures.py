@@ -1,0 +1,317 @@
+"""Short keys that name auto-encoders of the paper's form (Table I) with layers of any kind.
+
+The encoder is x -> h -> (mean, log_var), the decoder z -> h' -> logits. Layers have five places:
+
+    first    pixels -> hidden units           latents  latents -> hidden units
+    hidden   hidden -> hidden units, on both sides, where `depth` is above 1
+    heads    hidden units -> mean, log_var    pixels   hidden units -> logits
+
+An activation stands before each linear layer that sees hidden units. KAN layers see them as they
+are, their edges being non-linear themselves (paper, sections V-A and V-C).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import nn
+
+from kanvae import likelihoods
+from kanvae.layers import KANLinear, SharedKANLinear, check_layer
+from kanvae.likelihoods import Likelihood
+from kanvae.models import VAE, Decoder, Encoder, count_parameters
+
+WORDS = {"vae": "linear", "kan": "kan", "shared": "shared"}  # a key's first word -> kind of layer
+KINDS = tuple(WORDS.values())
+SIDES = {"encoder": ("first", "hidden", "heads"), "decoder": ("latents", "hidden", "pixels")}
+SCOPES = ("", *SIDES, "first", "hidden", "heads", "latents", "pixels")  # "" is the whole model
+OPTIONS = ("kind", "norm", "groups", "grid_size", "spline_order", "grid_range", "base")
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh, "prelu": nn.PReLU,
+    "none": nn.Identity,
+}  # fmt: skip
+BASES: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU, "relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "identity": nn.Identity,
+}  # fmt: skip
+WHOLE = {"input_features": 784, "depth": 1, "activation": "relu"}  # what a key may set, else this
+
+
+class Layer(NamedTuple):
+    """The layer at one place; None is what does not concern it."""
+
+    kind: str
+    norm: str
+    groups: int | None = None
+    grid_size: int | None = None
+    spline_order: int | None = None
+    grid_range: tuple[float, float] | None = None
+    base: str | None = None
+
+    def build(self, in_features: int, out_features: int, parts: int = 1) -> nn.Module:
+        """The layer itself; where it has several groups, `parts` of its outputs share none."""
+        if self.base is None:
+            return nn.Linear(in_features, out_features)
+        settings: dict[str, Any] = {
+            "grid_size": self.grid_size, "spline_order": self.spline_order,
+            "grid_range": self.grid_range, "base_activation": BASES[self.base],
+        }  # fmt: skip
+        if self.groups is None:
+            return KANLinear(in_features, out_features, **settings)
+        each = min(self.groups, out_features // parts)  # more than that is one an edge
+        groups = each * parts if self.groups > 1 else 1
+        return SharedKANLinear(in_features, out_features, groups, **settings)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The widths of one auto-encoder and the kinds of its layers.
+
+    Its key, `str(architecture)`, begins with `vae-H-L`, `kan-H-L` or `shared-H-L` (hidden and
+    latent width); what is not at its default follows as `+name=value`, such as
+    `kan-35-15+grid_range=-2..2+first=linear+heads.grid_size=10`.
+
+    Args:
+        layer: "linear"; "kan", one function an edge; or "shared", functions that edges share,
+            behind a linear first layer.
+        hidden_features: H, the width of all hidden layers.
+        latent_dim: L, the width of the latent space.
+        input_features: the number of pixels.
+        depth: how many hidden layers the encoder has, and the decoder; 1 or more.
+        activation: relu, silu, gelu, tanh, prelu or none, before linear layers that see hidden
+            units.
+        settings: of the layers, name -> value. A place (first, hidden, heads, latents, pixels) or
+            a side (encoder, decoder) takes another kind: {"first": "linear"}. These names hold
+            for all layers, or with a place or side and a dot before them for those there:
+
+            - groups: functions an input of shared layers, each for one group of outputs; 1. Mean
+              and log-variance share the one; of several each head has its own. As many as a layer
+              has outputs, or more, means one an edge.
+            - grid_size, spline_order: of layers with functions; 5 and 3.
+            - grid_range: likewise; (-1, 1), and (-3, 3) where functions are shared.
+            - base: likewise the base function, silu, relu, gelu, tanh or identity; silu, and
+              identity for shared functions of latents.
+            - norm: "layer" for a LayerNorm before the layer, where it sees hidden units; "none".
+
+    Raises:
+        ValueError: a value that is not allowed, or a setting that concerns no layer.
+    """
+
+    layer: str
+    hidden_features: int
+    latent_dim: int
+    input_features: int = 784
+    depth: int = 1
+    activation: str = "relu"
+    settings: Mapping[str, Any] | tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_features", "latent_dim", "input_features", "depth"):
+            _whole(name, getattr(self, name))
+        _choose("layer", self.layer, KINDS)
+        _choose("activation", self.activation, ACTIVATIONS)
+        kept = {_split(name): value for name, value in dict(self.settings).items()}
+        for (scope, option), value in kept.items():
+            _check(scope, option, value)
+        layers = self._layers(kept)
+        for scope, option in list(kept):
+            there = [layer for at, layer in layers.items() if scope in ("", *at)]
+            if all(getattr(layer, option) is None for layer in there):
+                raise ValueError(
+                    f"{_name(scope, option)} is set, but no layer{' there' * bool(scope)} has it: "
+                    "linear layers have none of it, only shared ones have groups, and depth 1 has "
+                    "no layers between hidden units. Leave it out, or choose other layers."
+                )
+        order = sorted(kept, key=lambda at: (SCOPES.index(at[0]), OPTIONS.index(at[1])))
+        for _ in order:  # what changes nothing is not part of the key; then it may be others' turn
+            for at in reversed(order):
+                less = {other: kept[other] for other in order if other != at}
+                if self._layers(less) == layers:
+                    order.remove(at)
+        object.__setattr__(self, "settings", tuple((_name(*at), kept[at]) for at in order))
+        seen = [layers[side, "heads" if side == "encoder" else "pixels"] for side in SIDES]
+        seen += [layer for (_, place), layer in layers.items() if place == "hidden"]
+        if self.activation != "relu" and not any(layer.kind == "linear" for layer in seen):
+            raise ValueError(
+                f"activation is {self.activation}, but no linear layer sees hidden units, and KAN "
+                "layers take none: leave it out."
+            )
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """The architecture that a key names. `parse(str(a)) == a` for every architecture.
+
+        Raises:
+            ValueError: a key of another form, or values that no architecture allows.
+        """
+        words, *options = str(key).split("+")
+        match = re.fullmatch(r"(vae|kan|shared)-(\d+)-(\d+)", words)
+        values: dict[str, Any] = {}
+        try:
+            for name, text in (option.split("=") for option in options):
+                name = {"first_layer": "first"}.get(name, name)  # as it was written before
+                match name.rpartition(".")[2]:
+                    case "grid_range":
+                        low, high = text.split("..")
+                        values[name] = (float(low), float(high))
+                    case "input_features" | "depth" | "groups" | "grid_size" | "spline_order":
+                        values[name] = int(text)
+                    case _:
+                        values[name] = text
+                if name not in WHOLE:
+                    _split(name)
+        except (ValueError, KeyError):
+            match = None
+        if match is None:
+            raise ValueError(
+                f"unknown architecture {key!r}: a key is vae-H-L, kan-H-L or shared-H-L with the "
+                "hidden and the latent width, such as vae-400-20, kan-35-15 or shared-395-20. It "
+                f"may go on with +NAME=VALUE, where NAME is one of {[*WHOLE, *OPTIONS[1:]]}, for "
+                "layers also at one place or side as in +heads.grid_size=10, and "
+                f"with +PLACE=KIND from {list(KINDS)}, as in +first=linear; places and sides are "
+                f"{list(SCOPES[1:])}. So kan-35-15+grid_range=-2..2+first=linear."
+            )
+        whole = {name: values.pop(name) for name in WHOLE if name in values}
+        word, hidden, latent = match.groups()
+        return cls(WORDS[word], int(hidden), int(latent), **whole, settings=values)
+
+    def __str__(self) -> str:
+        word = {kind: word for word, kind in WORDS.items()}[self.layer]
+        key = f"{word}-{self.hidden_features}-{self.latent_dim}"
+        whole = {name: getattr(self, name) for name in WHOLE if getattr(self, name) != WHOLE[name]}
+        for name, value in (whole | dict(self.settings)).items():
+            text = "..".join(map(repr, value)) if isinstance(value, tuple) else value
+            key += f"+{name}={text}"
+        return key
+
+    def layers(self) -> dict[tuple[str, str], Layer]:
+        """The layer at each side and place, such as ("encoder", "first"), in the order of data."""
+        return self._layers({_split(name): value for name, value in dict(self.settings).items()})
+
+    def _layers(self, settings: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], Layer]:
+        found = {}
+        for side, place in ((side, place) for side, places in SIDES.items() for place in places):
+            if place == "hidden" and self.depth == 1:
+                continue
+
+            def value(option: str, default: Any, side: str = side, place: str = place) -> Any:
+                whole = settings.get(("", option), default)
+                return settings.get((place, option), settings.get((side, option), whole))
+
+            behind = self.layer == "shared" and place == "first"  # functions begin behind it
+            kind = value("kind", "linear" if behind else self.layer)
+            shared, inner = kind == "shared", place in ("first", "latents")
+            norm = settings.get((place, "norm"), "none") if inner else value("norm", "none")
+            of_functions = (
+                value("groups", 1) if shared else None,
+                value("grid_size", 5),
+                value("spline_order", 3),
+                value("grid_range", (-3.0, 3.0) if shared else (-1.0, 1.0)),
+                value("base", "identity" if shared and place == "latents" else "silu"),
+            )
+            found[side, place] = Layer(kind, norm, *(of_functions if kind != "linear" else ()))
+        return found
+
+    def edges(self) -> int:
+        """How many input-output pairs all layers have together."""
+        pixels, hidden, latent = self.input_features, self.hidden_features, self.latent_dim
+        return 2 * pixels * hidden + 2 * (self.depth - 1) * hidden**2 + 3 * hidden * latent
+
+    def build(self, seed: int = 0, likelihood: Likelihood | str = likelihoods.BERNOULLI) -> VAE:
+        """The auto-encoder for a likelihood, with initial weights that `seed` alone determines."""
+        layers, hidden, latent = self.layers(), self.hidden_features, self.latent_dim
+        pixels, found = self.input_features, likelihoods.of(None, likelihood)
+
+        def stack(side: str, *widths: int) -> list[tuple[str, nn.Module]]:
+            names = [SIDES[side][0], *(f"hidden{i}" for i in range(1, self.depth)), SIDES[side][2]]
+            found: list[tuple[str, nn.Module]] = []
+            for name, (i, o) in zip(names, itertools.pairwise(widths), strict=False):
+                found += self._before(name, layers[side, name.rstrip("0123456789")], i)
+                found.append((name, layers[side, name.rstrip("0123456789")].build(i, o)))
+            return found
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            heads = layers["encoder", "heads"]
+            deep = [hidden] * self.depth
+            inner = stack("encoder", pixels, *deep) + self._before("heads", heads, hidden)
+            if heads.kind == "shared":
+                encoder = Encoder(OrderedDict(inner), heads.build(hidden, 2 * latent, parts=2))
+            else:
+                means, log_vars = (heads.build(hidden, latent) for _ in range(2))
+                encoder = Encoder(OrderedDict(inner), means, log_vars)
+            decoder = Decoder(OrderedDict(stack("decoder", latent, *deep, found.outputs(pixels))))
+        return VAE(encoder, decoder, latent, found)
+
+    def _before(self, name: str, layer: Layer, features: int) -> list[tuple[str, nn.Module]]:
+        """What stands before a layer of so many inputs: a norm, an activation."""
+        found: list[tuple[str, nn.Module]] = []
+        if layer.norm == "layer":
+            found.append((f"norm_{name}", nn.LayerNorm(features)))
+        if layer.kind == "linear" and name not in ("first", "latents"):
+            units = {"num_parameters": features} if self.activation == "prelu" else {}
+            found.append((f"activation_{name}", ACTIVATIONS[self.activation](**units)))
+        return found
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The scope and the option that a setting's name means: "heads.groups", "groups", "first"."""
+    scope, _, option = (f"{name}.kind" if name in SCOPES[1:] else name).rpartition(".")
+    if scope not in SCOPES or option not in OPTIONS or (scope, option) == ("", "kind"):
+        raise ValueError(
+            f"there is no setting {name!r}: choose from {list(OPTIONS[1:])}, also for a place or "
+            f"side as in 'heads.groups', or choose the kind of layer of one of {list(SCOPES[1:])}."
+        )
+    return scope, option
+
+
+def _name(scope: str, option: str) -> str:
+    return scope if option == "kind" else f"{scope}.{option}".lstrip(".")
+
+
+def _check(scope: str, option: str, value: Any) -> None:
+    name = _name(scope, option)
+    allowed: dict[str, Collection[str]] = {"kind": KINDS, "norm": ("none", "layer"), "base": BASES}
+    if option in allowed:
+        _choose(name, value, allowed[option])
+    elif option == "groups":
+        _whole(name, value)
+    else:
+        possible: dict[str, Any] = {"grid_size": 1, "spline_order": 0, "grid_range": (-1, 1)}
+        try:
+            check_layer(1, 1, **possible | {option: value})
+        except ValueError as error:
+            raise ValueError(str(error).replace(option, name, 1)) from None
+
+
+def _choose(name: str, value: Any, allowed: Collection[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}: it must be one of {list(allowed)}.")
+
+
+def _whole(name: str, value: Any) -> None:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{name} is {value!r}: it must be a whole number, 1 or more.")
+
+
+def explain(key: str) -> str:
+    """The layers of the architecture that a key names: what each is, its shape, its parameters.
+
+    Raises:
+        ValueError: no such architecture.
+    """
+    model = Architecture.parse(key).build()
+    lines = [f"{'layer':30s} {'inputs':>6s} {'outputs':>7s} {'parameters':>10s}  kind"]
+    for name, module in model.named_modules():
+        if next(module.children(), None) is None or isinstance(module, KANLinear | SharedKANLinear):
+            if name.endswith("base_activation"):
+                continue
+            ends = [str(getattr(module, f"{way}_features", "")) for way in ("in", "out")]
+            size, kind = count_parameters(module), repr(module).splitlines()[0].rstrip("(")
+            lines.append(f"{name:30s} {ends[0]:>6s} {ends[1]:>7s} {size:>10,}  {kind}")
+    return "\n".join([*lines, f"{'in all':45s} {count_parameters(model):>10,}"])

@@ -1,0 +1,131 @@
+"""The checkpoint of a training: what it holds, how it is written, recovered and read back."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kanvae import runs
+from kanvae.configuration import FitSettings
+from kanvae.updates import Loss
+
+
+def identity(settings: FitSettings, images: Tensor, validation: Tensor | None, loss: Loss):
+    """What a checkpoint of `fit` is known by: another training does not go on from it.
+
+    Args:
+        images, validation: (N, ...), known by their digests.
+    """
+    found = settings.to_dict()
+    function = loss.func if isinstance(loss, functools.partial) else loss
+    found["loss"] = getattr(function, "__qualname__", type(function).__name__)
+    for name, x in (("images", images), ("validation", validation)):
+        if x is not None:
+            content = hashlib.md5(x.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+            found[name] = f"{tuple(x.shape)} {x.dtype} {content}"
+    return found
+
+
+def begin(path: Path | None, config: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """The state of a training: of its checkpoint, where there is a whole one, else of a new one."""
+    start: dict[str, Any] = {
+        "config": config, "epoch": 0, "seconds": 0.0, "provenance": [], "elbos": [],
+        "history": torch.empty(0, len(runs.COLUMNS), dtype=torch.float64),
+        "best_epoch": 0, "best": {},
+    }  # fmt: skip
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    found = load(path, {*start, "model", "optimizer", "scheduler"}, device) if path else None
+    if found is not None and path is not None:
+        runs.check_config(path.parent, found["config"], config)
+        start = found | {"history": found["history"].cpu()}
+    start["provenance"] = [*start["provenance"], runs.provenance(device)]
+    return start
+
+
+def restore(state, model, optimizer, scheduler) -> None:
+    """Put what a checkpoint holds back into a model, its optimiser and its scheduler."""
+    model.load_state_dict(state.pop("model"))
+    optimizer.load_state_dict(state.pop("optimizer"))
+    for group in optimizer.param_groups:  # it may come from another kind of device
+        here = {"fused", "capturable"} & optimizer.defaults.keys()
+        group |= {name: optimizer.defaults[name] for name in here}
+    scheduler.load_state_dict(state.pop("scheduler"))
+
+
+def load(path: Path, names: set[str], device: torch.device) -> dict[str, Any] | None:
+    """The checkpoint at `path`; None if there is none, or a damaged one, which is put aside.
+
+    Raises:
+        runs.RunError: the file cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        found = read_tensors(path, device)
+        if not isinstance(found, dict) or not names <= found.keys():
+            raise ValueError("it is no checkpoint of this edition")
+    except OSError as error:
+        raise runs.RunError(f"{path} cannot be read ({error}): make it readable.") from error
+    except ValueError as error:
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        warnings.warn(
+            f"{path} is damaged ({error}). It is kept as {aside.name}; the training starts anew.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return found
+
+
+def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
+    """What `torch.save` wrote to a file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it was cut or changed, or is another file.
+    """
+    content = path.read_bytes()
+    try:
+        file = io.BytesIO(content)
+        if zipfile.is_zipfile(file) and (changed := zipfile.ZipFile(file).testzip()):
+            raise ValueError(f"{changed} in it has changed")
+        file.seek(0)
+        return torch.load(file, map_location=device, weights_only=True)
+    except Exception as error:  # whatever torch makes of such a file
+        reason = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(reason[0]) from error
+
+
+def save(path: Path, state: dict[str, Any], model, optimizer, scheduler) -> None:
+    """Write a checkpoint so that a kill at any moment leaves this one or the one before, whole.
+
+    Raises:
+        runs.RunError: the file cannot be written.
+    """
+    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    values = state | {name: part.state_dict() for name, part in parts.items()}
+    part = path.with_suffix(f".{os.getpid()}")
+    try:
+        with part.open("wb") as file:
+            torch.save(values, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise runs.RunError(
+            f"{path} cannot be written ({str(error).splitlines()[0]}). Make room or choose another "
+            "folder; the training goes on from the checkpoint before."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,144 @@
+"""KAN layers whose edges share functions: the dial between an MLP and a KAN.
+
+A KAN layer learns a function on every edge, phi_oi = f_oi. Here the outputs form groups, and the
+edges from an input to the outputs of one group share a function, each with a weight of its own:
+phi_oi = w_oi f_i,s(o). One group gives one learnable function an input, as in networks with
+learnable activations (DeepSplines, Bohra et al. 2020); some, a grouped KAN (KAT, Yang and Wang
+2025); as many as there are outputs, a KAN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from kanvae.layers import shared_function
+from kanvae.layers.grid import SplineLayer
+from kanvae.layers.shared_function import Compiled, functions, group_ends, shared_linear
+
+
+class SharedKANLinear(SplineLayer):
+    """A drop-in for `nn.Linear` with learnable functions that groups of outputs share.
+
+    Computes y_o = b_o + sum_i w_oi f_is(x_i), where output o is in group s = floor(o g / O), and
+    f_is(x) = a_si b(x) + sum_j c_sij N_j(x): a base function b and a spline. Outside the knots,
+    `grid_range` widened by `spline_order` intervals on each side, only the base remains.
+
+    A new layer computes `nn.Linear` of the base function, with the weights and bias that
+    `nn.Linear` would draw: a = 1 and c = 0, or small noise.
+
+    With `groups` = O it is a `KANLinear` (with a bias): base_weight = w a, spline_scaler = w,
+    spline_weight = c.
+
+    Args:
+        in_features: I, 1 or more.
+        out_features: O, 1 or more.
+        groups: g, from 1 (one function an input) to O (one an edge). Groups are runs of
+            neighbouring outputs; where g does not divide O, their sizes differ by one.
+        grid_size: G, the number of intervals of the grid, 1 or more.
+        spline_order: k, the degree of the splines, 0 or more.
+        grid_range: where the grid begins and ends.
+        base_activation: makes the module b, such as `nn.SiLU`, `nn.ReLU` or `nn.Identity`.
+        scale_noise: width of the initial splines, as in `KANLinear`; 0 for none.
+        bias: whether there is a b_o.
+        generator: source of the initial values; torch's global one by default.
+        device, dtype: of the parameters, as in `nn.Linear`.
+
+    Shapes:
+        input (..., I), output (..., O), for any leading dimensions, none and empty ones included.
+        An input of dtype bool stands for 0 and 1. There every function is a line, and the layer
+        costs about as much as `nn.Linear`; the values are those of a float input.
+
+    State:
+        weight (O, I), bias (O,), base_scale (g, I): a, spline_weight (g, I, G + k): c, and the
+        buffer grid (I, G + 2k + 1): the knots of each input. What the layer computes depends on
+        these alone.
+
+    Raises:
+        ValueError: a width, `groups` or `grid_size` below 1, more groups than outputs, a negative
+            `spline_order`, a reversed or empty `grid_range`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        groups: int = 1,
+        grid_size: int = 5,
+        spline_order: int = 3,
+        grid_range: tuple[float, float] = (-3.0, 3.0),
+        base_activation: Callable[[], nn.Module] = nn.SiLU,
+        scale_noise: float = 0.0,
+        bias: bool = True,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            in_features, out_features, grid_size, spline_order, grid_range, device, dtype
+        )
+        if not isinstance(groups, int) or groups < 1:
+            raise ValueError(f"groups is {groups!r}: it must be a whole number, 1 or more.")
+        if groups > out_features:
+            raise ValueError(
+                f"groups is {groups}, but out_features is {out_features}: every group needs an "
+                f"output. Give groups from 1 to {out_features}."
+            )
+        self.groups = groups
+        self.group_ends = group_ends(out_features, groups)
+        self.scale_noise = scale_noise
+        self.base_activation = base_activation()
+        count = grid_size + spline_order
+
+        def parameter(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+        self.weight = parameter(out_features, in_features)
+        self.bias = parameter(out_features) if bias else None
+        self.base_scale = parameter(groups, in_features)
+        self.spline_weight = parameter(groups, in_features, count)
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw new weights as `nn.Linear` does; the functions become the base function again."""
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5), generator=generator)
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features)
+            nn.init.uniform_(self.bias, -bound, bound, generator=generator)
+        nn.init.ones_(self.base_scale)
+        nn.init.zeros_(self.spline_weight)
+        if self.scale_noise and not self.grid.is_meta:
+            self.spline_weight.copy_(self.noise(self.groups, self.scale_noise, generator))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's outputs: (..., I) -> (..., O).
+
+        Raises:
+            ValueError: the last dimension of `x` is not `in_features`.
+        """
+        self.check_input(x)
+        order, base = self.spline_order, self.base_activation
+        ends = self.group_ends
+        weight, bias, scale, spline = self.weight, self.bias, self.base_scale, self.spline_weight
+        grid = self.grid
+        library = shared_function.library(order, base, x, weight, bias, scale, spline, grid)
+        if library is None:
+            return shared_linear(x, weight, bias, scale, spline, grid, order, base, ends)
+        rows = (x if x.ndim == 2 else x.reshape(-1, self.in_features)).contiguous()
+        curves = (scale.contiguous(), spline.contiguous(), grid.contiguous())
+        y = Compiled.apply(rows, weight, bias, *curves, order, base, ends, library)
+        return y if x.ndim == 2 else y.view(*x.shape[:-1], self.out_features)
+
+    def functions(self, x: Tensor) -> Tensor:
+        """The values of all functions at the inputs: (..., I) -> (g, ..., I)."""
+        self.check_input(x)
+        x = x.to(self.grid.dtype) if x.dtype == torch.bool else x
+        tensors = (self.base_scale, self.spline_weight, self.grid)
+        return functions(x, *tensors, self.spline_order, self.base_activation)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, groups={self.groups}, bias={self.bias is not None}"

@@ -1,0 +1,250 @@
+"""What `SharedKANLinear` computes, as a function of tensors: as it reads on paper, and compiled.
+
+Letters: B batch, I inputs, O outputs, g groups, G intervals of the grid, k degree.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kanvae import kernels, splines
+from kanvae.layers.grid import is_plain
+from kanvae.layers.kan_function import formula as kan_linear_formula
+from kanvae.layers.kan_function import kan_linear
+
+COMPILED_BASES: tuple[type[nn.Module], ...] = (nn.SiLU, nn.ReLU, nn.Identity)  # as in shared.c
+MOST_DEGREE, MOST_KNOTS = 5, 64
+MOST_VALUES = 1 << 22  # of functions that are in memory at a time: 16 MB
+FEW = 12  # outputs of a group, with fewer of which a product with all bases costs less
+
+Base = Callable[[Tensor], Tensor]
+
+
+def group_ends(outputs: int, groups: int) -> tuple[int, ...]:
+    """Where groups begin and end: floor(o g / O) = s for the outputs o from ends[s] to ends[s + 1].
+
+    It holds g + 1 numbers, of which the last is O.
+    """
+    return tuple(-(-s * outputs // groups) for s in range(groups + 1))
+
+
+def functions(
+    x: Tensor, base_scale: Tensor, spline_weight: Tensor, grid: Tensor, order: int, base: Base
+) -> Tensor:
+    """f_is(x_i) for all groups s: (..., I) -> (g, ..., I)."""
+    scale = base_scale[(slice(None), *[None] * (x.ndim - 1))]  # (g, 1, ..., I)
+    spline = torch.einsum("...in,gin->g...i", bases(x, grid, order), spline_weight)
+    return scale * base(x) + spline
+
+
+def bases(x: Tensor, grid: Tensor, order: int) -> Tensor:
+    """The spline bases of every input: (..., I) -> (..., I, G + k), in the dtype of `x`."""
+    points = x.to(torch.promote_types(x.dtype, grid.dtype))
+    return splines.recursion(points, grid, order).to(x.dtype)
+
+
+def shared_linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    base_scale: Tensor,
+    spline_weight: Tensor,
+    grid: Tensor,
+    order: int,
+    base: Base,
+    ends: tuple[int, ...],
+) -> Tensor:
+    """The layer as it reads on paper, for every device and type: (..., I) -> (..., O)."""
+    outputs, groups = ends[-1], len(ends) - 1
+
+    def by_output(values: Tensor) -> Tensor:  # (g, ...) -> (O, ...)
+        if groups == outputs:
+            return values
+        if groups == 1:
+            return values.expand(outputs, *values.shape[1:])
+        return values[torch.arange(outputs, device=values.device) * groups // outputs]
+
+    if FEW * groups > outputs:  # a product with all bases costs less
+        tensors = (x, weight * by_output(base_scale), by_output(spline_weight), weight, grid)
+        plain = is_plain(base, nn.SiLU)
+        y = kan_linear(*tensors) if plain else kan_linear_formula(*tensors, base)
+        return y if bias is None else y + bias.to(y.dtype)
+    if x.dtype == torch.bool:  # 0 or 1: every function is a line through two points
+        points = torch.arange(2, dtype=weight.dtype, device=weight.device)
+        points = points.unsqueeze(1).expand(2, weight.shape[1])
+        values = functions(points, base_scale, spline_weight, grid, order, base)  # (g, 2, I)
+        at_zero, at_one = values.unbind(1)
+        constant = (weight * by_output(at_zero)).sum(1)  # (O,)
+        constant = constant if bias is None else constant + bias
+        return F.linear(x.to(weight.dtype), weight * by_output(at_one - at_zero), constant)
+    values = functions(x, base_scale, spline_weight, grid, order, base)
+    sizes = [b - a for a, b in itertools.pairwise(ends)]
+    biases = [None] * groups if bias is None else bias.split(sizes)
+    parts = zip(values.unbind(), weight.split(sizes), biases, strict=True)
+    return torch.cat([F.linear(f, w, b) for f, w, b in parts], -1)
+
+
+def library(
+    order: int,
+    base: nn.Module,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    base_scale: Tensor,
+    spline_weight: Tensor,
+    grid: Tensor,
+) -> ctypes.CDLL | None:
+    """The compiled kernels where they compute what the formula says, None elsewhere."""
+    tensors = (x, weight, base_scale, spline_weight, grid)
+    if not kernels.may_run(*(tensors if bias is None else (*tensors, bias))):
+        return None
+    outputs, inputs = weight.shape
+    groups, places = len(base_scale), grid.shape[-1]
+    shapes = (x.shape[-1], base_scale.shape, spline_weight.shape, grid.shape)
+    expected = (inputs, (groups, inputs), (groups, inputs, places - order - 1), (inputs, places))
+    if (
+        x.dtype is torch.bool
+        or FEW * groups > outputs
+        or order > MOST_DEGREE
+        or places > MOST_KNOTS
+        or shapes != expected  # torch's operations say what is wrong
+        or grid.requires_grad
+        or not is_plain(base, *COMPILED_BASES)
+    ):
+        return None
+    found = _load(order, places - order - 1)
+    if found is None or not found.even(inputs, grid.contiguous().data_ptr()):
+        return None
+    return found
+
+
+@functools.cache
+def _load(order: int, count: int) -> ctypes.CDLL | None:
+    library = kernels.load("shared", DEGREE=order, COUNT=count)
+    if library is not None:
+        pointer, whole = ctypes.c_void_p, ctypes.c_long
+        sizes = (ctypes.c_int, *(whole,) * 3, ctypes.c_int)  # base, B, I, g, threads
+        library.even.argtypes = (whole, pointer)
+        library.forward.argtypes = (*sizes, *(pointer,) * 5)
+        library.backward.argtypes = (*sizes, ctypes.c_int, *(pointer,) * 8)
+        library.forward.restype = library.backward.restype = None
+    return library
+
+
+class Compiled(torch.autograd.Function):
+    """`shared_linear` of x (B, I), on the CPU in float32, by `kernels/shared.c`.
+
+    All tensors but the weight and the bias have to be contiguous. The values of the functions are
+    kept for the gradients unless they are many: then they are computed again, some groups at a
+    time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x, weight, bias, base_scale, spline_weight, grid, *options):
+        *ctx.options, ctx.library = options  # order, base, ends
+        groups, inputs = base_scale.shape
+        curves, kept = (x, grid, base_scale, spline_weight), None
+        if groups == 1:
+            kept = _values(ctx, curves, 0, 1)
+            y = F.linear(kept.t(), weight, bias)
+        else:
+            y = x.new_empty(len(x), len(weight))
+            for first, last in _blocks(curves):
+                values = _values(ctx, curves, first, last)
+                for (a, b), f in zip(_ends(ctx, first, last), values.split(inputs), strict=True):
+                    if bias is None:
+                        torch.mm(f.t(), weight[a:b].t(), out=y[:, a:b])
+                    else:
+                        torch.addmm(bias[a:b], f.t(), weight[a:b].t(), out=y[:, a:b])
+                kept = values if last - first == groups else None
+        ctx.save_for_backward(x, weight, bias, base_scale, spline_weight, grid, kept)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight, bias, base_scale, spline_weight, grid, kept = ctx.saved_tensors
+        if torch.is_grad_enabled() or not kernels.may_run(grad):
+            inputs = (x, weight, bias, base_scale, spline_weight)
+            return *_by_formula(ctx, inputs, grid, grad), *[None] * 5
+        curves, inputs = (x, grid, base_scale, spline_weight), x.shape[1]
+        wanted = ctx.needs_input_grad
+        x_grad = torch.empty_like(x) if wanted[0] else None
+        weight_grad = torch.empty_like(weight) if wanted[1] else None
+        bias_grad = grad.sum(0) if wanted[2] else None
+        scale_grad, spline_grad = torch.empty_like(base_scale), torch.empty_like(spline_weight)
+        for first, last in _blocks(curves):
+            values = kept
+            if kept is None and wanted[1]:
+                values = _values(ctx, curves, first, last)
+            value_grad = x.new_empty((last - first) * inputs, len(x))
+            for s, (a, b) in enumerate(_ends(ctx, first, last)):
+                upstream, rows = grad[:, a:b].t(), slice(s * inputs, (s + 1) * inputs)
+                torch.mm(weight[a:b].t(), upstream, out=value_grad[rows])
+                if weight_grad is not None:
+                    torch.mm(upstream, values[rows].t(), out=weight_grad[a:b])
+            ctx.library.backward(
+                *_sizes(ctx, curves, first, last),
+                first > 0,
+                *_addresses(curves, first),
+                value_grad.data_ptr(),
+                None if x_grad is None else x_grad.data_ptr(),
+                *_addresses((scale_grad, spline_grad), first),
+            )
+        return x_grad, weight_grad, bias_grad, scale_grad, spline_grad, *[None] * 5
+
+
+Curves = tuple[Tensor, Tensor, Tensor, Tensor]  # x (B, I), grid, base_scale and spline_weight
+
+
+def _blocks(curves: Curves) -> Iterator[tuple[int, int]]:
+    """The groups that are worked on together, from the first to before the last."""
+    x, groups = curves[0], len(curves[2])
+    each = max(1, MOST_VALUES // max(1, x.numel()))
+    return ((s, min(s + each, groups)) for s in range(0, groups, each))
+
+
+def _ends(ctx: Any, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The outputs of each of these groups."""
+    return itertools.pairwise(ctx.options[2][first : last + 1])
+
+
+def _sizes(ctx: Any, curves: Curves, first: int, last: int) -> tuple[int, ...]:
+    rows, inputs = curves[0].shape
+    base = COMPILED_BASES.index(type(ctx.options[1]))
+    return base, rows, inputs, last - first, kernels.threads()
+
+
+def _addresses(curves: tuple[Tensor, ...], first: int) -> list[int]:
+    """Where a kernel finds tensors: those of the groups, the last two, from the first group on."""
+    *whole, scale, spline = curves
+    inputs, count = spline.shape[1:]
+    start = 4 * first * inputs  # bytes
+    addresses = [tensor.data_ptr() for tensor in whole]
+    return [*addresses, scale.data_ptr() + start, spline.data_ptr() + start * count]
+
+
+def _values(ctx: Any, curves: Curves, first: int, last: int) -> Tensor:
+    """The functions of some groups, one below the other: ((last - first) I, B)."""
+    rows, inputs = curves[0].shape
+    values = curves[0].new_empty((last - first) * inputs, rows)
+    sizes = _sizes(ctx, curves, first, last)
+    ctx.library.forward(*sizes, *_addresses(curves, first), values.data_ptr())
+    return values
+
+
+def _by_formula(ctx: Any, inputs: Any, grid: Tensor, grad: Tensor) -> list[Tensor | None]:
+    """Gradients by torch's operations: they can be differentiated again, and taken in batches."""
+    needed = [t for t in inputs if t is not None and t.requires_grad]
+    x, weight, bias, base_scale, spline_weight = inputs
+    with torch.enable_grad():
+        y = shared_linear(x, weight, bias, base_scale, spline_weight, grid, *ctx.options)
+    found = iter(torch.autograd.grad(y, needed, grad, create_graph=torch.is_grad_enabled()))
+    return [next(found) if t is not None and t.requires_grad else None for t in inputs]

@@ -1,0 +1,240 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from kanvae import Architecture, KANLinear, SharedKANLinear
+from kanvae.architectures import ACTIVATIONS, BASES, explain
+from kanvae.models import count_parameters
+from kanvae.studies import paper
+
+RANGES = st.floats(-5, 4, allow_subnormal=False).flatmap(
+    lambda low: st.tuples(st.just(low), st.floats(low + 0.5, low + 3))
+)
+VALUES = {
+    "groups": st.integers(1, 900), "grid_size": st.integers(1, 20),
+    "spline_order": st.integers(0, 5), "grid_range": RANGES,
+    "base": st.sampled_from(list(BASES)), "norm": st.just("layer"),
+}  # fmt: skip
+SCOPES = ("", "encoder.", "decoder.", "first.", "heads.", "latents.", "pixels.")
+PLACED = {f"{scope}{name}": values for name, values in VALUES.items() for scope in SCOPES}
+KINDS = dict.fromkeys(
+    ("encoder", "decoder", "first", "hidden", "heads", "latents", "pixels"),
+    st.sampled_from(["linear", "kan", "shared"]),
+)
+
+
+@st.composite
+def architectures(draw):
+    """Possible ones: of what is drawn, what concerns some layer."""
+    widths = {
+        "layer": draw(st.sampled_from(["linear", "kan", "shared"])),
+        "hidden_features": draw(st.integers(1, 500)),
+        "latent_dim": draw(st.integers(1, 50)),
+        "input_features": draw(st.sampled_from([784, 100])),
+        "depth": draw(st.integers(1, 3)),
+    }
+    kept = {}
+    for name, value in draw(st.fixed_dictionaries({}, optional=KINDS | PLACED)).items():
+        try:
+            Architecture(**widths, settings=kept | {name: value})
+        except ValueError:
+            continue
+        kept[name] = value
+    return Architecture(**widths, settings=kept)
+
+
+@settings(deadline=None)
+@given(architectures())
+def test_a_key_names_its_architecture(architecture):
+    assert Architecture.parse(str(architecture)) == architecture
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["kan-35-15", "vae-400-20", "kan-35-15+grid_size=10+grid_range=-2.0..2.0", "shared-374-20",
+     "shared-374-20+groups=4", "vae-400-20+activation=silu", "kan-35-15+encoder=linear",
+     "kan-35-15+depth=2+first=linear+hidden=shared", "shared-9-3+groups=4+heads.groups=1",
+     "kan-35-15+first.grid_size=3+latents.grid_range=-3.0..3.0", "vae-9-3+norm=layer"],
+)  # fmt: skip
+def test_keys_are_printed_as_they_are_read(key):
+    assert str(Architecture.parse(key)) == key
+
+
+@pytest.mark.parametrize(
+    ("key", "plain"),
+    [
+        ("kan-35-15+grid_size=5", "kan-35-15"),
+        ("kan-35-15+first=kan", "kan-35-15"),
+        ("shared-9-3+groups=4+pixels.groups=4", "shared-9-3+groups=4"),
+        ("vae-9-3+activation=relu", "vae-9-3"),
+        ("shared-9-3+grid_range=-3..3", "shared-9-3"),
+        ("kan-9-3+first=linear+grid_size=3", "kan-9-3+grid_size=3+first=linear"),
+    ],
+)
+def test_what_changes_nothing_is_not_part_of_a_key(key, plain):
+    one, other = Architecture.parse(key), Architecture.parse(plain)
+    assert one.layers() == other.layers()
+    assert str(one) == str(other) == plain
+
+
+def test_keys_of_version_0_1_are_read():
+    old, new = "kan-9-3+grid_size=7+first_layer=linear", "kan-9-3+grid_size=7+first=linear"
+    assert Architecture.parse(old) == Architecture.parse(new)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "kan", "mlp-40-20", "kan-35", "kan-35-15-2", "kan-35-15+height=3", "kan-35-15+grid_size=x",
+     "kan-35-15+grid_range=1", "KAN-35-15", "kan--5-3", None, "kan-35-15+middle.grid_size=3",
+     "kan-35-15+grid_size", "kan-35-15+heads.depth=2", "kan-35-15+kind=linear", "kan-3-1+=3"],
+)  # fmt: skip
+def test_unknown_keys_are_refused_with_an_example(key):
+    with pytest.raises(ValueError, match=r"unknown architecture .* such as vae-400-20"):
+        Architecture.parse(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("kan-0-5", "hidden_features is 0"),
+        ("kan-5-0", "latent_dim is 0"),
+        ("kan-5-5+depth=0", "depth is 0"),
+        ("kan-5-5+grid_range=2..1", "must begin below its end"),
+        ("kan-5-5+grid_size=0", "grid_size is 0"),
+        ("kan-5-5+heads.grid_size=0", "heads.grid_size is 0"),
+        ("vae-5-5+grid_size=7", "grid_size is set, but no layer .* linear layers have none"),
+        ("kan-5-5+first=conv", "first is 'conv': it must be one of .*'shared'"),
+        ("kan-5-5+groups=4", "groups is set, but no layer .* only shared ones have groups"),
+        ("shared-5-5+first.grid_size=4", "first.grid_size is set, but no layer there has it"),
+        ("kan-5-5+hidden=linear", "hidden is set, but no layer there .* depth 1"),
+        ("kan-5-5+activation=gelu", "activation is gelu, but no linear layer sees hidden units"),
+        ("vae-5-5+activation=sine", "activation is 'sine'"),
+        ("shared-5-5+groups=0", "groups is 0"),
+        ("kan-5-5+base=prelu", "base is 'prelu'"),
+    ],
+)
+def test_impossible_values_are_refused(key, message):
+    with pytest.raises(ValueError, match=message):
+        Architecture.parse(key)
+
+
+@pytest.mark.parametrize("row", paper.TABLE_I, ids=lambda row: str(row.architecture))
+def test_parameters_equal_the_papers_to_the_digit(row):
+    assert count_parameters(row.architecture.build()) == row.parameters
+    if row.architecture.layer == "kan":
+        assert row.parameters == 10 * row.architecture.edges()
+
+
+@pytest.mark.parametrize(
+    ("key", "parameters"),
+    [
+        ("shared-395-20", 784 * 395 + 395 + 395 * 9 + 395 * 40 + 40 + 20 * 9 + 20 * 395 + 395
+         + 395 * 9 + 395 * 784 + 784),
+        ("shared-374-20+groups=4", 784 * 374 + 374 + 374 * 9 * 8 + 374 * 40 + 40
+         + 20 * 9 * 4 + 20 * 374 + 374 + 374 * 9 * 4 + 374 * 784 + 784),
+        # one function an edge from the latents, one an input elsewhere
+        ("shared-356-20+latents.groups=1000", 784 * 356 + 356 + 356 * 9 + 356 * 40 + 40
+         + 20 * 9 * 356 + 20 * 356 + 356 + 356 * 9 + 356 * 784 + 784),
+    ],
+)  # fmt: skip
+def test_shared_functions_are_counted_once(key, parameters):
+    assert count_parameters(Architecture.parse(key).build()) == parameters
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_deeper_models_have_ten_parameters_an_edge_too(depth):
+    architecture = Architecture("kan", 7, 3, depth=depth)
+    assert count_parameters(architecture.build()) == 10 * architecture.edges()
+
+
+def test_a_linear_first_layer_takes_one_parameter_an_edge_and_bits():
+    plain, model = (Architecture.parse(key).build() for key in ("kan-8-3", "kan-8-3+first=linear"))
+    saved = 9 * 784 * 8 - 8  # a bias for each hidden node
+    assert count_parameters(plain) - count_parameters(model) == saved
+    x = torch.rand(5, 784) < 0.3
+    torch.testing.assert_close(model.encode(x)[0], model.encode(x.float())[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "kinds"),
+    [
+        ("vae-6-2", [nn.Linear, nn.ReLU, nn.Linear, nn.Linear, nn.Linear, nn.ReLU, nn.Linear]),
+        ("kan-6-2", [KANLinear] * 5),
+        ("kan-6-2+first=linear", [nn.Linear, *[KANLinear] * 4]),
+        ("kan-6-2+encoder=linear",
+         [nn.Linear, nn.ReLU, nn.Linear, nn.Linear, KANLinear, KANLinear]),
+        ("kan-6-2+decoder=linear", [KANLinear] * 3 + [nn.Linear, nn.ReLU, nn.Linear]),
+        ("vae-6-2+pixels=shared",
+         [nn.Linear, nn.ReLU, nn.Linear, nn.Linear, nn.Linear, SharedKANLinear]),
+        ("shared-6-2", [nn.Linear] + [SharedKANLinear] * 3),
+        ("vae-6-2+activation=gelu+heads.norm=layer",
+         [nn.Linear, nn.LayerNorm, nn.GELU, nn.Linear, nn.Linear, nn.Linear, nn.GELU, nn.Linear]),
+        ("kan-6-2+depth=2+norm=layer",
+         [KANLinear, nn.LayerNorm, KANLinear, nn.LayerNorm, KANLinear, KANLinear,
+          KANLinear, nn.LayerNorm, KANLinear, nn.LayerNorm, KANLinear]),
+    ],
+)  # fmt: skip
+def test_a_key_puts_layers_in_their_places(key, kinds):
+    layers = (nn.Linear, KANLinear, SharedKANLinear, nn.LayerNorm, *ACTIVATIONS.values())
+    found, inside = [], ()
+    for name, module in Architecture.parse(key).build().named_modules():
+        if isinstance(module, layers) and not name.startswith(inside):
+            found.append(type(module))
+            inside = (f"{name}.",)  # the base function of a layer is no layer
+    assert found == kinds
+
+
+def test_settings_reach_their_layers():
+    key = "kan-6-2+grid_size=7+base=tanh+latents.grid_range=-4..4+pixels.spline_order=2"
+    model = Architecture.parse(key).build()
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, KANLinear)}
+    assert {layer.grid_size for layer in layers.values()} == {7}
+    assert {type(layer.base_activation) for layer in layers.values()} == {nn.Tanh}
+    for name, layer in layers.items():
+        order, end = layer.spline_order, float(layer.grid[0, layer.spline_order + 7])
+        assert order == (2 if name == "decoder.pixels" else 3)
+        assert end == pytest.approx(4 if name == "decoder.latents" else 1, abs=1e-6)
+
+
+def test_from_latents_shared_functions_start_as_the_latents_themselves():
+    model = Architecture.parse("shared-6-2").build()
+    assert isinstance(model.decoder.latents.base_activation, nn.Identity)
+    assert isinstance(model.decoder.pixels.base_activation, nn.SiLU)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 5, 100])
+def test_heads_share_one_function_or_have_several_of_their_own(groups):
+    model = Architecture.parse(f"shared-6-5+heads.groups={groups}").build()
+    assert model.encoder.mean.groups == (1 if groups == 1 else 2 * min(groups, 5))
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu", "gelu", "tanh", "prelu", "none"])
+def test_linear_models_take_every_activation(activation):
+    model = Architecture.parse(f"vae-6-2+activation={activation}").build()
+    x = torch.rand(3, 784)
+    apply = ACTIVATIONS[activation]()
+    mean, _ = model.encode(x)
+    torch.testing.assert_close(mean, model.encoder.mean(apply(model.encoder.hidden.first(x))))
+    if activation == "prelu":  # one slope a hidden unit
+        assert model.decoder.activation_pixels.weight.shape == (6,)
+
+
+def test_an_explanation_lists_layers_shapes_and_parameters():
+    text = explain("kan-35-15")
+    assert "564,550" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("decoder.pixels")]
+    assert line.split()[1:4] == ["35", "784", "274,400"]
+    assert "KANLinear" in line
+    with pytest.raises(ValueError, match="unknown architecture"):
+        explain("kan")
+
+
+def test_the_seed_determines_the_weights_and_leaves_the_global_generator_alone():
+    key = Architecture.parse("kan-6-2")
+    before = torch.get_rng_state()
+    first, again, other = key.build(seed=1), key.build(seed=1), key.build(seed=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.encoder.mean.base_weight, again.encoder.mean.base_weight)
+    assert not torch.equal(first.encoder.mean.base_weight, other.encoder.mean.base_weight)

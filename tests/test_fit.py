@@ -1,0 +1,411 @@
+"""`training.fit` on models, data and losses that are not the book's."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kanvae import Architecture, KANLinear, evaluation, likelihoods, objective, training
+from kanvae.training import DivergedError, fit
+
+
+class Own(nn.Module):
+    """A small auto-encoder as somebody else would write it."""
+
+    def __init__(self, pixels=12, latent=2, outputs=None, first=nn.Linear):
+        super().__init__()
+        torch.manual_seed(1)
+        self.latent_dim = latent
+        self.encoder = nn.Sequential(first(pixels, 8), nn.Tanh(), nn.Dropout(0.2))
+        self.heads = nn.Linear(8, 2 * latent)
+        self.decoder = nn.Sequential(
+            nn.Linear(latent, 8), nn.Tanh(), nn.Linear(8, outputs or pixels)
+        )
+
+    def encode(self, x):
+        return self.heads(self.encoder(x)).chunk(2, dim=-1)
+
+    def decode(self, z):
+        return self.decoder(z)
+
+    def forward(self, x, generator=None):
+        mean, log_var = self.encode(x)
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+        return self.decode(mean + noise * (0.5 * log_var).exp()), mean, log_var
+
+
+class Pictures(nn.Module):
+    """Convolutions: images stay (B, 1, 8, 8)."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.latent_dim = 3
+        self.encoder = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.Flatten())
+        self.heads = nn.Linear(64, 6)
+        self.decoder = nn.Sequential(
+            nn.Linear(3, 64), nn.Unflatten(1, (4, 4, 4)), nn.ConvTranspose2d(4, 1, 2, 2)
+        )
+
+    encode, decode, forward = Own.encode, Own.decode, Own.forward
+
+
+def stripes(count=240, pixels=12):
+    """Bits with two things to learn, so that there is something to gain."""
+    rng = np.random.default_rng(0)
+    which = rng.integers(0, 2, (count, 2))
+    bits = np.repeat(which, pixels // 2, axis=1) ^ (rng.random((count, pixels)) < 0.05)
+    return torch.from_numpy(bits.astype(bool))
+
+
+QUICK = {"progress": False, "learning_rate": 0.02, "batch_size": 40}
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.float64])
+@pytest.mark.parametrize("first", [nn.Linear, KANLinear])
+def test_anybodys_model_learns_from_bits_of_any_type(dtype, first):
+    x = stripes().to(dtype)
+    model = Own(first=first)
+    found = fit(model, x[:200], x[200:], epochs=40, **QUICK)
+    elbo = -(found.history["validation_reconstruction"] + found.history["validation_kl"])
+    elbo = elbo[np.isfinite(elbo)]
+    assert len(elbo) == 40
+    assert elbo[-1] > elbo[0] + 1
+    assert found.best_epoch == elbo.argmax() + 1
+    # with the mean over many draws of the noise, 0.05 nats or so from its expectation
+    draws = [sum(training.mean_terms(model, x[200:], seed)) for seed in range(50)]
+    nll = evaluation.negative_log_likelihood(model, x[200:], samples=200)
+    assert nll < np.mean(draws) - 0.1  # the bound is tighter than the ELBO
+
+
+def test_images_may_keep_their_shape():
+    x = stripes(200, 64).view(-1, 1, 8, 8)
+    model = Pictures()
+    found = fit(model, x[:160], x[160:], epochs=8, **QUICK)
+    loss = found.history["reconstruction"] + found.history["kl"]
+    assert loss[-4:].mean() < 0.9 * loss[:4].mean()
+    scores = evaluation.evaluate(model, x[160:], importance_samples=20)
+    assert scores["test_nll"] < scores["test_reconstruction"] + scores["test_kl"]
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("gaussian", lambda x, g: 3 * x + torch.randn(x.shape, generator=g)),
+        ("gaussian-0.5", lambda x, g: 3 * x + 0.5 * torch.randn(x.shape, generator=g)),
+        ("binomial-16", lambda x, g: (4 + 8 * x + torch.randint(0, 5, x.shape, generator=g)) / 16),
+    ],
+)
+def test_data_that_is_not_binary_is_learned_with_its_likelihood(name, make):
+    x = make(stripes().float(), torch.Generator().manual_seed(0))
+    judge = likelihoods.named(name)
+    given, own = Own(outputs=judge.outputs(12)), Own(outputs=judge.outputs(12))
+    own.likelihood = name
+    found = [
+        fit(given, x[:200], x[200:], likelihood=judge, epochs=15, **QUICK),
+        fit(own, x[:200], x[200:], epochs=15, **QUICK),
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(given.parameters(), own.parameters(), strict=True))
+    ends = found[0].history["validation_reconstruction"]
+    ends = ends[np.isfinite(ends)]
+    assert ends[-1] < ends[0] - 1
+    nll = evaluation.negative_log_likelihood(own, x[200:], 100)
+    assert nll == evaluation.negative_log_likelihood(given, x[200:], 100, likelihood=name)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.randn(50, 12), "Bernoulli pixels lie between 0 and 1"),
+        (torch.full((50, 12), torch.nan), "the images hold nan"),
+        (torch.randint(0, 256, (50, 12), dtype=torch.uint8), "the images are uint8: give bool"),
+        (torch.zeros(0, 12), "there are no images"),
+    ],
+)
+def test_images_that_the_likelihood_cannot_judge_are_refused(images, message):
+    with pytest.raises(ValueError, match=message):
+        fit(Own(), images, progress=False)
+
+
+def test_a_loss_of_ones_own_is_minimised_and_beta_weighs_its_second_term():
+    seen = []
+
+    def loss(model, x, generator):
+        seen.append(model.training)
+        terms = objective.terms(model, x, generator)
+        return terms.reconstruction, terms.kl
+
+    x = stripes()
+    ends = {}
+    for beta in (0.1, 10.0):
+        found = fit(Own(), x[:200], x[200:], loss=loss, beta=beta, epochs=10, **QUICK)
+        ends[beta] = found.history["kl"][-5:].mean()
+    assert ends[10.0] < 0.3 * ends[0.1]
+    assert set(seen) == {True, False}  # in training and on the validation images
+    plain = fit(Own(), x[:200], x[200:], epochs=10, **QUICK).history["kl"][-5:].mean()
+    assert ends[10.0] < plain < ends[0.1]
+
+
+@pytest.mark.parametrize("watches", ["training", "validation"])
+def test_a_plateau_halves_the_rate(watches):
+    values = {True: iter(range(1000, 0, -1)), False: iter(range(1000, 0, -1))}
+
+    def loss(model, x, generator):
+        """Falls where it is not watched, and stays where it is."""
+        watched = model.training == (watches == "training")
+        value = 5.0 if watched else float(next(values[model.training]))
+        return value + 0 * model.heads.bias.sum(), 0 * model.heads.bias.sum()
+
+    x = stripes(80)
+    settings = QUICK | {"learning_rate": 0.08, "scheduler_patience": 1}
+    found = fit(Own(), x[:40], x[40:], loss=loss, epochs=6, scheduler_watches=watches, **settings)
+    assert found.history["learning_rate"].tolist() == [0.08, 0.08, 0.08, 0.04, 0.04, 0.02]
+
+
+def test_a_plateau_of_the_validation_loss_needs_validation():
+    with pytest.raises(ValueError, match="there are no validation images: give some"):
+        fit(Own(), stripes(), scheduler_watches="validation", **QUICK)
+
+
+def test_without_validation_there_is_no_best_epoch():
+    found = fit(Own(), stripes(), epochs=2, **QUICK)
+    assert (found.best_epoch, found.best_weights) == (None, None)
+    assert np.isnan(found.history["validation_kl"]).all()
+    assert np.isfinite(found.history["seconds"]).sum() == 2
+
+
+def test_the_best_epochs_weights_are_those_of_that_epoch():
+    x = stripes(60)
+    kept = {}
+
+    def keep(epoch):
+        kept[epoch.number] = {k: v.clone() for k, v in epoch.model.state_dict().items()}
+
+    model = Own()
+    found = fit(model, x[:20], x[20:], epochs=60, after_epoch=keep, **QUICK | {"batch_size": 5})
+    assert 1 < found.best_epoch < 60  # 20 images are soon learned by heart
+    for name, weight in found.best_weights.items():
+        assert torch.equal(weight, kept[found.best_epoch][name])
+    model.load_state_dict(found.best_weights)
+    terms = training.mean_terms(model, x[20:], seed=0)
+    elbos = -(found.history["validation_reconstruction"] + found.history["validation_kl"])
+    assert -sum(terms) == pytest.approx(np.nanmax(elbos), rel=1e-6)
+
+
+def test_the_hook_sees_every_epoch_and_may_end_the_training():
+    seen = []
+
+    def hook(epoch):
+        seen.append(epoch)
+        if epoch.number == 3:
+            raise StopIteration
+
+    x = stripes()
+    with pytest.raises(StopIteration):
+        fit(Own(), x[:200], x[200:], epochs=9, after_epoch=hook, **QUICK)
+    assert [epoch.number for epoch in seen] == [1, 2, 3]
+    assert [epoch.updates for epoch in seen] == [5, 10, 15]
+    assert [len(epoch.elbos) for epoch in seen] == [1, 2, 3]
+    assert seen[2].validation_elbo == seen[2].elbos[2]
+
+
+def test_tensorboard_takes_what_the_hook_is_given(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from torch.utils.tensorboard import SummaryWriter
+
+    x = stripes()
+    with SummaryWriter(tmp_path) as writer:
+
+        def log(epoch):
+            writer.add_scalar("validation/elbo", epoch.validation_elbo, epoch.number)
+            writer.add_histogram("heads", epoch.model.heads.weight, epoch.number)
+
+        found = fit(Own(), x[:200], x[200:], epochs=3, after_epoch=log, **QUICK)
+    events = EventAccumulator(str(tmp_path), {"histograms": 0})  # all of them
+    events.Reload()
+    written = [(event.step, event.value) for event in events.Scalars("validation/elbo")]
+    elbo = -(found.history["validation_reconstruction"] + found.history["validation_kl"])
+    assert [step for step, _ in written] == [1, 2, 3]
+    assert [value for _, value in written] == pytest.approx(elbo[np.isfinite(elbo)], rel=1e-6)
+    assert len(events.Histograms("heads")) == 3
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_stopped_fit_goes_on_bit_for_bit_with_dropout_and_batch_norm(tmp_path, stop):
+    x = stripes()
+
+    def model():
+        own = Own()
+        own.encoder.append(nn.BatchNorm1d(8))
+        return own
+
+    settings = QUICK | {"epochs": 5, "scheduler": "cosine", "seed": 3}
+    whole = model()
+    expected = fit(whole, x[:200], x[200:], **settings)
+
+    def interrupt(epoch):
+        if epoch.number == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model(), x[:200], x[200:], folder=tmp_path, after_epoch=interrupt, **settings)
+    torch.manual_seed(99)  # of no consequence
+    resumed = model()
+    found = fit(resumed, x[:200], x[200:], folder=tmp_path, **settings)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name])
+    assert found.best_epoch == expected.best_epoch
+    assert all(torch.equal(v, found.best_weights[k]) for k, v in expected.best_weights.items())
+    for name in ("reconstruction", "kl", "learning_rate", "validation_kl"):
+        np.testing.assert_array_equal(expected.history[name], found.history[name])
+    again = model()
+    fit(again, x[:200], x[200:], folder=tmp_path, **settings)  # nothing left to do
+    assert all(map(torch.equal, again.parameters(), whole.parameters()))
+
+
+def test_a_fit_does_not_go_on_from_another_ones_checkpoint(tmp_path):
+    x = stripes()
+    fit(Own(), x, folder=tmp_path, epochs=1, **QUICK)
+    for images, settings in ((x[1:], {}), (~x, {}), (x, {"beta": 2.0})):
+        with pytest.raises(training.runs.RunError, match="another configuration"):
+            fit(Own(), images, folder=tmp_path, epochs=1, **QUICK, **settings)
+
+
+def test_a_fit_leaves_the_global_generator_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    model = Own()
+    torch.manual_seed(5)
+    fit(model, stripes(), epochs=1, **QUICK)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_new_noise_comes_with_every_batch():
+    grey = torch.full((40, 12), 0.5)
+    seen = []
+
+    def draw(x, generator):
+        seen.append((torch.rand(x.shape, generator=generator) < x).float())
+        return seen[-1]
+
+    fit(Own(), grey, transform=draw, epochs=2, **QUICK)
+    assert len(seen) == 2
+    assert not torch.equal(*seen)
+
+
+class TestDivergence:
+    def test_the_update_is_named(self):
+        def loss(model, x, generator):
+            terms = objective.terms(model, x, generator)
+            loss.calls += 1
+            return terms.reconstruction * (float("nan") if loss.calls == 8 else 1), terms.kl
+
+        loss.calls = 0
+        with pytest.raises(
+            DivergedError, match=r"at update 8 \(epoch 2\); the checkpoint of epoch 1"
+        ):
+            fit(Own(), stripes(200), loss=loss, epochs=5, **QUICK)
+
+    def test_the_last_good_checkpoint_stays(self, tmp_path):
+        x = stripes(200)
+
+        def poison(epoch):
+            if epoch.number == 2:
+                with torch.no_grad():
+                    epoch.model.heads.bias[0] = torch.inf
+
+        with pytest.raises(DivergedError, match=r"at update 11 \(epoch 3\)"):
+            fit(Own(), x, folder=tmp_path, epochs=5, after_epoch=poison, **QUICK)
+        kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        assert kept["epoch"] == 2
+        assert all(bool(w.isfinite().all()) for w in kept["model"].values())
+
+    def test_weights_that_the_last_update_ruined_are_not_kept(self, tmp_path):
+        x = stripes(40)
+
+        def loss(model, x, generator):
+            terms = objective.terms(model, x, generator)
+            return terms.reconstruction + (model.heads.bias * 0).sqrt().sum(), terms.kl
+
+        model = Own()
+        with torch.no_grad():
+            model.heads.bias.fill_(1.0)
+        with pytest.raises(DivergedError, match=r"weights stopped being finite at update 1 "):
+            fit(model, x, loss=loss, folder=tmp_path, epochs=5, **QUICK)
+        assert not (tmp_path / "checkpoint.pt").exists()
+
+    def test_the_command_line_says_it_in_a_line_and_fails(self, tmp_path):
+        command = [sys.executable, "-m", "kanvae", "train", str(tmp_path / "run")]
+        command += ["--architecture", "kan-8-4", "--learning_rate", "0.5", "--batch_size", "512"]
+        done = subprocess.run([*command, "--epochs", "1"], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "its loss stopped being finite at update" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "foreign", "another format"])
+def test_a_damaged_checkpoint_is_put_aside_and_the_training_starts_anew(tmp_path, damage):
+    x = stripes()
+    settings = QUICK | {"epochs": 2}
+    whole = Own()
+    fit(whole, x, folder=tmp_path, **settings)
+    path = tmp_path / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        content = content[:-500]
+    elif damage == "emptied":
+        content = bytearray()
+    elif damage == "flipped":
+        weight = whole.decoder[0].weight.detach().numpy().tobytes()
+        content[content.index(weight)] ^= 255
+    elif damage == "foreign":
+        torch.save({"model": {}}, path)
+        content = bytearray(path.read_bytes())
+    else:
+        content = bytearray(b"<html>404</html>")
+    path.write_bytes(content)
+    again = Own()
+    with pytest.warns(RuntimeWarning, match=r"checkpoint.pt is damaged .* starts anew"):
+        fit(again, x, folder=tmp_path, **settings)
+    assert all(map(torch.equal, again.parameters(), whole.parameters()))
+    assert (tmp_path / "checkpoint.damaged").read_bytes() == content
+
+
+def test_an_unreadable_checkpoint_is_named_and_left(tmp_path):
+    (tmp_path / "checkpoint.pt").mkdir()
+    with pytest.raises(training.runs.RunError, match=r"checkpoint.pt cannot be read"):
+        fit(Own(), stripes(), folder=tmp_path, epochs=1, **QUICK)
+
+
+def test_a_full_disk_is_named_and_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    x = stripes()
+
+    def stop(epoch):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Own(), x, folder=tmp_path, epochs=2, after_epoch=stop, **QUICK)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    for folder, kept in ((tmp_path / "new", []), (tmp_path, [tmp_path / "checkpoint.pt"])):
+        with pytest.raises(training.runs.RunError, match=r"cannot be written .*No space left"):
+            fit(Own(), x, folder=folder, epochs=2, **QUICK)
+        assert [path for path in folder.iterdir() if path.is_file()] == kept
+    assert kept[0].read_bytes() == before
+
+
+def test_a_kan_vae_fits_its_own_sizes():
+    x = stripes()
+    model = Architecture("kan", 6, 2, input_features=12).build()
+    found = fit(model, x[:200], x[200:], epochs=30, **QUICK)
+    loss = found.history["reconstruction"] + found.history["kl"]
+    assert loss[-5:].mean() < loss[:5].mean() - 1
