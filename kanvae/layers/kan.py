@@ -160,7 +160,7 @@ class KANLinear(nn.Module):
                 f"the input has shape {tuple(x.shape)}; its last dimension must be "
                 f"in_features = {self.in_features}."
             )
-        scaler = self.spline_scaler
+        scaler: Tensor | None = self.spline_scaler
         if scaler is None:
             scaler = torch.ones_like(self.base_weight, requires_grad=False)
         weights = (self.base_weight, self.spline_weight, scaler)
