@@ -58,7 +58,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from kanvae import data, figures, runs, tables
+from kanvae import data, figures, runs
+from kanvae.figures import tables
 from kanvae.models import count_parameters
 from kanvae.studies import chapters
 from kanvae.training import TrainingConfig, load_model, train

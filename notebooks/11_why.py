@@ -48,7 +48,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from kanvae import data, figures, tables
+from kanvae import data, figures
+from kanvae.figures import tables
 from kanvae.studies import paper, reproduce, results
 from kanvae.training import load_model
 

@@ -52,7 +52,8 @@ from pathlib import Path
 import nbformat
 from IPython.display import Markdown
 
-from kanvae import figures, tables
+from kanvae import figures
+from kanvae.figures import tables
 from kanvae.studies import results, sweep
 
 # %% tags=["parameters"]

@@ -45,7 +45,8 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import figures, tables
+from kanvae import figures
+from kanvae.figures import tables
 from kanvae.models import count_parameters
 from kanvae.studies import results, search
 
