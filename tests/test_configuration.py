@@ -7,7 +7,7 @@ from kanvae import data
 from kanvae.training import configuration
 from kanvae.training.configuration import TrainingConfig, run_name
 
-FOLDER = configuration.Path(configuration.__file__).parent
+FOLDER = configuration.Path(configuration.__file__).parents[1]
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Scores of a trained model: of its samples, its likelihood and its latent space.
 
 `evaluate` scores a run, or anybody's model on anybody's images. Samples are judged by the Fréchet
-distance over a choice of `kanvae.evaluation.features`. Real images are those of the test set, which is scored
-once a training is over.
+distance over a choice of `kanvae.evaluation.features`. Real images are those of the test set,
+which is scored once a training is over.
 """
 
 from __future__ import annotations
