@@ -73,7 +73,7 @@ seed = 0
 x = data.binarize(data.load("MNIST", "test").pixels).float()
 trained = {
     name: load_model(
-        results.run(architecture, regime, seed)
+        results.featured_run(architecture, regime, seed)
     ).requires_grad_(False)
     for name, architecture in paper.FEATURED.items()
     if architecture.layer == "kan"

@@ -34,7 +34,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae[sweep] @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
