@@ -20,8 +20,9 @@ class SplineLayer(nn.Module):
     """Splines of the inputs; a base class that holds their knots.
 
     Args:
-        in_features, out_features, grid_size, spline_order, grid_range, device, dtype: as in
+        in_features, out_features, grid_size, spline_order, grid_range, grid_eps: as in
             `KANLinear`.
+        device, dtype: likewise.
 
     State:
         spline_weight (curves, I, G + k): the coefficients of some curves of each input, and the
@@ -63,7 +64,7 @@ class SplineLayer(nn.Module):
         return self.grid.shape[-1] - 2 * self.spline_order - 1
 
     def check_input(self, x: Tensor) -> None:
-        """Raise an error that says what is wrong with an input (..., I), if anything is.
+        """Raise a ValueError that says what is wrong with an input (..., I), if anything is.
 
         Where tensors stand for any others, as in a trace, nothing is looked at.
         """
