@@ -21,6 +21,8 @@ import io
 import json
 import os
 import platform
+import re
+import shutil
 import subprocess
 import threading
 import zlib
@@ -46,6 +48,7 @@ COLUMNS = (
     "validation_kl",
     "seconds",  # of training since the start, evaluation included
 )
+PART = ".kanvae"  # begins the name of a file that is being written
 OLD_COLUMNS = tuple(name.replace("validation_", "test_") for name in COLUMNS)  # earlier editions'
 
 
@@ -276,7 +279,8 @@ def finish(
             copies = {key: w.cpu().clone().contiguous() for key, w in tensors.items()}
             save_file(copies, folder / f"{name}.safetensors")
     folder.rename(path)
-    (path / "checkpoint.pt").unlink(missing_ok=True)  # of use to nobody now
+    for name in ("checkpoint.pt", "checkpoint.damaged"):  # of use to nobody now
+        (path / name).unlink(missing_ok=True)
 
 
 def record(run: Run, metrics: Mapping[str, Any]) -> None:
@@ -291,12 +295,51 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that it is whole or as it was before, to threads and processes alike."""
-    part = path.with_name(f".{os.getpid()}-{threading.get_ident()}-{path.name}")
-    try:
+    with written(path) as part:
         part.write_bytes(content)
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Where to write a file, which gets its name when it is whole.
+
+    What a process that was killed meanwhile has left in the folder is deleted by the next.
+    """
+    clear(path.parent, PART)
+    part = path.with_name(f"{tag(PART)}{threading.get_ident()}-{path.name}")
+    try:
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def tag(kind: str) -> str:
+    """The beginning of a name that says which process of which machine it is of."""
+    return f"{kind}-{platform.node()}-{os.getpid()}-"
+
+
+def clear(folder: Path, kind: str) -> None:
+    """Delete the files and folders with a `tag` of this user's processes here that are gone.
+
+    Others' are left, and all where the system cannot say whether a process lives (Windows).
+    """
+    if os.name != "posix" or not os.access(folder, os.R_OK):
+        return
+    tagged = re.compile(re.escape(f"{kind}-{platform.node()}-") + r"(\d{1,9})-.+")
+    for path in folder.iterdir():
+        found = tagged.fullmatch(path.name)
+        with contextlib.suppress(OSError):  # another process was faster
+            if found and not _lives(int(found[1])) and path.lstat().st_uid == os.getuid():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
+    return True
 
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -54,7 +54,7 @@ def execute_point(output: str, notebook: str, point: Point) -> dict[str, Any]:
 
 def _execute_in(folder: Path, output: str, notebook: str, point: Point) -> dict[str, Any]:
     """Execute a point in its own folder; what its result holds beside the point itself."""
-    for old in (*folder.glob(".*-executed.ipynb"), *(folder / file for file in PRODUCTS)):
+    for old in (*folder.glob(f"{runs.PART}-*"), *(folder / file for file in PRODUCTS)):
         old.unlink(missing_ok=True)  # of a worker that was killed, or of the attempt before
     source = folder / notebook
     source.write_bytes(read_file(f"{output}/{notebook}") or b"")
