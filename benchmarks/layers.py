@@ -25,9 +25,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kanvae import Architecture, KANLinear, data, figures, runs, updates
+from kanvae import Architecture, KANLinear, data, figures, runs
 from kanvae.layers import SharedKANLinear
 from kanvae.studies.timing import interleaved
+from kanvae.training import updates
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from reference import ReferenceKAN

@@ -48,7 +48,7 @@ class ConstantDocumenter(DataDocumenter):
     def should_suppress_value_header(self) -> bool:
         """Leave out values that say nothing or too much: objects, this machine's paths, tables."""
         value = repr(self.object)
-        is_plain = len(value) < 160 and "<" not in value and "Path(" not in value
+        is_plain = len(value) < 160 and not re.search(r"<|Path\(|compile\(", value)
         return not is_plain or super().should_suppress_value_header()
 
 

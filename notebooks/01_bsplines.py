@@ -50,7 +50,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from kanvae import diagrams, figures, splines, tables
+from kanvae import figures, splines
+from kanvae.figures import diagrams, tables
 
 torch.set_default_dtype(torch.float64)
 

@@ -50,7 +50,8 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from kanvae import KANLinear, diagrams, figures, splines, tables
+from kanvae import KANLinear, figures, splines
+from kanvae.figures import diagrams, tables
 from kanvae.models import count_parameters
 from kanvae.studies import paper
 

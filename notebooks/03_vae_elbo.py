@@ -49,7 +49,8 @@ if (
 import torch
 import torch.nn.functional as F
 
-from kanvae import Architecture, data, diagrams, figures, objective
+from kanvae import Architecture, data, figures, objective
+from kanvae.figures import diagrams
 from kanvae.training import TrainingConfig, load_model, train
 
 # %% tags=["parameters"]

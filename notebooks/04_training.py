@@ -58,7 +58,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from kanvae import data, figures, runs, tables
+from kanvae import data, figures, runs
+from kanvae.figures import tables
 from kanvae.models import count_parameters
 from kanvae.studies import chapters
 from kanvae.training import TrainingConfig, load_model, train
@@ -108,7 +109,8 @@ tables.table(
 # A **step** takes a batch, computes the two terms of the loss, and lets Adam move the weights. This is all of it, without the bookkeeping:
 #
 # ```python
-# for rows in torch.randperm(len(pixels), generator=generator).split(batch_size):
+# order = torch.randperm(len(pixels), generator=generator)
+# for rows in order.split(batch_size):
 #     reconstruction, kl = objective.terms(model, x[rows], generator)
 #     optimizer.zero_grad()
 #     (reconstruction + kl).backward()

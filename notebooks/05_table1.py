@@ -48,7 +48,8 @@ import pandas as pd
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from kanvae import Architecture, data, evaluation, figures, tables
+from kanvae import Architecture, data, evaluation, figures
+from kanvae.figures import tables
 from kanvae.models import count_parameters
 from kanvae.studies import paper, reproduce, results
 

@@ -49,7 +49,8 @@ import torch
 from IPython.display import Markdown
 from sklearn.manifold import TSNE
 
-from kanvae import data, evaluation, figures, objective, tables
+from kanvae import data, evaluation, figures, objective
+from kanvae.figures import tables
 from kanvae.studies import paper, results
 from kanvae.training import load_model
 

@@ -47,7 +47,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from kanvae import data, digits, figures, tables
+from kanvae import data, digits, figures
+from kanvae.figures import tables
 from kanvae.studies import paper, results
 from kanvae.training import load_model
 

@@ -61,8 +61,8 @@ from kanvae import (
     kernels,
     objective,
     splines,
-    tables,
 )
+from kanvae.figures import tables
 from kanvae.studies.timing import interleaved
 
 # %% tags=["parameters"]

@@ -56,7 +56,8 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
-from kanvae import data, figures, tables
+from kanvae import data, figures
+from kanvae.figures import tables
 from kanvae.studies import paper, reading, results
 from kanvae.training import load_model
 

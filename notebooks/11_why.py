@@ -48,7 +48,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from kanvae import data, figures, tables
+from kanvae import data, figures
+from kanvae.figures import tables
 from kanvae.studies import paper, reproduce, results
 from kanvae.training import load_model
 
@@ -72,7 +73,7 @@ seed = 0
 x = data.binarize(data.load("MNIST", "test").pixels).float()
 trained = {
     name: load_model(
-        results.run(architecture, regime, seed)
+        results.featured_run(architecture, regime, seed)
     ).requires_grad_(False)
     for name, architecture in paper.FEATURED.items()
     if architecture.layer == "kan"

@@ -46,7 +46,8 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import Architecture, figures, tables
+from kanvae import Architecture, figures
+from kanvae.figures import tables
 from kanvae.studies import paper, reproduce, results
 
 # %% tags=["parameters"]

@@ -35,7 +35,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae[sweep] @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -52,7 +52,8 @@ from pathlib import Path
 import nbformat
 from IPython.display import Markdown
 
-from kanvae import figures, tables
+from kanvae import figures
+from kanvae.figures import tables
 from kanvae.studies import results, sweep
 
 # %% tags=["parameters"]

@@ -34,7 +34,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae[sweep] @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 
@@ -45,7 +45,8 @@ if (
 import pandas as pd
 from IPython.display import Markdown
 
-from kanvae import figures, tables
+from kanvae import figures
+from kanvae.figures import tables
 from kanvae.models import count_parameters
 from kanvae.studies import results, search
 

@@ -60,9 +60,10 @@ from tensorboard.backend.event_processing import event_accumulator
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from kanvae import VAE, Architecture, KANLinear, figures, tables
+from kanvae import VAE, Architecture, KANLinear, figures
 from kanvae.evaluation import evaluate_model
 from kanvae.export import export
+from kanvae.figures import tables
 from kanvae.studies import sweep
 from kanvae.training import TrainingConfig, fit, load_model, train
 

@@ -18,7 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT
 from test_figures import contrast
 
-from kanvae import style
+from kanvae.figures import style
 from kanvae.studies import paper
 
 HTML = ROOT / "book" / "_build" / "html"

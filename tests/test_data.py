@@ -11,7 +11,8 @@ import torchvision
 from conftest import ROOT
 from filelock import FileLock, Timeout
 
-from kanvae import data, sources
+from kanvae import data
+from kanvae.data import sources
 
 RAW = ROOT / "data" / "MNIST" / "raw"
 

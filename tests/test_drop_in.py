@@ -3,6 +3,7 @@
 import concurrent.futures
 import copy
 import io
+import itertools
 import multiprocessing
 import pickle
 import subprocess
@@ -124,7 +125,7 @@ def test_knots_can_have_gradients(layer, x):
 
 def test_a_state_with_another_grid_size_is_refused_in_words(layer):
     layer.extend_grid(10, GRID)
-    with pytest.raises(RuntimeError, match="10 intervals there and 5 here.* grid_size=10"):
+    with pytest.raises(RuntimeError, match=r"10 intervals there and 5 here.* grid_size=10"):
         KANLinear(4, 3).load_state_dict(layer.state_dict())
     again = KANLinear(4, 3, grid_size=layer.grid_size)
     again.load_state_dict(layer.state_dict())
@@ -294,7 +295,7 @@ def test_what_was_exported_or_traced_runs_in_a_fresh_process(layer, x, way, grid
 
 def test_symbolic_traces_work_and_scripts_are_refused(layer, x):
     close(torch.fx.symbolic_trace(nn.Sequential(layer))(x), layer(x), 1e-6)
-    with pytest.raises(TypeError, match="cannot be scripted: take torch.jit.trace"):
+    with pytest.raises(TypeError, match=r"cannot be scripted: take torch.jit.trace"):
         torch.jit.script(nn.Sequential(layer))
 
 
@@ -341,10 +342,10 @@ class Container(nn.Module):
                  scale_spline=1.0, base_activation=nn.SiLU, grid_eps=0.02,
                  grid_range=[-1, 1]):  # noqa: B006  # fmt: skip
         super().__init__()
-        options = dict(grid_size=grid_size, spline_order=spline_order, scale_noise=scale_noise)
-        options |= dict(scale_base=scale_base, scale_spline=scale_spline, grid_eps=grid_eps)
-        options |= dict(base_activation=base_activation, grid_range=grid_range)
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        options = {"grid_size": grid_size, "spline_order": spline_order, "scale_noise": scale_noise}
+        options |= {"scale_base": scale_base, "scale_spline": scale_spline, "grid_eps": grid_eps}
+        options |= {"base_activation": base_activation, "grid_range": grid_range}
+        pairs = itertools.pairwise(widths)
         self.layers = nn.ModuleList(KANLinear(i, o, **options) for i, o in pairs)
 
     def forward(self, x, update_grid=False):

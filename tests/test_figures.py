@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from kanvae import diagrams, figures, style
+from kanvae import figures
+from kanvae.figures import diagrams, style
 from kanvae.studies import paper
 
 RNG = np.random.default_rng(0)

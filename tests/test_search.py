@@ -4,6 +4,7 @@ from optuna.trial import FixedTrial, TrialState
 from kanvae import Architecture
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, command, paper, search
+from kanvae.training import DivergedError
 
 SMALL = search.SearchConfig(epochs=1, importance_samples=2, likelihood_images=20)
 ROWS = tuple(
@@ -59,6 +60,52 @@ def test_a_pruned_training_stops_early_and_can_be_resumed(tmp_path, quick):
     assert resumed["curve"][:2] == pytest.approx(found["curve"], rel=1e-8)
     assert len(resumed["curve"]) == 4
     assert len(resumed["provenance"]["starts"]) == 2
+
+
+def test_a_training_that_diverges_is_a_bad_trial(tmp_path, quick, small_rows, monkeypatch):
+    def diverging(*args, **kwargs):
+        raise DivergedError("the training diverged at update 3")
+
+    monkeypatch.setattr(search, "train", diverging)
+    value = search.run_trial(str(tmp_path), "kan-8-4", SMALL, [])
+    assert value["error"] == "the training diverged at update 3"
+    study = search.open_study(tmp_path, SMALL)
+    trial = study.ask()
+    trial.set_user_attr("architecture", str(search.suggest(trial)))
+    search._tell(study, trial, value)
+    (line,) = search.table(study).to_dict("records")
+    assert (line["state"], line["epochs"], line["front"]) == ("diverged", 0, False)
+    assert study.trials[trial.number].state in search.FINISHED
+    assert search.collect(study, tmp_path / "tables") == 1
+
+
+@pytest.mark.parametrize("cut", [1, 20, None])
+def test_a_journal_whose_last_line_was_cut_loses_that_line_only(small_rows, tmp_path, cut):
+    study = search.open_study(tmp_path, SMALL)
+    for value in (1.0, 2.0):
+        trial = study.ask()
+        search.suggest(trial)
+        study.tell(trial, [value, 10])
+    path = tmp_path / search.JOURNAL
+    whole = path.read_bytes()
+    last = whole.splitlines(keepends=True)[-1]
+    path.write_bytes(whole[:-cut] if cut else whole[: -len(last)] + bytes(len(last)))
+    search.mend_journal(path)
+    assert path.read_bytes() == whole[: -len(last)]
+    again = search.open_study(tmp_path, SMALL)
+    assert [t.state for t in again.trials[:2]] == [TrialState.COMPLETE, TrialState.RUNNING]
+    search.resume(again)
+    again.tell(again.ask(), [3.0, 10])  # what is written from here on is read again
+    assert len(search.open_study(tmp_path, SMALL).get_trials(states=search.FINISHED)) == 2
+
+
+def test_a_journal_that_is_damaged_elsewhere_is_named(small_rows, tmp_path):
+    search.open_study(tmp_path, SMALL)
+    path = tmp_path / search.JOURNAL
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b"{}\n" + b"".join(lines[2:]))
+    with pytest.raises(ValueError, match=r"line 2 of .*journal\.log is damaged\. Cut the file"):
+        search.mend_journal(path)
 
 
 @pytest.fixture(scope="module")

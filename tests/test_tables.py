@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kanvae import tables
+from kanvae.figures import tables
 
 FRAME = pd.DataFrame(
     {"parameters": [652_824, 6_512_000], "test_elbo": [-90.9, np.nan], "share": [0.446, 1e-7]},

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from kanvae import Architecture, checkpoints, data, objective, runs, training
+from kanvae import Architecture, data, objective, runs, training
 from kanvae.studies import command
-from kanvae.training import TrainingConfig, train
+from kanvae.training import TrainingConfig, checkpoints, train
 
 
 def weights_equal(a: runs.Run, b: runs.Run) -> bool:

@@ -13,14 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from kanvae import splines
+from kanvae.layers import kan_function
 
 
 class SplineLayer(nn.Module):
     """Splines of the inputs; a base class that holds their knots.
 
     Args:
-        in_features, out_features, grid_size, spline_order, grid_range, device, dtype: as in
+        in_features, out_features, grid_size, spline_order, grid_range, grid_eps: as in
             `KANLinear`.
+        device, dtype: likewise.
 
     State:
         spline_weight (curves, I, G + k): the coefficients of some curves of each input, and the
@@ -40,85 +42,100 @@ class SplineLayer(nn.Module):
         grid_range: tuple[float, float],
         device: torch.device | str | None,
         dtype: torch.dtype | None,
+        grid_eps: float = 0.02,
     ) -> None:
         super().__init__()
         check_layer(in_features, out_features, grid_size, spline_order, grid_range)
+        _check_number("grid_eps", grid_eps, 1)
         self.in_features = in_features
         self.out_features = out_features
         self.spline_order = spline_order
-        self.grid_range = grid_range
+        self.grid_range = (float(grid_range[0]), float(grid_range[1]))
+        self.grid_eps = grid_eps
         dtype = dtype or torch.get_default_dtype()
         wide = dtype if torch.finfo(dtype).bits >= 32 else torch.float32
-        knots = splines.uniform_knots(grid_size, spline_order, grid_range, wide)
-        self.register_buffer("grid", knots.repeat(in_features, 1).to(device))
+        places = grid_size + 2 * spline_order + 1
+        self.register_buffer("grid", torch.empty(in_features, places, device=device, dtype=wide))
+        self._space_grid_evenly()
 
     @property
     def grid_size(self) -> int:
         """G, the number of intervals of the grid."""
-        return self.grid.shape[1] - 2 * self.spline_order - 1
+        return self.grid.shape[-1] - 2 * self.spline_order - 1
 
     def check_input(self, x: Tensor) -> None:
-        """Raise a ValueError that says what is wrong with an input's shape (..., I) or dtype."""
-        if not torch.jit.is_tracing() and x.shape[-1:] != (self.in_features,):
+        """Raise a ValueError that says what is wrong with an input (..., I), if anything is.
+
+        Where tensors stand for any others, as in a trace, nothing is looked at.
+        """
+        if isinstance(x, torch.fx.Proxy) or torch.jit.is_tracing():
+            return
+        if x.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"the input has shape {tuple(x.shape)}; its last dimension must be "
                 f"in_features = {self.in_features}."
             )
-        if not (x.dtype.is_floating_point or x.dtype == torch.bool):
+        if x.layout not in (torch.strided, torch.jagged):
             raise ValueError(
-                f"the input is of dtype {x.dtype}; give floats, as by x.float(), or bools, which "
-                "stand for 0 and 1."
+                f"the input has the layout {x.layout}: give a dense one, x.to_dense()."
+            )
+        if not (x.is_floating_point() or x.dtype == torch.bool):
+            raise ValueError(
+                f"the input is of dtype {x.dtype}: give floats in the weights' dtype, "
+                f"{self.spline_weight.dtype}, or torch.bool for zeros and ones."
             )
 
     def bases(self, x: Tensor) -> Tensor:
         """The spline bases of every input: (..., I) -> (..., I, G + k), in the dtype of `x`."""
-        points = x.to(torch.promote_types(x.dtype, self.grid.dtype))
-        return splines.recursion(points, self.grid, self.spline_order).to(x.dtype)
+        return kan_function.bases(x, self.grid, self.spline_weight.shape[-1])
 
     def noise(self, curves: int, scale: float, generator: torch.Generator | None) -> Tensor:
         """Coefficients (curves, I, G + k) of splines through small noise on the knots of the grid.
 
-        The noise is uniform, within `scale` / 2G of zero: efficient-kan's start.
+        The noise is uniform, within `scale` / 2G of zero: efficient-kan's start. Zeros on the meta
+        device, where nothing can be fitted.
         """
-        size, order = self.grid_size, self.spline_order
-        shape = (size + 1, self.in_features, curves)
+        shape = (self.grid_size + 1, self.in_features, curves)
         noise = torch.rand(shape, generator=generator, device=self.grid.device) - 0.5
-        noise = (noise * (scale / size)).transpose(0, 1)  # (I, G + 1, curves)
-        fitted = splines.fit(self.grid[0, order : order + size + 1], noise, self.grid[0], order)
-        return fitted.permute(2, 0, 1)
+        noise *= scale / self.grid_size  # (G + 1, I, curves)
+        if self.grid.is_meta:
+            return torch.zeros_like(self.spline_weight)
+        home = "cpu" if self.grid.device.type == "mps" else self.grid.device  # has float64
+        knots, order = self.grid[0].to(home, torch.float64), self.spline_order
+        points = knots[order : order + self.grid_size + 1]
+        bases = splines.recursion(points, knots, order)  # (G + 1, G + k)
+        found = splines.solve(bases, noise.to(home).transpose(0, 1))  # (I, G + k, curves)
+        return found.permute(2, 0, 1)
 
     @torch.no_grad()
-    def update_grid(self, x: Tensor, grid_eps: float = 0.02, margin: float = 0.01) -> float:
+    def update_grid(self, x: Tensor, margin: float = 0.01, grid_eps: float | None = None) -> float:
         """Move the knots to where the inputs are, keeping the function as nearly as splines can.
 
-        The new grid of an input blends evenly spaced knots, which span the values in `x` and
-        `margin` more on each side, with knots at equal counts of values, which end where the values
-        end. The even ones have the weight `grid_eps`: the range is widened by
-        `grid_eps` * `margin` on each side, as in efficient-kan.
+        The new grid of an input blends two: evenly spaced knots from its least value in `x` less
+        `margin` to its largest plus `margin`, with the weight `grid_eps`, and knots at equal counts
+        of its values, with the rest. So the grid reaches beyond the values by `grid_eps * margin`,
+        as in efficient-kan: with the default `grid_eps` of 0.02 a margin of 0.5 gives 0.01.
 
         Args:
             x: (N, I) inputs, 2 or more.
-            grid_eps: weight of the evenly spaced knots, from 0 to 1.
             margin: 0 or more.
+            grid_eps: from 0 to 1; that of the layer by default.
 
         Returns:
             The largest absolute change of any output on `x`.
 
         Raises:
-            ValueError: `x` has another shape, or holds a value that is not finite; `grid_eps` or
-                `margin` is outside its range; the values leave an input no room for a grid. The
-                layer is then as it was.
+            ValueError: `x` has another shape or holds a value that is not finite, `margin` or
+                `grid_eps` is out of range, or knots would coincide. The layer is as it was.
         """
         self._check_sample(x, 2)
-        if not 0 <= grid_eps <= 1:
-            raise ValueError(f"grid_eps is {grid_eps}: it is a weight, from 0 to 1.")
-        if not 0 <= margin < math.inf:
-            raise ValueError(f"margin is {margin}: it must be 0 or more, and finite.")
-        size = self.grid_size
+        grid_eps = self.grid_eps if grid_eps is None else grid_eps
+        _check_number("margin", margin, math.inf)
+        _check_number("grid_eps", grid_eps, 1)
         ordered = x.to(self.grid.dtype).sort(dim=0).values
-        rank = torch.linspace(0, len(x) - 1, size + 1, device=x.device).long()
-        step = (ordered[-1] - ordered[0] + 2 * margin) / size  # (I,)
-        spread = torch.arange(size + 1, device=x.device).unsqueeze(1)
+        rank = torch.linspace(0, len(x) - 1, self.grid_size + 1, device=x.device).long()
+        step = (ordered[-1] - ordered[0] + 2 * margin) / self.grid_size  # (I,)
+        spread = torch.arange(self.grid_size + 1, device=x.device).unsqueeze(1)
         even = spread * step + ordered[0] - margin  # (G + 1, I)
         inner = grid_eps * even + (1 - grid_eps) * ordered[rank]
         return self._move_to(_with_margins(inner.T, step, self.spline_order), x)
@@ -138,22 +155,47 @@ class SplineLayer(nn.Module):
             The largest absolute change of any output on `x`.
 
         Raises:
-            ValueError: `grid_size` is below the present one, or `x` is not as above. The layer is
-                then as it was.
+            ValueError: `grid_size` is below the present one or no whole number, or so large that
+                knots would coincide; `x` has another shape or holds a value that is not finite.
+                The layer is as it was.
         """
-        size = self.grid_size
-        if not isinstance(grid_size, int) or grid_size < size:
+        if not isinstance(grid_size, int) or grid_size < self.grid_size:
             raise ValueError(
-                f"grid_size {grid_size!r} is below the present {size} or not a whole number: a "
-                f"coarser grid cannot keep the function. Give {size} or more."
+                f"grid_size {grid_size!r} is below the present {self.grid_size}, or no whole "
+                f"number: a coarser grid cannot keep the function. Give {self.grid_size} or more."
             )
         self._check_sample(x, 1)
-        inner = self.grid[:, self.spline_order : self.spline_order + size + 1]
-        place = torch.linspace(0, size, grid_size + 1, device=inner.device, dtype=torch.float64)
-        left = place.long().clamp(max=size - 1)
+        inner = self.grid[:, self.spline_order : self.spline_order + self.grid_size + 1]
+        place = torch.linspace(0, self.grid_size, grid_size + 1, device=inner.device)
+        left = place.long().clamp(max=self.grid_size - 1)
         finer = torch.lerp(inner[:, left], inner[:, left + 1], (place - left).to(inner.dtype))
         step = (inner[:, -1] - inner[:, 0]) / grid_size
         return self._move_to(_with_margins(finer, step, self.spline_order), x)
+
+    def _move_to(self, grid: Tensor, x: Tensor) -> float:
+        """Replace the grid by `grid` (I, G' + 2k + 1) and refit; return the change on `x`.
+
+        All that can fail comes first.
+        """
+        before = self(x)
+        _check_knots_apart(grid)
+        coefficients = self.spline_weight.permute(1, 2, 0)  # (I, G + k, curves)
+        coefficients = splines.refit(coefficients, self.grid, grid, self.spline_order)
+        weight = coefficients.permute(2, 0, 1).contiguous()  # (curves, I, G' + k)
+        if not bool(weight.isfinite().all()):
+            raise ValueError(
+                "the spline weights on the new grid would not be finite: look for values in "
+                "spline_weight that are not finite or near the largest of its dtype."
+            )
+        moved = {"grid": grid, "spline_weight": weight}
+        change = float((torch.func.functional_call(self, moved, (x,)) - before).abs().max())
+        if weight.shape == self.spline_weight.shape:
+            self.grid.copy_(grid)
+            self.spline_weight.copy_(weight)
+        else:
+            self.grid = grid
+            self.spline_weight = nn.Parameter(weight, self.spline_weight.requires_grad)
+        return change
 
     def _check_sample(self, x: Tensor, least: int) -> None:
         if x.ndim != 2 or x.shape[1] != self.in_features or len(x) < least:
@@ -161,7 +203,6 @@ class SplineLayer(nn.Module):
                 f"x has shape {tuple(x.shape)}; give (N, {self.in_features}) inputs, N at least "
                 f"{least}."
             )
-        self.check_input(x)
         if self.grid.is_meta or x.is_meta:
             raise ValueError(
                 "a grid cannot be moved on the meta device, where tensors have no values: move "
@@ -170,42 +211,39 @@ class SplineLayer(nn.Module):
         if not bool(x.isfinite().all()):
             raise ValueError("x holds a value that is not finite: leave such rows out.")
 
-    def _move_to(self, grid: Tensor, x: Tensor) -> float:
-        """Replace the grid by `grid` (I, G' + 2k + 1) and refit; return the change on `x`."""
-        inner = grid[:, self.spline_order : grid.shape[1] - self.spline_order]
-        room = grid.isfinite().all(1) & (inner[:, -1] > inner[:, 0])
-        room &= (grid[:, 1:] >= grid[:, :-1]).all(1)
-        if not bool(room.all()):
-            i = int((~room).nonzero()[0])
-            raise ValueError(
-                f"the values of input {i}, from {float(x[:, i].min()):g} to "
-                f"{float(x[:, i].max()):g}, leave no room for a grid in {grid.dtype}: widen it by "
-                "`margin`, or scale the input."
-            )
-        before = self(x)
-        coefficients = self.spline_weight.permute(1, 2, 0)  # (I, G + k, curves)
-        coefficients = splines.refit(coefficients, self.grid, grid, self.spline_order)
-        weight = coefficients.permute(2, 0, 1).contiguous()  # (curves, I, G' + k)
-        if not bool(weight.isfinite().all()):
-            raise ValueError("spline_weight holds a value that is not finite, or is too large.")
-        self.grid = grid
-        if weight.shape == self.spline_weight.shape:
-            self.spline_weight.copy_(weight)
-        else:
-            self.spline_weight = nn.Parameter(weight, self.spline_weight.requires_grad)
-        return float((self(x) - before).abs().max())
+    @torch.no_grad()
+    def _space_grid_evenly(self) -> None:
+        knots = splines.uniform_knots(
+            self.grid_size, self.spline_order, self.grid_range, self.grid.dtype
+        )
+        self.grid.copy_(knots)
 
     def _apply(self, fn, recurse=True):
+        # A grid rounded to bfloat16 is not even evenly spaced: let the grid move, but not narrow.
         grid = self.grid
         super()._apply(fn, recurse)
         if torch.finfo(self.grid.dtype).bits < 32:
-            # A grid rounded to bfloat16 is not even evenly spaced: it may move, but not narrow.
             self.grid = grid.to(self.grid.device)
-        if grid.is_meta and not self.grid.is_meta:  # it had no values; those of a new layer it has
-            order, dtype = self.spline_order, self.grid.dtype
-            knots = splines.uniform_knots(self.grid_size, order, self.grid_range, dtype)
-            self.grid = knots.repeat(self.in_features, 1).to(self.grid.device)
+        if grid.is_meta and not self.grid.is_meta:  # skip_init, to_empty: the grid is no parameter
+            self._space_grid_evenly()
         return self
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        known, grid = len(rest[-1]), state_dict.get(prefix + "grid")
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        if grid is not None and grid.ndim == 2 and grid.shape[1] != self.grid.shape[1]:
+            size = grid.shape[1] - 2 * self.spline_order - 1
+            rest[-1].insert(
+                known,
+                f"the grid of {prefix or 'the layer'} has {size} intervals there and "
+                f"{self.grid_size} here: make the layer with grid_size={size}.",
+            )
+
+    def __prepare_scriptable__(self):
+        raise TypeError(
+            f"{type(self).__name__} cannot be scripted: take torch.jit.trace, torch.export or "
+            "torch.compile."
+        )
 
     def extra_repr(self) -> str:
         return (
@@ -231,6 +269,26 @@ def _with_margins(inner: Tensor, step: Tensor, spline_order: int) -> Tensor:
     return torch.cat((inner[:, :1] - beyond.flip(1), inner, inner[:, -1:] + beyond), dim=1)
 
 
+def _check_knots_apart(grid: Tensor) -> None:
+    """Raise a ValueError that names the first input whose new knots (I, m + 1) do not increase."""
+    bad = ~((grid[:, 1:] > grid[:, :-1]) & grid[:, 1:].isfinite() & grid[:, :-1].isfinite()).all(1)
+    if bool(bad.any()):
+        i = int(bad.nonzero()[0])
+        low, high = float(grid[i].min()), float(grid[i].max())
+        raise ValueError(
+            f"the knots of input {i} would coincide or overflow: {grid.shape[1]} of them from "
+            f"{low:.9g} to {high:.9g} are too close, or too far apart, for {grid.dtype}. Give a "
+            f"larger margin, a larger grid_eps or fewer intervals, scale the inputs, or make the "
+            f"layer in float64."
+        )
+
+
+def _check_number(name: str, value: float, most: float) -> None:
+    if not 0 <= value <= most or not math.isfinite(value):
+        limit = "or more" if most == math.inf else f"to {most}"
+        raise ValueError(f"{name} is {value}: give a finite number, 0 {limit}.")
+
+
 def check_layer(
     in_features: int,
     out_features: int,
@@ -247,6 +305,11 @@ def check_layer(
     ):
         if not isinstance(value, int) or value < least:
             raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
+    if not isinstance(grid_range, (tuple, list)) or len(grid_range) != 2:
+        raise ValueError(
+            f"grid_range is {grid_range!r}: give a pair, as in (-1.0, 1.0). What efficient-kan "
+            "takes in this place, scale_noise, is given by name."
+        )
     low, high = grid_range
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(

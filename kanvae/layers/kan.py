@@ -16,11 +16,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from kanvae import splines
 from kanvae.layers import kan_function
+from kanvae.layers.grid import SplineLayer, is_plain
 
 
-class KANLinear(nn.Module):
+class KANLinear(SplineLayer):
     """A layer like `nn.Linear` whose edges are learnable functions.
 
     Computes y_o = sum_i [ base_weight_oi b(x_i) + spline_scaler_oi sum_j spline_weight_oij N_j(x_i)
@@ -69,7 +69,6 @@ class KANLinear(nn.Module):
             `grid_range`, `grid_eps` outside of 0 to 1.
     """
 
-    grid: Tensor
     spline_scaler: nn.Parameter | None
 
     def __init__(
@@ -90,23 +89,14 @@ class KANLinear(nn.Module):
         enable_standalone_scale_spline: bool = True,
         grid_eps: float = 0.02,
     ) -> None:
-        super().__init__()
-        check_layer(in_features, out_features, grid_size, spline_order, grid_range)
-        _check_number("grid_eps", grid_eps, 1)
-        self.in_features = in_features
-        self.out_features = out_features
-        self.spline_order = spline_order
-        self.grid_range = (float(grid_range[0]), float(grid_range[1]))
+        super().__init__(
+            in_features, out_features, grid_size, spline_order, grid_range, device, dtype, grid_eps
+        )
         self.scale_base = scale_base
         self.scale_spline = scale_spline
         self.scale_noise = scale_noise
         self.enable_standalone_scale_spline = enable_standalone_scale_spline
-        self.grid_eps = grid_eps
         self.base_activation = base_activation()
-        dtype = dtype or torch.get_default_dtype()
-        wide = dtype if torch.finfo(dtype).bits >= 32 else torch.float32
-        places = grid_size + 2 * spline_order + 1
-        self.register_buffer("grid", torch.empty(in_features, places, device=device, dtype=wide))
         edges, count = (out_features, in_features), grid_size + spline_order
         self.base_weight = nn.Parameter(torch.empty(edges, device=device, dtype=dtype))
         self.spline_weight = nn.Parameter(torch.empty(*edges, count, device=device, dtype=dtype))
@@ -115,11 +105,6 @@ class KANLinear(nn.Module):
             scaler = nn.Parameter(torch.empty(edges, device=device, dtype=dtype))
         self.register_parameter("spline_scaler", scaler)
         self.reset_parameters(generator)
-
-    @property
-    def grid_size(self) -> int:
-        """G, the number of intervals of the grid."""
-        return self.grid.shape[-1] - 2 * self.spline_order - 1
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -131,18 +116,10 @@ class KANLinear(nn.Module):
         nn.init.kaiming_uniform_(
             self.base_weight, a=math.sqrt(5) * self.scale_base, generator=generator
         )
-        shape = (self.grid_size + 1, self.in_features, self.out_features)
-        noise = torch.rand(shape, generator=generator, device=self.grid.device) - 0.5
-        noise *= self.scale_noise / self.grid_size  # (G + 1, I, O)
-        if not self.grid.is_meta:
-            home = "cpu" if self.grid.device.type == "mps" else self.grid.device  # has float64
-            knots, order = self.grid[0].to(home, torch.float64), self.spline_order
-            points = knots[order : order + self.grid_size + 1]
-            bases = splines.recursion(points, knots, order)  # (G + 1, G + k)
-            found = splines.solve(bases, noise.to(home).transpose(0, 1))  # (I, G + k, O)
-            if self.spline_scaler is None:
-                found *= self.scale_spline
-            self.spline_weight.copy_(found.permute(2, 0, 1))
+        noise = self.noise(self.out_features, self.scale_noise, generator)
+        if self.spline_scaler is None:
+            noise *= self.scale_spline
+        self.spline_weight.copy_(noise)
         if self.spline_scaler is not None:
             nn.init.kaiming_uniform_(
                 self.spline_scaler, a=math.sqrt(5) * self.scale_spline, generator=generator
@@ -154,23 +131,14 @@ class KANLinear(nn.Module):
         Raises:
             ValueError: the last dimension of `x` is not `in_features`, or they are integers.
         """
-        symbolic = isinstance(x, torch.fx.Proxy) or torch.jit.is_tracing()
-        if not symbolic and x.shape[-1:] != (self.in_features,):
-            raise ValueError(
-                f"the input has shape {tuple(x.shape)}; its last dimension must be "
-                f"in_features = {self.in_features}."
-            )
-        scaler = self.spline_scaler
+        self.check_input(x)
+        scaler: Tensor | None = self.spline_scaler
         if scaler is None:
             scaler = torch.ones_like(self.base_weight, requires_grad=False)
         weights = (self.base_weight, self.spline_weight, scaler)
-        if _is_plain_silu(self.base_activation):
+        if is_plain(self.base_activation, nn.SiLU):
             return kan_function.kan_linear(x, *weights, self.grid)
         return kan_function.formula(x, *weights, self.grid, self.base_activation)
-
-    def bases(self, x: Tensor) -> Tensor:
-        """The spline bases of every input: (..., I) -> (..., I, G + k), in the dtype of `x`."""
-        return kan_function.bases(x, self.grid, self.spline_weight.shape[-1])
 
     def regularization_loss(
         self, regularize_activation: float = 1.0, regularize_entropy: float = 1.0
@@ -184,199 +152,3 @@ class KANLinear(nn.Module):
         total = size.sum()
         entropy = torch.special.entr(size / total).sum()
         return regularize_activation * total + regularize_entropy * entropy
-
-    @torch.no_grad()
-    def update_grid(self, x: Tensor, margin: float = 0.01, grid_eps: float | None = None) -> float:
-        """Move the knots to where the inputs are, keeping the function as nearly as splines can.
-
-        The new grid of an input blends two: evenly spaced knots from its least value in `x` less
-        `margin` to its largest plus `margin`, with the weight `grid_eps`, and knots at equal counts
-        of its values, with the rest. So the grid reaches beyond the values by `grid_eps * margin`,
-        as in efficient-kan: with the default `grid_eps` of 0.02 a margin of 0.5 gives 0.01.
-
-        Args:
-            x: (N, I) inputs, 2 or more.
-            margin: 0 or more.
-            grid_eps: from 0 to 1; that of the layer by default.
-
-        Returns:
-            The largest absolute change of any output on `x`.
-
-        Raises:
-            ValueError: `x` has another shape or holds a value that is not finite, `margin` or
-                `grid_eps` is out of range, or knots would coincide. The layer is as it was.
-        """
-        if x.ndim != 2 or x.shape[1] != self.in_features or len(x) < 2:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}; give (N, {self.in_features}) inputs, N at least 2."
-            )
-        if not bool(x.isfinite().all()):
-            raise ValueError("x holds a value that is not finite: leave such rows out.")
-        grid_eps = self.grid_eps if grid_eps is None else grid_eps
-        _check_number("margin", margin, math.inf)
-        _check_number("grid_eps", grid_eps, 1)
-        ordered = x.to(self.grid.dtype).sort(dim=0).values
-        rank = torch.linspace(0, len(x) - 1, self.grid_size + 1, device=x.device).long()
-        step = (ordered[-1] - ordered[0] + 2 * margin) / self.grid_size  # (I,)
-        spread = torch.arange(self.grid_size + 1, device=x.device).unsqueeze(1)
-        even = spread * step + ordered[0] - margin  # (G + 1, I)
-        inner = grid_eps * even + (1 - grid_eps) * ordered[rank]
-        return self._move_to(_with_margins(inner.T, step, self.spline_order), x)
-
-    @torch.no_grad()
-    def extend_grid(self, grid_size: int, x: Tensor) -> float:
-        """Cut the range into `grid_size` intervals, keeping the function (Liu et al. 2024, 2.4).
-
-        Inside the grid the function is kept exactly when `grid_size` is a multiple of the old one.
-        `spline_weight` becomes a new parameter of another shape: make the optimiser anew.
-
-        Args:
-            grid_size: at least the present one.
-            x: (N, I) inputs on which to report the change.
-
-        Returns:
-            The largest absolute change of any output on `x`.
-
-        Raises:
-            ValueError: `grid_size` is below the present one or no whole number, or so large that
-                knots would coincide. The layer is as it was.
-        """
-        if not isinstance(grid_size, int) or grid_size < self.grid_size:
-            raise ValueError(
-                f"grid_size {grid_size!r} is below the present {self.grid_size}, or no whole "
-                f"number: a coarser grid cannot keep the function. Give {self.grid_size} or more."
-            )
-        inner = self.grid[:, self.spline_order : self.spline_order + self.grid_size + 1]
-        place = torch.linspace(0, self.grid_size, grid_size + 1, device=inner.device)
-        left = place.long().clamp(max=self.grid_size - 1)
-        finer = torch.lerp(inner[:, left], inner[:, left + 1], (place - left).to(inner.dtype))
-        step = (inner[:, -1] - inner[:, 0]) / grid_size
-        return self._move_to(_with_margins(finer, step, self.spline_order), x)
-
-    def _move_to(self, grid: Tensor, x: Tensor) -> float:
-        """Replace the grid by `grid` (I, G' + 2k + 1) and refit; return the change on `x`.
-
-        All that can fail comes first.
-        """
-        before = self(x)
-        _check_knots_apart(grid)
-        coefficients = self.spline_weight.permute(1, 2, 0)  # (I, G + k, O)
-        coefficients = splines.refit(coefficients, self.grid, grid, self.spline_order)
-        weight = coefficients.permute(2, 0, 1).contiguous()  # (O, I, G' + k)
-        if not bool(weight.isfinite().all()):
-            raise ValueError(
-                "the spline weights on the new grid would not be finite: look for values in "
-                "spline_weight that are not finite or near the largest of its dtype."
-            )
-        moved = {"grid": grid, "spline_weight": weight}
-        change = float((torch.func.functional_call(self, moved, (x,)) - before).abs().max())
-        if weight.shape == self.spline_weight.shape:
-            self.grid.copy_(grid)
-            self.spline_weight.copy_(weight)
-        else:
-            self.grid = grid
-            self.spline_weight = nn.Parameter(weight, self.spline_weight.requires_grad)
-        return change
-
-    def _space_grid_evenly(self) -> None:
-        knots = splines.uniform_knots(
-            self.grid_size, self.spline_order, self.grid_range, self.grid.dtype
-        )
-        self.grid.copy_(knots)
-
-    def _apply(self, fn, recurse=True):
-        # A grid rounded to bfloat16 is not even evenly spaced: let the grid move, but not narrow.
-        grid = self.grid
-        super()._apply(fn, recurse)
-        if torch.finfo(self.grid.dtype).bits < 32:
-            self.grid = grid.to(self.grid.device)
-        if grid.is_meta and not self.grid.is_meta:  # skip_init, to_empty: the grid is no parameter
-            self._space_grid_evenly()
-        return self
-
-    def _load_from_state_dict(self, state_dict, prefix, *rest):
-        known, grid = len(rest[-1]), state_dict.get(prefix + "grid")
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-        if grid is not None and grid.ndim == 2 and grid.shape[1] != self.grid.shape[1]:
-            size = grid.shape[1] - 2 * self.spline_order - 1
-            rest[-1].insert(
-                known,
-                f"the grid of {prefix or 'the layer'} has {size} intervals there and "
-                f"{self.grid_size} here: make the layer with grid_size={size}.",
-            )
-
-    def __prepare_scriptable__(self):
-        raise TypeError(
-            "KANLinear cannot be scripted: take torch.jit.trace, torch.export or torch.compile."
-        )
-
-    def extra_repr(self) -> str:
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"grid_size={self.grid_size}, spline_order={self.spline_order}"
-        )
-
-
-def _is_plain_silu(module: nn.Module) -> bool:
-    """Whether the module is nn.SiLU as it comes, without hooks or a forward of its own."""
-    return type(module) is nn.SiLU and not (
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in module.__dict__
-    )
-
-
-def _with_margins(inner: Tensor, step: Tensor, spline_order: int) -> Tensor:
-    """(I, G + 1) knots of the grid, and `spline_order` more on each side, `step` (I,) apart."""
-    beyond = torch.arange(1, spline_order + 1, device=inner.device) * step.unsqueeze(1)  # (I, k)
-    return torch.cat((inner[:, :1] - beyond.flip(1), inner, inner[:, -1:] + beyond), dim=1)
-
-
-def _check_knots_apart(grid: Tensor) -> None:
-    """Raise a ValueError that names the first input whose new knots (I, m + 1) do not increase."""
-    bad = ~((grid[:, 1:] > grid[:, :-1]) & grid[:, 1:].isfinite() & grid[:, :-1].isfinite()).all(1)
-    if bool(bad.any()):
-        i = int(bad.nonzero()[0])
-        low, high = float(grid[i].min()), float(grid[i].max())
-        raise ValueError(
-            f"the knots of input {i} would coincide or overflow: {grid.shape[1]} of them from "
-            f"{low:.9g} to {high:.9g} are too close, or too far apart, for {grid.dtype}. Give a "
-            f"larger margin, a larger grid_eps or fewer intervals, scale the inputs, or make the "
-            f"layer in float64."
-        )
-
-
-def _check_number(name: str, value: float, most: float) -> None:
-    if not 0 <= value <= most or not math.isfinite(value):
-        limit = "or more" if most == math.inf else f"to {most}"
-        raise ValueError(f"{name} is {value}: give a finite number, 0 {limit}.")
-
-
-def check_layer(
-    in_features: int,
-    out_features: int,
-    grid_size: int,
-    spline_order: int,
-    grid_range: tuple[float, float],
-) -> None:
-    """Raise a ValueError that says what is wrong with a KAN layer's settings, if anything is."""
-    for name, value, least in (
-        ("in_features", in_features, 1),
-        ("out_features", out_features, 1),
-        ("grid_size", grid_size, 1),
-        ("spline_order", spline_order, 0),
-    ):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
-    if not isinstance(grid_range, (tuple, list)) or len(grid_range) != 2:
-        raise ValueError(
-            f"grid_range is {grid_range!r}: give a pair, as in (-1.0, 1.0). What efficient-kan "
-            "takes in this place, scale_noise, is given by name."
-        )
-    low, high = grid_range
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(
-            f"grid_range is ({low}, {high}): it must begin below its end, as in (-1.0, 1.0)."
-        )

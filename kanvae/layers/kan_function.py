@@ -198,10 +198,12 @@ class _Product(torch.autograd.Function):
             knots = torch.tensor(list(ctx.kernel[1]), dtype=torch.float32)
             found = _by_formula(grad, (*inputs, knots.expand(inputs[0].shape[-1], -1)), needed[:4])
             return *found, None, None
-        return *_backward(grad, *inputs, *ctx.kernel, needed[0]), None, None
+        found, knots = ctx.kernel
+        grads = _backward(grad, *inputs, found, knots, needed[0])  # type: ignore[call-arg]
+        return *grads, None, None
 
 
-def _by_formula(grad: Tensor, inputs: Any, needed: Any) -> list[Tensor | None]:
+def _by_formula(grad: Tensor, inputs: Any, needed: Any) -> list[Any]:
     """Gradients by way of the formula, which can be batched, and differentiated again."""
     again = torch.is_grad_enabled()
     if not again:
@@ -264,7 +266,8 @@ def _operator_backward(
             found = _by_formula(grad, (*tensors, grid), (is_float, True, True, True))
     else:
         found = _backward(grad, *tensors, *kernel, is_float)
-    return found[0] if is_float else x.new_empty(0), *found[1:]
+    x_grad = found[0] if is_float else x.new_empty(0)
+    return x_grad, found[1], found[2], found[3]
 
 
 @_operator_backward.register_fake

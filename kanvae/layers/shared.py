@@ -104,14 +104,15 @@ class SharedKANLinear(SplineLayer):
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw new weights as `nn.Linear` does; the functions become the base function again."""
+        """Draw new weights as `nn.Linear` does; functions and grid become those of a new layer."""
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5), generator=generator)
         if self.bias is not None:
             bound = 1 / math.sqrt(self.in_features)
             nn.init.uniform_(self.bias, -bound, bound, generator=generator)
         nn.init.ones_(self.base_scale)
         nn.init.zeros_(self.spline_weight)
-        if self.scale_noise and not self.grid.is_meta:
+        self._space_grid_evenly()
+        if self.scale_noise:
             self.spline_weight.copy_(self.noise(self.groups, self.scale_noise, generator))
 
     def forward(self, x: Tensor) -> Tensor:

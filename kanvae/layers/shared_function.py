@@ -102,7 +102,10 @@ def library(
     spline_weight: Tensor,
     grid: Tensor,
 ) -> ctypes.CDLL | None:
-    """The compiled kernels where they compute what the formula says, None elsewhere."""
+    """The compiled kernels where they compute what the formula says, None elsewhere.
+
+    The tensors are those of `formula`, x being (..., I).
+    """
     tensors = (x, weight, base_scale, spline_weight, grid)
     if not kernels.may_run(*(tensors if bias is None else (*tensors, bias))):
         return None

@@ -14,8 +14,8 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from kanvae.figures.style import INK, PALETTE, STYLE, plain_ticks
 from kanvae.studies.sweep.values import Best, number, short
-from kanvae.style import INK, PALETTE, STYLE, plain_ticks
 
 RC: Any = {
     **STYLE, "figure.facecolor": "none", "savefig.facecolor": "none", "font.size": 9,

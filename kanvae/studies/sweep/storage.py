@@ -191,7 +191,7 @@ def collect(output: str, failed: Mapping[str, dict[str, Any]] | None = None) -> 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     """The table with words in the columns whose values have no type in common."""
     table = table.copy()
-    for name in table.select_dtypes("object"):
+    for name in (name for name in table if table[name].dtype.kind == "O"):
         try:
             pa.array(table[name], from_pandas=True)
         except (pa.ArrowException, OverflowError):

@@ -1,23 +1,21 @@
 """Scores of a trained model: of its samples, its likelihood and its latent space.
 
 `evaluate` scores a run, or anybody's model on anybody's images. Samples are judged by the Fréchet
-distance over a choice of `kanvae.features`. Real images are those of the test set, which is scored
-once a training is over.
+distance over a choice of `kanvae.evaluation.features`. Real images are those of the test set,
+which is scored once a training is over.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import sys
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from kanvae import data, likelihoods, objective, runs
-from kanvae.extras import extra
-from kanvae.features import (
+from kanvae.evaluation.features import (
     FEATURES,
     INCEPTION_BLOCKS,
     JUDGES,
@@ -31,6 +29,7 @@ from kanvae.features import (
     reference_statistics,
     statistics,
 )
+from kanvae.extras import extra
 from kanvae.likelihoods import BERNOULLI, Likelihood
 from kanvae.models import count_parameters, normal
 from kanvae.training import load_model, mean_terms, random_stream, resolve_device
@@ -391,12 +390,3 @@ def _cached_reference(key: tuple, features: Features, kind: str, pixels: Tensor)
         images = data.prepare(pixels, *how)
         _references[full] = statistics(features, (part.float() for part in images.split(1000)))
     return _references[full]
-
-
-if __name__ == "__main__":  # the old spelling of `kanvae evaluate`, for one more release
-    import runpy
-    import sys
-
-    print("`python -m kanvae.evaluation` is now `kanvae evaluate`.", file=sys.stderr)
-    sys.argv[1:1] = ["evaluate"]
-    runpy.run_module("kanvae", run_name="__main__")

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kanvae import sources
-from kanvae.sources import CHECKSUMS, SOURCES, DataError, root
+from kanvae.data import sources
+from kanvae.data.sources import CHECKSUMS, SOURCES, DataError, root
 
 __all__ = [
     "BINARIZATIONS", "CHECKSUMS", "REGIMES", "SOURCES", "SPLITS", "DataError", "Images", "binarize",

@@ -21,12 +21,13 @@ from numpy.lib.recfunctions import unstructured_to_structured
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kanvae import checkpoints, configuration, data, likelihoods, objective, runs, updates
+from kanvae import data, likelihoods, objective, runs
 from kanvae.architectures import Architecture
-from kanvae.configuration import FitSettings, TrainingConfig, resolve_device, run_name
 from kanvae.likelihoods import Likelihood
 from kanvae.models import VAE
-from kanvae.updates import (
+from kanvae.training import checkpoints, configuration, updates
+from kanvae.training.configuration import FitSettings, TrainingConfig, resolve_device, run_name
+from kanvae.training.updates import (
     Loss,
     captured,
     make_optimizer,
@@ -342,12 +343,3 @@ def _finished(state: dict[str, Any], device: torch.device) -> Fit:
     found = {"seconds": state["seconds"], "peak_memory": peak, "starts": starts}
     history = unstructured_to_structured(state["history"].numpy(), names)
     return Fit(history, state["best_epoch"] or None, state["best"] or None, {**starts[-1], **found})
-
-
-if __name__ == "__main__":  # the old spelling of `kanvae train`, for one more release
-    import runpy
-    import sys
-
-    print("`python -m kanvae.training` is now `kanvae train`.", file=sys.stderr)
-    sys.argv[1:1] = ["train"]
-    runpy.run_module("kanvae", run_name="__main__")

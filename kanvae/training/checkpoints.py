@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from kanvae import runs
-from kanvae.configuration import FitSettings
-from kanvae.updates import Loss
+from kanvae.training.configuration import FitSettings
+from kanvae.training.updates import Loss
 
 
 def identity(settings: FitSettings, images: Tensor, validation: Tensor | None, loss: Loss):

@@ -194,12 +194,13 @@ def run_name(config: TrainingConfig) -> str:
 
 
 @functools.cache
-def code_digest(folder: Path = Path(__file__).parent) -> str:
+def code_digest(folder: Path = Path(__file__).parents[1]) -> str:
     """A digest of the code that determines a trained model's numbers, without its words."""
-    others = {"__init__.py", "__main__.py", "digits.py", "evaluation.py", "figures.py", "runs.py"}
-    files = [path for path in folder.glob("*.py") if path.name not in others]
-    files += [*folder.glob("layers/*.py"), *folder.glob("kernels/*.[cp]*")]
-    parts = [f"{path.relative_to(folder)}\n{_without_words(path)}" for path in sorted(files)]
+    modules = ("splines", "likelihoods", "models", "architectures", "objective")
+    folders = ("layers/*.py", "kernels/*.py", "kernels/*.c", "data/*.py", "training/*.py")
+    names = (*(f"{module}.py" for module in modules), *folders)
+    files = sorted(path for name in names for path in folder.glob(name))
+    parts = [f"{path.relative_to(folder)}\n{_without_words(path)}" for path in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

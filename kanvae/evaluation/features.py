@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from kanvae import data, digits
-from kanvae.checkpoints import read_tensors
-from kanvae.configuration import resolve_device
 from kanvae.extras import extra
+from kanvae.training.checkpoints import read_tensors
+from kanvae.training.configuration import resolve_device
 
 INCEPTION_BLOCKS = {"inception-64": 0, "inception-192": 1, "inception-768": 2, "inception-2048": 3}
 FEATURES = (*digits.CLASSIFIERS, *INCEPTION_BLOCKS)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from kanvae.style import INK, PALETTE, TEXT, WIDTH, styled
+from kanvae.figures.style import INK, PALETTE, TEXT, WIDTH, styled
 
 
 @styled

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kanvae import objective
-from kanvae.configuration import OPTIMIZERS, FitSettings
+from kanvae.training.configuration import OPTIMIZERS, FitSettings
 
 VALIDATION_STREAM = 2**32 - 1  # of random numbers, for the validation ELBO; epochs count from 0
 Loss = Callable[[Any, Tensor, torch.Generator | None], Any]  # as `objective.terms`

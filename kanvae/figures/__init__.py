@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 
-from kanvae.style import DASHES, INK, PALETTE, SHAPES, WIDTH, legend, plain_ticks, styled
+from kanvae.figures.style import DASHES, INK, PALETTE, SHAPES, WIDTH, legend, plain_ticks, styled
 
 
 @styled

@@ -116,7 +116,7 @@ def root() -> Path:
             raise DataError(
                 f"KANVAE_DATA is {named!r}, and this user has no home folder: give the whole path."
             ) from None
-    checkout = Path(__file__).resolve().parents[1] / "data"
+    checkout = Path(__file__).resolve().parents[2] / "data"
     if (checkout / "MNIST" / "raw").is_dir():
         return checkout
     try:
