@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from kanvae import runs
+from kanvae import files, runs
 
 
 def test_a_run_folder_holds_what_it_says(run):
@@ -135,14 +135,14 @@ def test_a_run_being_trained_is_held_against_a_second_process(tmp_path):
 
 def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    runs.write_text(path, "before")
+    files.write_text(path, "before")
 
     def full(self, content):
         raise OSError("no space left")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(OSError, match="no space"):
-        runs.write_text(path, "after")
+        files.write_text(path, "after")
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -15,7 +15,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from kanvae import runs
+from kanvae import files
 from kanvae.studies import parameters
 
 MIME = "application/vnd.kanvae+json"  # of an output that holds what a chapter recorded
@@ -105,14 +105,14 @@ def execute(
     ensure_home()
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(f"{runs.tag(runs.PART)}{output.name}")
+    part = output.with_name(f"{files.tag(files.PART)}{output.name}")
     temporary = Path(tempfile.gettempdir())
-    for folder, kind in ((output.parent, runs.PART), (temporary, KERNEL), (temporary, HOME)):
-        runs.clear(folder, kind)  # what killed processes left
+    for folder, kind in ((output.parent, files.PART), (temporary, KERNEL), (temporary, HOME)):
+        files.clear(folder, kind)  # what killed processes left
     tuples = {k for k, default in known.items() if isinstance(default, tuple)}
     point = {k: tuple(v) if k in tuples else v for k, v in (given or {}).items()}
     try:
-        with tempfile.TemporaryDirectory(prefix=runs.tag(KERNEL)) as home:
+        with tempfile.TemporaryDirectory(prefix=files.tag(KERNEL)) as home:
             source = Path(home) / name
             nbformat.write(_with_parameters(notebook, point), source)
             done = papermill.execute_notebook(
@@ -149,7 +149,7 @@ def ensure_home() -> None:
     try:
         Path.home()
     except RuntimeError:
-        own = tempfile.TemporaryDirectory(prefix=runs.tag(HOME))
+        own = tempfile.TemporaryDirectory(prefix=files.tag(HOME))
         atexit.register(own.cleanup)
         os.environ["HOME"] = own.name
 

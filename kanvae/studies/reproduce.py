@@ -26,7 +26,7 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from kanvae import evaluation, runs
+from kanvae import evaluation, files, runs
 from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, results
@@ -213,7 +213,7 @@ def collect(output: Path) -> int:
     ordered = {
         name: provenance[name] for name in sorted(provenance, key=lambda n: order.get(n, -1))
     }
-    runs.write_text(output / "provenance.json", json.dumps(ordered, indent=1) + "\n")
+    files.write_text(output / "provenance.json", json.dumps(ordered, indent=1) + "\n")
     return len(provenance)
 
 
@@ -252,7 +252,7 @@ def _write(path: Path, content: bytes) -> None:
         with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
             file.write(content)
         content = buffer.getvalue()
-    runs.write_bytes(path, content)
+    files.write_bytes(path, content)
 
 
 def report(todo: list[TrainingConfig]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kanvae import runs
+from kanvae import files
 from kanvae.architectures import Architecture
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
@@ -40,7 +40,7 @@ def mend_journal(path: Path) -> None:
             f"line {bad[0]} of {path} is damaged. Cut the file before that line to go on from "
             "there, or choose another folder."
         )
-    runs.write_bytes(path, b"".join(lines[:-1]))
+    files.write_bytes(path, b"".join(lines[:-1]))
 
 
 def _is_record(line: bytes) -> bool:
@@ -100,11 +100,11 @@ def collect(study: optuna.Study, folder: Path | str) -> int:
     )
     for name, frame in (("trials.csv", found), ("curves.csv", curves)):
         text = frame.to_csv(index=False, float_format="%.7g", lineterminator="\n")
-        runs.write_text(folder / name, text)
+        files.write_text(folder / name, text)
     trained = [
         {"trial": trial.number, **trial.user_attrs["provenance"]}
         for trial in study.get_trials(states=(TrialState.COMPLETE,))
     ]
     about = {"config": study.user_attrs["config"], "optuna": optuna.__version__, "trials": trained}
-    runs.write_text(folder / "provenance.json", json.dumps(about, indent=1) + "\n")
+    files.write_text(folder / "provenance.json", json.dumps(about, indent=1) + "\n")
     return len(found)

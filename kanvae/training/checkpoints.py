@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kanvae import runs
+from kanvae import files, runs
 from kanvae.training.configuration import FitSettings
 from kanvae.training.updates import Loss
 
@@ -117,7 +117,7 @@ def save(path: Path, state: dict[str, Any], model, optimizer, scheduler) -> None
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     values = state | {name: part.state_dict() for name, part in parts.items()}
     try:
-        with runs.written(path) as part, part.open("wb") as file:
+        with files.written(path) as part, part.open("wb") as file:
             torch.save(values, file)
             file.flush()
             os.fsync(file.fileno())
