@@ -26,7 +26,7 @@ from tqdm import tqdm
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
-from kanvae.studies import cluster, paper
+from kanvae.studies import cluster, paper, watching
 from kanvae.studies.options import add_fields, values
 from kanvae.studies.trials import FINISHED, collect, mend_journal, resume, table
 from kanvae.training import DivergedError, Epoch, TrainingConfig, load_model, train
@@ -297,7 +297,7 @@ def _run_trials(
     with (
         cluster.start(scheduler, workers=workers) as client,
         tqdm(total=trials, initial=before, unit="trial", disable=not progress) as bar,
-        cluster.ticking(client, bar, failed),
+        watching.ticking(client, bar, failed),
     ):
         count = sum(client.nthreads().values())
         with closing(cluster.results(client, run_trial, tasks(), at_once=count)) as found:
