@@ -61,6 +61,21 @@ def test_a_damaged_file_is_found(run, name, damage):
     assert name in str(caught.value)
 
 
+@pytest.mark.parametrize("name", [*NAMES, "best.safetensors", "metrics.json"])
+@pytest.mark.parametrize("part", [0, 0.3, 0.9])
+def test_a_check_finds_every_cut_file_without_reading_it_all(run, name, part):
+    runs.record(run, {"test_elbo": -100.0})
+    runs.check(run.path)
+    path = run.path / name
+    os.truncate(path, int(part * path.stat().st_size))
+    with pytest.raises(runs.RunError, match=rf"{name}.* is damaged|is damaged .{name}: .*Delete"):
+        runs.check(run.path)
+    path.unlink()
+    if name != "metrics.json" and name != "best.safetensors":
+        with pytest.raises(runs.RunError, match=f"{name} is missing"):
+            runs.check(run.path)
+
+
 @pytest.mark.parametrize("text", ["[]", "null", "{}", '{"config": 3, "provenance": {}}'])
 def test_a_configuration_of_another_form_is_found(run, text):
     (run.path / "config.json").write_text(text)
