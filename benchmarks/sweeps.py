@@ -28,7 +28,7 @@ import nbformat
 import pandas as pd
 import psutil
 
-from kanvae import runs
+from kanvae import files, runs
 from kanvae.studies import cluster, sweep
 from kanvae.studies.sweep import storage
 
@@ -156,7 +156,7 @@ def save(output: Path, part: str, table: pd.DataFrame) -> None:
     path = output / "provenance.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     known[part] = runs.provenance() | {"cores": os.cpu_count(), "dask": distributed.__version__}
-    runs.write_text(path, json.dumps(known, indent=1) + "\n")
+    files.write_text(path, json.dumps(known, indent=1) + "\n")
 
 
 PARTS = {"overhead": overhead, "throughput": throughput, "scheduling": scheduling}

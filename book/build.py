@@ -30,7 +30,7 @@ import jupytext
 import nbformat
 import yaml
 
-from kanvae import runs
+from kanvae import files, runs
 from kanvae.studies import chapters, parameters, results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -166,7 +166,7 @@ def execute(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     chapters.execute(notebook, output, parameters)
     seconds = nbformat.read(output, as_version=4).metadata.papermill.duration
     known = {"fingerprint": wanted, "seconds": seconds, **runs.provenance(_device())}
-    runs.write_text(stamp, json.dumps(known, indent=2))
+    files.write_text(stamp, json.dumps(known, indent=2))
     return known
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kanvae import runs
+from kanvae import files, runs
 from kanvae.architectures import Architecture
 from kanvae.extras import extra
 from kanvae.layers import kan_function
@@ -63,7 +63,7 @@ def export(run: runs.Run, folder: Path | str | None = None, best: bool = False) 
         ("decoder", _Decoder(model), model.latent_dim, ["z"], ["parameters", "pixels"]),
     ):
         path = folder / f"{name}.onnx"
-        runs.write_bytes(path, _onnx(part.eval(), width, inputs, outputs))
+        files.write_bytes(path, _onnx(part.eval(), width, inputs, outputs))
         found.append(path)
     return found
 

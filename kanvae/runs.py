@@ -22,7 +22,6 @@ import json
 import os
 import platform
 import subprocess
-import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -32,9 +31,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from kanvae import files
 
 COLUMNS = (
     "update",  # weight updates so far
@@ -102,17 +103,7 @@ class Run(NamedTuple):
         Raises:
             RunError: their file is damaged.
         """
-        path = self.path / "metrics.json"
-        if not path.exists():
-            return {}
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(found, dict):
-                raise ValueError("it holds no names and values")
-        except (OSError, ValueError) as error:
-            mend = "Delete it and evaluate the run again."
-            raise RunError(f"{path} is damaged ({error}). {mend}") from error
-        return found
+        return scores(self.path)
 
 
 def root() -> Path:
@@ -151,6 +142,34 @@ def read(path: Path | str) -> Run:
                 f"complete epoch (or delete {partial(path)})."
             )
         raise RunError(f"there is no run at {path}: train one there, or name another folder.")
+    config, found, lines = _settings(path)
+    history, weights = read_history(lines), _weights(path / "weights.safetensors")
+    if history["epoch"][-1] != config.get("epochs", history["epoch"][-1]):
+        raise _damaged(lines, "it ends before its last epoch")
+    if (path / "best.safetensors").exists():
+        _refuse_cut(path / "best.safetensors")
+    return Run(path, config, found, history, weights)
+
+
+def check(path: Path) -> None:
+    """Look at all files of a finished run, without the numbers of its history or weights.
+
+    Raises:
+        RunError: one is missing, or was cut. The message says what to do.
+    """
+    config, found, lines = _settings(path)
+    last = _lines(lines)[:-1].rpartition("\n")[2].split(",")
+    if last[1] != str(config.get("epochs", last[1])):
+        raise _damaged(lines, "it ends before its last epoch")
+    best = path / "best.safetensors"
+    has_best = best.exists() or found.get("best_epoch") not in (None, int(last[1]))
+    for file in (path / "weights.safetensors", best)[: 1 + has_best]:
+        _refuse_cut(file)
+    scores(path)
+
+
+def _settings(path: Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
+    """A run's configuration, its provenance, and the file of its history."""
     mend = f"Delete {path} and train it again."
     lines = "history.csv.gz" if (path / "history.csv.gz").is_file() else "history.csv"
     for name in ("config.json", lines, "weights.safetensors"):
@@ -160,11 +179,28 @@ def read(path: Path | str) -> Run:
         settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
         config, found = dict(settings["config"]), dict(settings["provenance"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged (config.json: {error}). {mend}") from error
-    history, weights = read_history(path / lines), _weights(path / "weights.safetensors")
-    if history["epoch"][-1] != config.get("epochs", history["epoch"][-1]):
-        raise RunError(f"{path} is damaged: {lines} ends before its last epoch. {mend}")
-    return Run(path, config, found, history, weights)
+        raise _damaged(path / "config.json", error) from error
+    return config, found, path / lines
+
+
+def _damaged(file: Path, reason: object) -> RunError:
+    mend = f"Delete {file.parent} and train it again."
+    return RunError(f"{file.parent} is damaged ({file.name}: {reason}). {mend}")
+
+
+def scores(run_dir: Path) -> dict[str, Any]:
+    """The scores in a run folder, `Run.metrics`, without reading the run."""
+    path = run_dir / "metrics.json"
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it holds no names and values")
+    except (OSError, ValueError) as error:
+        mend = "Delete it and evaluate the run again."
+        raise RunError(f"{path} is damaged ({error}). {mend}") from error
+    return found
 
 
 def read_history(path: Path) -> np.ndarray:
@@ -173,36 +209,46 @@ def read_history(path: Path) -> np.ndarray:
     Raises:
         RunError: the file is missing, cut or damaged.
     """
+    text = _lines(path)
     try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-        names = tuple(text.partition("\n")[0].split(","))
-        if names not in (COLUMNS, OLD_COLUMNS):
-            raise ValueError(f"its columns are not {COLUMNS}")
-        if text.count("\n") < 2 or not text.endswith("\n"):
-            raise ValueError("its last line is cut")
         history = np.atleast_1d(np.genfromtxt(io.StringIO(text), delimiter=",", names=True))
         numbers = history["update"]
         if np.isnan(history["seconds"][-1]):
             raise ValueError("it ends within an epoch")
         if not np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
             raise ValueError("lines are missing")
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise RunError(
-            f"{path.parent} is damaged ({path.name}: {error}). Delete {path.parent} and train it "
-            "again."
-        ) from error
+    except ValueError as error:
+        raise _damaged(path, error) from error
     return history
+
+
+def _lines(path: Path) -> str:
+    """What a history file says, once it is known to have its columns and a last line."""
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+        if tuple(text.partition("\n")[0].split(",")) not in (COLUMNS, OLD_COLUMNS):
+            raise ValueError(f"its columns are not {COLUMNS}")
+        if text.count("\n") < 2 or not text.endswith("\n"):
+            raise ValueError("its last line is cut")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise _damaged(path, error) from error
+    return text
+
+
+def _refuse_cut(weights: Path) -> None:
+    try:
+        with safe_open(weights, "pt"):  # compares its length with what it is to hold
+            pass
+    except (OSError, SafetensorError) as error:
+        raise _damaged(weights, error) from error
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
-        raise RunError(
-            f"{path.parent} is damaged ({path.name}: {error}). Delete {path.parent} and train it "
-            "again."
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def check_config(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -265,7 +311,7 @@ def finish(
     """
     folder = partial(path)
     settings = {"config": dict(config), "provenance": dict(provenance)}
-    write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
+    files.write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
     with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -276,27 +322,15 @@ def finish(
             copies = {key: w.cpu().clone().contiguous() for key, w in tensors.items()}
             save_file(copies, folder / f"{name}.safetensors")
     folder.rename(path)
-    (path / "checkpoint.pt").unlink(missing_ok=True)  # of use to nobody now
+    for name in ("checkpoint.pt", "checkpoint.damaged"):  # of use to nobody now
+        (path / name).unlink(missing_ok=True)
 
 
 def record(run: Run, metrics: Mapping[str, Any]) -> None:
     """Add scores to the run's metrics.json."""
-    write_text(run.path / "metrics.json", json.dumps({**run.metrics, **metrics}, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is whole or as it was before."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or as it was before, to threads and processes alike."""
-    part = path.with_name(f".{os.getpid()}-{threading.get_ident()}-{path.name}")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    files.write_text(
+        run.path / "metrics.json", json.dumps({**run.metrics, **metrics}, indent=2) + "\n"
+    )
 
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -272,7 +272,7 @@ tables.table(scheduling.rename_axis("measured"), {"value": ",.5g"})
 # ## What faults cost, measured
 #
 # `nox -s soak` does four kinds of work on a few images: a training, a sweep of two trainings, a search, and a reproduction of two runs. At random moments it sends SIGKILL, SIGTERM or SIGINT to the driver, a worker, a kernel, or all of them; it cuts files in between and fills disks; then it starts the same command again. At the end it
-# holds what is left against an undisturbed run: every file must be there, weights bit for bit, tables but for their times; no process, no other file and no lock may be left. (What a process that was killed outright has left in the folder of temporary files, it cannot clear away; the table counts it.) A command may refuse a cut file only if it names it. The line printed above the table says where and when.
+# holds what is left against an undisturbed run: every file must be there, weights bit for bit, tables but for their times; no process, no other file and no lock may be left. (What a process that was killed outright has left in the folder of temporary files, the next execution of a chapter clears away; the table counts what is there at the end.) A command may refuse a cut file only if it names it. The line printed above the table says where and when.
 
 # %% mystnb={"table": {"name": "tab-soak", "caption": "What kills, cut files and full disks cost, for each kind of work."}}
 measured_there = measured["soak"]
@@ -304,12 +304,19 @@ tables.table(counted.rename_axis("faults"))
 faults = soak[["lost", "wrong", "left_behind", "not_restarted"]]
 assert (faults == 0).all(axis=None)
 assert (soak["kills"] > 0).all()
+
+
+def counted_in_words(column, noun):
+    """A sum with its noun in the right number: 1 full disk, 2 full disks."""
+    count = soak[column].sum()
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 Markdown(
-    f"After {soak['kills'].sum()} kills, "
-    f"{soak['files_cut'].sum()} cut files "
-    f"and {soak['disks_filled'].sum()} full disks nothing was lost, "
-    "nothing "
-    "was wrong, and nothing was left behind."
+    f"After {counted_in_words('kills', 'kill')}, "
+    f"{counted_in_words('files_cut', 'cut file')} and "
+    f"{counted_in_words('disks_filled', 'full disk')} "
+    "nothing was lost, nothing was wrong, and nothing was left behind."
 )
 
 # %% [markdown]

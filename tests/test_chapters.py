@@ -1,5 +1,11 @@
+import os
+import signal
+import subprocess
+import sys
+
 import nbformat
 import pytest
+from conftest import ROOT
 
 from kanvae.studies import chapters, parameters
 
@@ -123,3 +129,24 @@ def test_what_a_chapter_records_is_read_back(notebook, tmp_path):
 def test_only_numbers_words_and_curves_are_recorded():
     with pytest.raises(ValueError, match="model is a dict: record a number, a word, or a list"):
         chapters.record(model={"a": 1})
+
+
+def test_what_a_killed_execution_left_is_gone_after_the_next(notebook, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    execute = "import sys; from kanvae.studies import chapters; chapters.execute(*sys.argv[1:])"
+    command = [sys.executable, "-c", execute, str(notebook), str(tmp_path / "out" / "x.ipynb")]
+    book = nbformat.read(notebook, as_version=4)
+    whole = book.cells[1].source
+    book.cells[1].source = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+    nbformat.write(book, notebook)
+    killed = subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = temporary.iterdir()  # with all files of the kernel inside
+    assert left.name.startswith(chapters.KERNEL)
+    book.cells[1].source = whole
+    nbformat.write(book, notebook)
+    subprocess.run(command, env=environment, check=True)
+    assert list(temporary.iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.ipynb"]

@@ -1,11 +1,19 @@
+import contextlib
 import os
+import signal
 import subprocess
+import sys
+import threading
+import time
 
+import dask
 import pytest
 import yaml
 from conftest import ROOT
+from distributed import Client, Scheduler, SpecCluster
+from distributed.deploy.spec import ProcessInterface
 
-from kanvae.studies import cluster
+from kanvae.studies import cluster, watching
 
 
 def square(x):
@@ -137,3 +145,89 @@ def test_a_cluster_that_cannot_be_made_is_told_in_words(tmp_path):
         cluster.start(file=tmp_path / "c.yaml"),
     ):
         pass
+
+
+class Job(ProcessInterface):
+    """A worker as a batch job is one: a process that Dask has started and does not look after."""
+
+    def __init__(self, scheduler, name, resources=""):
+        super().__init__(scheduler=scheduler, name=name)
+        command = [sys.executable, "-m", "dask", "worker", scheduler, "--name", str(name)]
+        self.command = [*command, "--nthreads", "1", "--no-dashboard", "--resources", resources]
+
+    async def start(self):
+        path = f"{ROOT / 'tests'}{os.pathsep}{ROOT}"
+        self.process = subprocess.Popen(
+            self.command, env={**os.environ, "PYTHONPATH": path}, start_new_session=True
+        )
+        await super().start()
+
+    async def close(self):
+        kill_group(self.process.pid)
+        self.process.wait()
+        await super().close()
+
+
+def kill_group(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def queue(**options):
+    """A cluster of such jobs."""
+    own = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    scheduler = {"cls": Scheduler, "options": own}
+    return SpecCluster(scheduler=scheduler, worker={"cls": Job, "options": options})
+
+
+def slowly(x):
+    time.sleep(1)
+    return x, os.getpgid(0)
+
+
+def test_workers_that_are_all_gone_for_good_are_replaced(tmp_path, capsys):
+    file = tmp_path / "cluster.yaml"
+    file.write_text("{cluster: test_cluster.queue, options: {}, scale: {n: 2}}")
+    tasks = [(f"task {x}", (x,)) for x in range(6)]
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
+        cluster.start(file=file) as client,
+    ):
+        client.wait_for_workers(2, timeout=60)
+        first = set(client.run(os.getpgid, 0).values())
+        found = cluster.results(client, slowly, tasks)
+        values = [next(found).value]
+        for group in first:
+            kill_group(group)
+        values += [result.value for result in found]
+    assert sorted(x for x, _ in values) == list(range(6))
+    later = {group for _, group in values[3:]}
+    assert later
+    assert not later & first
+    assert "jobs ended: as many are asked for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("workers", "resources", "message"),
+    [
+        (0, None, "no worker for 0.01 minutes: all waits until one comes to tcp://"),
+        (1, {"GPU": 1}, "the work needs {'GPU': 1}, which none of 1 workers takes"),
+    ],
+)
+def test_work_that_nobody_takes_is_not_silent(monkeypatch, capsys, workers, resources, message):
+    monkeypatch.setattr(watching, "STALLED", 0.6)
+    with queue() as made, Client(made) as client:
+        if workers:
+            made.scale(workers)
+            client.wait_for_workers(workers, timeout=60)
+
+        def help_arrives():
+            made.new_spec = {"cls": Job, "options": {"resources": "GPU=1"}}
+            made.scale(workers + 1)
+
+        timer = threading.Timer(3, help_arrives)
+        timer.start()
+        (found,) = cluster.results(client, square, [("square", (3,))], resources=resources)
+        timer.join()
+    assert found.value == 9
+    assert capsys.readouterr().err.count(message) == 1

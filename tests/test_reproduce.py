@@ -61,6 +61,27 @@ def test_a_run_is_trained_scored_and_collected(small, capsys):
     assert len(reproduce.epoch_lines(run)) == 1
 
 
+def test_a_finished_run_that_was_cut_is_named_and_the_others_are_collected(small, capsys, tmp_path):
+    options = ["--rows", "kan-8-3,vae-6-2", "--regime", "figure6", "--seeds", "1"]
+    command.main(["reproduce", *options, "--workers", "0"])
+    cut = small / "reproduce" / "vae-6-2-figure6-seed1"
+    whole = (cut / "best.safetensors").read_bytes()
+    os.truncate(cut / "best.safetensors", 1000)
+    command.main(["reproduce", *options, "--status"])
+    assert "1:damaged" in capsys.readouterr().out
+    again = ["reproduce", *options, "--output", str(tmp_path / "tables")]
+    for more in ([], ["--collect"], ["--workers", "0"]):
+        with pytest.raises(SystemExit) as stop:
+            command.main([*again, *more])
+        assert f"{cut} is damaged (best.safetensors: " in str(stop.value.code)
+        assert f"Delete {cut} and train it again." in str(stop.value.code)
+    shutil.rmtree(cut)
+    command.main(["reproduce", *options, "--workers", "0"])
+    assert (cut / "best.safetensors").read_bytes() == whole
+    command.main(["reproduce", *options, "--status"])
+    assert "2 of 2 runs" in capsys.readouterr().out
+
+
 @pytest.fixture
 def collected(small, monkeypatch, tmp_path):
     """Two runs of the book, on a few images, in tables."""

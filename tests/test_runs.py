@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from kanvae import runs
+from kanvae import files, runs
 
 
 def test_a_run_folder_holds_what_it_says(run):
@@ -59,6 +59,21 @@ def test_a_damaged_file_is_found(run, name, damage):
     with pytest.raises(runs.RunError, match=r"is damaged .*Delete .* and train it again") as caught:
         runs.read(run.path)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "best.safetensors", "metrics.json"])
+@pytest.mark.parametrize("part", [0, 0.3, 0.9])
+def test_a_check_finds_every_cut_file_without_reading_it_all(run, name, part):
+    runs.record(run, {"test_elbo": -100.0})
+    runs.check(run.path)
+    path = run.path / name
+    os.truncate(path, int(part * path.stat().st_size))
+    with pytest.raises(runs.RunError, match=rf"{name}.* is damaged|is damaged .{name}: .*Delete"):
+        runs.check(run.path)
+    path.unlink()
+    if name != "metrics.json" and name != "best.safetensors":
+        with pytest.raises(runs.RunError, match=f"{name} is missing"):
+            runs.check(run.path)
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "{}", '{"config": 3, "provenance": {}}'])
@@ -135,14 +150,14 @@ def test_a_run_being_trained_is_held_against_a_second_process(tmp_path):
 
 def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    runs.write_text(path, "before")
+    files.write_text(path, "before")
 
     def full(self, content):
         raise OSError("no space left")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(OSError, match="no space"):
-        runs.write_text(path, "after")
+        files.write_text(path, "after")
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 

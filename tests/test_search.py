@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from optuna.trial import FixedTrial, TrialState
 
@@ -125,6 +127,24 @@ def test_a_search_goes_on_until_so_many_trials_are_finished(found):
     assert len(trials) == 4
     assert sorted(trials["row"].dropna()) == sorted(row.name for row in ROWS)
     assert trials["state"].isin(["complete", "pruned"]).all()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_finished_trial_whose_run_was_cut_is_trained_again(
+    found, scheduler, small_rows, capsys, killed
+):
+    output, study = found
+    trial = study.best_trials[0]
+    run_dir = output / trial.user_attrs["architecture"]
+    whole = (run_dir / "weights.safetensors").read_bytes()
+    os.truncate(run_dir / "weights.safetensors", len(whole) // 2)
+    if killed:  # a search that was about to train it again
+        run_dir.rename(f"{run_dir}.damaged")
+    again = search.search(output, 4, SMALL, scheduler=scheduler, progress=False)
+    assert (f"{run_dir} is damaged (weights.saf" in capsys.readouterr().err) == (not killed)
+    assert (run_dir / "weights.safetensors").read_bytes() == whole
+    assert list(output.glob("*.damaged")) == []
+    assert search.table(again).equals(search.table(study))
 
 
 def test_the_front_is_what_no_trial_beats_in_both(found):

@@ -172,6 +172,21 @@ def test_killed_with_sigkill_and_resumed_on_real_mnist(tmp_path):
     assert weights_equal(whole, train(config, tmp_path / "killed", progress=False))
 
 
+def test_a_damaged_checkpoint_is_gone_once_the_run_is_complete(tmp_path, quick):
+    def stop(epoch):
+        raise KeyboardInterrupt
+
+    config = TrainingConfig("kan-4-2", epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", progress=False, after_epoch=stop)
+    os.truncate(runs.partial(tmp_path / "run") / "checkpoint.pt", 1000)
+    with pytest.warns(RuntimeWarning, match="kept as checkpoint.damaged until the run is complete"):
+        again = train(config, tmp_path / "run", progress=False)
+    assert weights_equal(again, train(config, tmp_path / "undisturbed", progress=False))
+    names = {path.name for path in (tmp_path / "undisturbed").iterdir()}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == names
+
+
 def test_streams_of_random_numbers_differ():
     draws = [
         torch.rand(3, generator=training.random_stream(seed, stream)).tolist()

@@ -15,9 +15,12 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from kanvae import files
 from kanvae.studies import parameters
 
 MIME = "application/vnd.kanvae+json"  # of an output that holds what a chapter recorded
+KERNEL = "kanvae-kernel"  # begins the name of a folder of temporary files
+HOME = "kanvae-home"
 START_TIMEOUT = 60  # seconds that a kernel may take to start
 
 
@@ -102,11 +105,14 @@ def execute(
     ensure_home()
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(f".{os.getpid()}-{output.name}")
+    part = output.with_name(f"{files.tag(files.PART)}{output.name}")
+    temporary = Path(tempfile.gettempdir())
+    for folder, kind in ((output.parent, files.PART), (temporary, KERNEL), (temporary, HOME)):
+        files.clear(folder, kind)  # what killed processes left
     tuples = {k for k, default in known.items() if isinstance(default, tuple)}
     point = {k: tuple(v) if k in tuples else v for k, v in (given or {}).items()}
     try:
-        with tempfile.TemporaryDirectory(prefix="kanvae-kernel-") as home:
+        with tempfile.TemporaryDirectory(prefix=files.tag(KERNEL)) as home:
             source = Path(home) / name
             nbformat.write(_with_parameters(notebook, point), source)
             done = papermill.execute_notebook(
@@ -116,7 +122,7 @@ def execute(
                 progress_bar={"desc": Path(notebook).stem, "leave": True} if progress else False,
                 start_timeout=START_TIMEOUT,
                 extra_arguments=["--log-level=50"],  # not that local traffic is not encrypted
-                kernel_manager_class=_manager(_kernel_environment(home, environment or {})),
+                kernel_manager_class=_manager(home, environment or {}),
             )
         part.replace(output)
         return done
@@ -143,7 +149,7 @@ def ensure_home() -> None:
     try:
         Path.home()
     except RuntimeError:
-        own = tempfile.TemporaryDirectory(prefix="kanvae-home-")
+        own = tempfile.TemporaryDirectory(prefix=files.tag(HOME))
         atexit.register(own.cleanup)
         os.environ["HOME"] = own.name
 
@@ -183,8 +189,8 @@ def _kernel_environment(home: str, more: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k not in foreign} | own | dict(more)
 
 
-def _manager(environment: dict[str, str]) -> type:
-    """The class of a kernel manager that starts this Python's own kernel with these variables.
+def _manager(home: str, more: Mapping[str, str]) -> type:
+    """The class of a kernel manager that starts this Python's own kernel, its files in `home`.
 
     The kernel that is installed under the name python3 may be of another Python.
     """
@@ -192,12 +198,14 @@ def _manager(environment: dict[str, str]) -> type:
     from jupyter_client.manager import AsyncKernelManager
 
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    environment = _kernel_environment(home, more)
     own = KernelSpec(argv=command, display_name="Python 3", language="python")
 
     class Manager(AsyncKernelManager):
         kernel_spec = own  # type: ignore[assignment]
 
         async def _async_start_kernel(self, **options: Any) -> None:
+            self.connection_file = str(Path(home) / "connection.json")
             await super()._async_start_kernel(**{"env": environment, **options})
 
         start_kernel = _async_start_kernel

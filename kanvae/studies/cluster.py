@@ -17,7 +17,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,9 +27,8 @@ import yaml
 from dask.system import cpu_count
 from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
-from kanvae.studies import chapters
+from kanvae.studies import chapters, watching
 
 PATIENCE = 20  # seconds to wait for a scheduler
 MARK = "KANVAE_SWEEP"  # in the environment of all processes that a task starts
@@ -196,7 +195,7 @@ def from_file(file: Path | str) -> Iterator[Any]:
         raise ClusterError(
             f"the cluster of {file} cannot be made ({type(error).__name__}: {error})."
         ) from error
-    with made:
+    with made, watching.replacing(made, scale):
         yield made
 
 
@@ -261,20 +260,21 @@ def results(
             submit(batch)
 
     try:
-        fill()
-        while names:
-            future, value = next(ready)
-            name, arguments, tries = names.pop(future)
-            if future.status == "finished":
-                result = Result(name, value, None)
-            else:
-                result = Result(name, None, _reason(future))
-            future.release()
-            if again(result):
-                submit([(name, arguments, tries + 1)])
-            else:
-                yield result
+        with watching.stalls(client, resources):
             fill()
+            while names:
+                future, value = next(ready)
+                name, arguments, tries = names.pop(future)
+                if future.status == "finished":
+                    result = Result(name, value, None)
+                else:
+                    result = Result(name, None, _reason(future))
+                future.release()
+                if again(result):
+                    submit([(name, arguments, tries + 1)])
+                else:
+                    yield result
+                fill()
     finally:
         if names:
             client.cancel(list(names), force=True)
@@ -315,35 +315,3 @@ def _stop(mark: str) -> int:
                 process.send_signal(signal.SIGKILL)
                 stopped += 1
     return stopped
-
-
-def running(client: Client) -> int:
-    """How many tasks are running now."""
-    threads = client.nthreads()
-    return sum(min(threads.get(w, 0), len(keys)) for w, keys in client.processing().items())
-
-
-@contextlib.contextmanager
-def ticking(client: Client, bar: tqdm, failed: Collection[str]) -> Iterator[None]:
-    """Show once a second how many points are running, failed and left."""
-    ended = threading.Event()
-
-    def show(busy: int) -> None:
-        left = bar.total - bar.n
-        bar.set_postfix_str(f"running {busy}, failed {len(failed)}, left {left}")
-
-    def tick() -> None:
-        while not ended.wait(1):
-            with contextlib.suppress(Exception):  # the cluster may be closing
-                show(running(client))
-
-    thread = threading.Thread(target=tick, daemon=True)
-    if not bar.disable:
-        thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        if not bar.disable:
-            thread.join()
-            show(0)

@@ -26,7 +26,7 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from kanvae import evaluation, runs
+from kanvae import evaluation, files, runs
 from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, results
@@ -86,16 +86,30 @@ def folder(config: TrainingConfig) -> Path:
 
 
 def state(config: TrainingConfig) -> str:
-    """How far a run is: missing, begun, trained or scored."""
+    """How far a run is: missing, begun, trained, scored or damaged."""
     path = folder(config)
     if path.is_dir():
+        if damage([path]):
+            return "damaged"
         return "scored" if (path / "metrics.json").exists() else "trained"
     return "begun" if (runs.partial(path) / "checkpoint.pt").exists() else "missing"
+
+
+def damage(folders: Iterable[Path]) -> list[str]:
+    """What is wrong with finished runs, and how to mend it, a line for each that is damaged."""
+    found = []
+    for path in filter(Path.is_dir, folders):
+        try:
+            runs.check(path)
+        except runs.RunError as error:
+            found.append(str(error))
+    return found
 
 
 def complete(config: TrainingConfig, progress: bool = True) -> None:
     """Train and score one run, as far as that is not done yet."""
     run = train(config, folder(config), progress)
+    runs.check(run.path)
     if state(config) != "scored":
         settings = SETTINGS._replace(features=",".join(evaluation.features_here()))
         runs.record(run, evaluation.evaluate(run, settings, config.device))
@@ -213,7 +227,7 @@ def collect(output: Path) -> int:
     ordered = {
         name: provenance[name] for name in sorted(provenance, key=lambda n: order.get(n, -1))
     }
-    runs.write_text(output / "provenance.json", json.dumps(ordered, indent=1) + "\n")
+    files.write_text(output / "provenance.json", json.dumps(ordered, indent=1) + "\n")
     return len(provenance)
 
 
@@ -252,7 +266,7 @@ def _write(path: Path, content: bytes) -> None:
         with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
             file.write(content)
         content = buffer.getvalue()
-    runs.write_bytes(path, content)
+    files.write_bytes(path, content)
 
 
 def report(todo: list[TrainingConfig]) -> str:
@@ -313,9 +327,11 @@ def command(options: argparse.Namespace) -> str | None:
         return None
     failures: list[str] = []
     if not options.collect:
-        missing = [config for config in todo if state(config) != "scored"]
-        print(f"{len(todo)} runs, {len(todo) - len(missing)} of them done before")
+        states = {config: state(config) for config in todo}
+        print(f"{len(todo)} runs, {list(states.values()).count('scored')} of them done before")
+        missing = [c for c, found in states.items() if found not in ("scored", "damaged")]
         failures = complete_all(missing, workers)
+    failures += damage(dict.fromkeys(map(folder, [*todo, *configs()])))
     output = options.output or _own_results()
     print(f"{collect(output)} runs in {output}")
     if failures:

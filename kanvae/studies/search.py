@@ -14,6 +14,7 @@ one objective only; the rule here (`hopeless`) follows from what a search for a 
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -26,9 +27,9 @@ from tqdm import tqdm
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
-from kanvae.studies import cluster, paper
+from kanvae.studies import cluster, paper, watching
 from kanvae.studies.options import add_fields, values
-from kanvae.studies.trials import FINISHED, collect, mend_journal, resume, table
+from kanvae.studies.trials import FINISHED, collect, damaged, mend_journal, resume, set_aside, table
 from kanvae.training import DivergedError, Epoch, TrainingConfig, load_model, train
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
@@ -159,6 +160,13 @@ def run_trial(
     output: str, architecture: str, config: SearchConfig, rivals: list[Rival]
 ) -> dict[str, Any]:
     """Train and score an architecture, or give it up on the way; runs on a worker."""
+    with set_aside(Path(output) / architecture):
+        return _run_trial(output, architecture, config, rivals)
+
+
+def _run_trial(
+    output: str, architecture: str, config: SearchConfig, rivals: list[Rival]
+) -> dict[str, Any]:
     parameters = count_parameters(Architecture.parse(architecture).build())
     seen: list[float] = []
 
@@ -277,6 +285,8 @@ def _run_trials(
         return study.get_trials(deepcopy=False, states=FINISHED)
 
     def tasks() -> Iterator[tuple[str, tuple[Any, ...]]]:
+        for architecture in once_more:
+            yield f"again: {architecture}", (output, architecture, config, [])
         while len(finished()) + len(asked) < trials:
             trial = study.ask()
             architecture = str(suggest(trial))
@@ -292,16 +302,21 @@ def _run_trials(
 
     failed: set[str] = set()
     before = min(len(finished()), trials)
-    if before == trials:
+    once_more = damaged(study, Path(output))
+    if before == trials and not once_more:
         return
     with (
         cluster.start(scheduler, workers=workers) as client,
         tqdm(total=trials, initial=before, unit="trial", disable=not progress) as bar,
-        cluster.ticking(client, bar, failed),
+        watching.ticking(client, bar, failed),
     ):
-        count = sum(client.nthreads().values())
+        count = max(1, sum(client.nthreads().values()))  # none may be there yet
         with closing(cluster.results(client, run_trial, tasks(), at_once=count)) as found:
             for result in found:
+                if result.name not in asked:  # of once_more: its trial is told already
+                    if result.error:
+                        tqdm.write(f"{result.name}: {result.error}", file=sys.stderr)
+                    continue
                 trial = asked.pop(result.name)
                 if result.value is None:
                     failed.add(result.name)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
-from kanvae import runs
+from kanvae import files, runs
 from kanvae.architectures import Architecture
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
@@ -40,7 +45,7 @@ def mend_journal(path: Path) -> None:
             f"line {bad[0]} of {path} is damaged. Cut the file before that line to go on from "
             "there, or choose another folder."
         )
-    runs.write_bytes(path, b"".join(lines[:-1]))
+    files.write_bytes(path, b"".join(lines[:-1]))
 
 
 def _is_record(line: bytes) -> bool:
@@ -55,6 +60,43 @@ def resume(study: optuna.Study) -> None:
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
+
+
+def damaged(study: optuna.Study, output: Path) -> list[str]:
+    """The architectures of complete trials whose runs must be trained again; each is named."""
+    names = {t.user_attrs["architecture"] for t in study.get_trials(states=(TrialState.COMPLETE,))}
+    found = []
+    for run_dir in (output / name for name in sorted(names)):
+        reason = _damage(run_dir)
+        if reason:
+            tqdm.write(f"{reason} The search trains it again now.", file=sys.stderr)
+        if reason or _aside(run_dir).exists():
+            found.append(run_dir.name)
+    return found
+
+
+@contextlib.contextmanager
+def set_aside(run_dir: Path) -> Iterator[None]:
+    """Keep a run that is damaged beside its place until another stands there."""
+    aside = _aside(run_dir)
+    if _damage(run_dir):
+        shutil.rmtree(aside, ignore_errors=True)
+        run_dir.rename(aside)
+    yield
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(run_dir: Path) -> Path:
+    return run_dir.with_name(f"{run_dir.name}.damaged")
+
+
+def _damage(run_dir: Path) -> str:
+    try:
+        if run_dir.is_dir():
+            runs.check(run_dir)
+    except runs.RunError as error:
+        return str(error)
+    return ""
 
 
 def table(study: optuna.Study) -> pd.DataFrame:
@@ -100,11 +142,11 @@ def collect(study: optuna.Study, folder: Path | str) -> int:
     )
     for name, frame in (("trials.csv", found), ("curves.csv", curves)):
         text = frame.to_csv(index=False, float_format="%.7g", lineterminator="\n")
-        runs.write_text(folder / name, text)
+        files.write_text(folder / name, text)
     trained = [
         {"trial": trial.number, **trial.user_attrs["provenance"]}
         for trial in study.get_trials(states=(TrialState.COMPLETE,))
     ]
     about = {"config": study.user_attrs["config"], "optuna": optuna.__version__, "trials": trained}
-    runs.write_text(folder / "provenance.json", json.dumps(about, indent=1) + "\n")
+    files.write_text(folder / "provenance.json", json.dumps(about, indent=1) + "\n")
     return len(found)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kanvae import runs
+from kanvae import files, runs
 from kanvae.training.configuration import FitSettings
 from kanvae.training.updates import Loss
 
@@ -80,7 +80,8 @@ def load(path: Path, names: set[str], device: torch.device) -> dict[str, Any] | 
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         warnings.warn(
-            f"{path} is damaged ({error}). It is kept as {aside.name}; the training starts anew.",
+            f"{path} is damaged ({error}). It is kept as {aside.name} until the run is "
+            "complete; the training starts anew.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -115,17 +116,13 @@ def save(path: Path, state: dict[str, Any], model, optimizer, scheduler) -> None
     """
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     values = state | {name: part.state_dict() for name, part in parts.items()}
-    part = path.with_suffix(f".{os.getpid()}")
     try:
-        with part.open("wb") as file:
+        with files.written(path) as part, part.open("wb") as file:
             torch.save(values, file)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
     except (OSError, RuntimeError) as error:
         raise runs.RunError(
             f"{path} cannot be written ({str(error).splitlines()[0]}). Make room or choose another "
             "folder; the training goes on from the checkpoint before."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)

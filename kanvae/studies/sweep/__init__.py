@@ -27,7 +27,7 @@ import pandas as pd
 from distributed import Client
 from tqdm import tqdm
 
-from kanvae.studies import cluster, parameters
+from kanvae.studies import cluster, parameters, watching
 from kanvae.studies.sweep.points import (
     Point,
     check_points,
@@ -151,7 +151,7 @@ def _execute_all(
         tqdm.write(f"{total} points, {total - len(missing)} done before; {client.dashboard_link}")
     with (
         tqdm(total=total, initial=total - len(missing), unit="point", disable=not progress) as bar,
-        cluster.ticking(client, bar, failed),
+        watching.ticking(client, bar, failed),
         contextlib.closing(
             cluster.results(client, execute_point, tasks, again, resources=resources)
         ) as found,

@@ -14,7 +14,7 @@ import nbformat
 import pandas as pd
 import pyarrow as pa
 
-from kanvae import runs
+from kanvae import files
 from kanvae.studies import parameters
 from kanvae.studies.sweep.page import render_page
 from kanvae.studies.sweep.points import in_order
@@ -39,7 +39,7 @@ def write_file(path: str, content: bytes) -> None:
         fs.pipe_file(inside, content)
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    runs.write_bytes(Path(path), content)
+    files.write_bytes(Path(path), content)
 
 
 def read_file(path: str) -> bytes | None:
@@ -66,9 +66,9 @@ def read_results(output: str, name: str = "*") -> dict[str, dict[str, Any]]:
     or a power cut leaves it, is a failed one, so that the point is executed again.
     """
     if is_local(output):
-        files = list(Path(output).glob(f"{name}/result.json"))
-        contents = [file.read_bytes() for file in files]
-        whole = [_is_whole(file.with_name("executed.ipynb")) for file in files]
+        here = list(Path(output).glob(f"{name}/result.json"))
+        contents = [file.read_bytes() for file in here]
+        whole = [_is_whole(file.with_name("executed.ipynb")) for file in here]
     else:
         fs, inside = fsspec.url_to_fs(output)
         fs.invalidate_cache()

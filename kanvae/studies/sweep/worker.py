@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from kanvae import runs
+from kanvae import files, runs
 from kanvae.studies import chapters, cluster, results
 from kanvae.studies.sweep.page import render_notebook
 from kanvae.studies.sweep.points import Point, point_name
@@ -54,7 +54,7 @@ def execute_point(output: str, notebook: str, point: Point) -> dict[str, Any]:
 
 def _execute_in(folder: Path, output: str, notebook: str, point: Point) -> dict[str, Any]:
     """Execute a point in its own folder; what its result holds beside the point itself."""
-    for old in (*folder.glob(".*-executed.ipynb"), *(folder / file for file in PRODUCTS)):
+    for old in (*folder.glob(f"{files.PART}-*"), *(folder / file for file in PRODUCTS)):
         old.unlink(missing_ok=True)  # of a worker that was killed, or of the attempt before
     source = folder / notebook
     source.write_bytes(read_file(f"{output}/{notebook}") or b"")
@@ -81,7 +81,7 @@ def _execute_in(folder: Path, output: str, notebook: str, point: Point) -> dict[
     source.unlink()
     for file in filter(Path.exists, (executed, failed)):
         page = file.with_suffix(".html")
-        runs.write_bytes(page, render_notebook(file))
+        files.write_bytes(page, render_notebook(file))
         found["page"] = page.name
     if not is_local(output):
         for file in map(folder.joinpath, PRODUCTS):
