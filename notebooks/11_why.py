@@ -232,14 +232,16 @@ figures.intervals(
 
 # %% tags=["found", "hide-input"]
 outside = (
-    1 - reached.loc[("KAN-VAE**", "decoder_hidden"), "inside the grid"]
+    1 - reached.loc[("KAN-VAE**", "decoder.latents"), "inside the grid"]
 )
 hidden = (
-    1 - reached.loc[("KAN-VAE**", "decoder_logits"), "inside the grid"]
+    1 - reached.loc[("KAN-VAE**", "decoder.pixels"), "inside the grid"]
 )
-beyond = reached["beyond all knots"][:, "encoder_mean"]
+beyond = reached["beyond all knots"][:, "encoder.mean"]
 there_beyond = [f"{share:.0%} in {name}" for name, share in beyond.items()]
-never = 1 - reached.loc[("KAN-VAE**", "encoder_hidden"), "ever reached"]
+never = (
+    1 - reached.loc[("KAN-VAE**", "encoder.hidden.first"), "ever reached"]
+)
 Markdown(
     "- The first layer of both KAN-VAEs is affine on every test image, "
     f"to rounding; {never:.0%} of its spline coefficients never receive "
