@@ -163,9 +163,10 @@ def step_passes(key: str, layers, device, images: int = 32) -> dict[str, Callabl
             continue
         model = Architecture.parse(key).build()
         if name != OURS:
-            for child, layer in list(model.named_children()):
+            for place, layer in list(model.named_modules()):
                 if isinstance(layer, KANLinear):
-                    setattr(model, child, layers[name](layer.in_features, layer.out_features))
+                    other = layers[name](layer.in_features, layer.out_features)
+                    model.set_submodule(place, other)
         model.to(device)
         if name == OURS:
             if device.type == "cuda":

@@ -56,6 +56,7 @@ from torch import nn
 from kanvae import (
     Architecture,
     KANLinear,
+    SharedKANLinear,
     data,
     figures,
     kernels,
@@ -187,9 +188,11 @@ def cubic_bases(x, first, step, count):
     return (outer**3 - 4 * inner**3) / 6
 
 
+knots = layer.grid[0]  # the same for all inputs, evenly spaced
 first, step = (
-    layer.uniform
-)  # the first knot, and the distance between knots
+    float(knots[0]),
+    float(knots[-1] - knots[0]) / (len(knots) - 1),
+)
 by_hand = cubic_bases(x, first, step, n)
 torch.testing.assert_close(by_hand, layer.bases(x))
 torch.testing.assert_close(
@@ -372,7 +375,7 @@ print(f"milliseconds on {torch.get_num_threads()} threads, median")
 tables.table(times, dict.fromkeys(times, ".2f"))
 
 # %% mystnb={"table": {"name": "tab-ratios", "caption": "Time of one forward and backward pass over that of the dense floor, median over rounds."}}
-kernels_used = kernels.load(3, 8) is not None
+kernels_used = kernels.load("kan", DEGREE=3, COUNT=8) is not None
 print("ratios to the dense floor; compiled kernels:", kernels_used)
 tables.table(ratios, dict.fromkeys(ratios, ".2f"))
 
@@ -386,6 +389,68 @@ figures.ratio_bars(
 # saves the recursion and keeps the passes over memory. With kernels the layer comes near the floor on large batches; on small ones the memory that it has to move, and on a narrow layer the fixed cost of a call, remain visible. On bits it costs a fraction of the
 # floor, the largest where the batch is small: there reading the parameters and writing their gradients is most of what is left.
 #
+# ## Functions that edges share
+#
+# A KAN layer learns a function on every edge. `SharedKANLinear` has a dial: each input has $g$ functions, each for one group of outputs, and the edges of a group differ in one weight,
+#
+# ```{math}
+# :label: eq-shared
+# y_o = b_o + \sum_i w_{oi}\, f_{i,s(o)}(x_i), \qquad s(o) = \lfloor o\, g / O \rfloor .
+# ```
+#
+# At $g = 1$ every input has one learnable function, at $g = O$ every edge has its own. The functions are computed once for each input, row and group; what follows are the products of a linear layer. **Prediction.** The cost of the products stays what it is, that of the functions grows with $g$: one function an input should cost
+# little more than `nn.Linear` with a SiLU behind it.
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-shared-cost", "caption": "Time of one forward and backward pass of 784→400 over that of `nn.Linear` and SiLU, by the number of functions an input."}, "image": {"alt": "With one function an input the layer takes little longer than nn.Linear with SiLU; with four not twice as long; the time rises on to one function an edge, where it is several times as long."}}
+def shared_candidates(inputs, outputs, batch, dial):
+    x = torch.randn(batch, inputs)
+    mlp = nn.Sequential(nn.Linear(inputs, outputs), nn.SiLU())
+    found = {"mlp": one_pass(mlp, x.clone())}
+    for g in dial:
+        layer = SharedKANLinear(inputs, outputs, g, scale_noise=0.1)
+        found[g] = one_pass(layer, x.clone())
+    return found
+
+
+dial = (1, 2, 4, 8, 16, 64, 400)
+growth = {}
+for batch in (32, 512):
+    found = interleaved(
+        shared_candidates(784, 400, batch, dial), rounds, turn_seconds
+    )
+    growth[f"batch {batch}"] = [
+        statistics.median(
+            a / b for a, b in zip(found[g], found["mlp"], strict=True)
+        )
+        for g in dial
+    ]
+figures.lines(
+    dial,
+    growth,
+    "functions an input, $g$",
+    "time over nn.Linear and SiLU",
+    log="xy",
+)
+
+# %% tags=["hide-input", "found"]
+from IPython.display import Markdown
+
+one, four, edges = (
+    [values[dial.index(g)] for values in growth.values()]
+    for g in (1, 4, 400)
+)
+assert max(one) < min(edges)
+Markdown(
+    f"- One learnable function an input took {min(one):.1f} to "
+    f"{max(one):.1f} times as long as `nn.Linear` and SiLU, four took "
+    f"{min(four):.1f} to {max(four):.1f} times, one an edge "
+    f"{min(edges):.1f} to {max(edges):.1f} times."
+)
+
+# %% [markdown]
+# {numref}`fig-shared-cost` shows the dial's price. The left end is the cost of an activation function that is learned; the right end is `KANLinear`'s. What the functions are worth is another question; here we only note that a few of them an input are cheap.
+#
 # ## A whole training step
 #
 # A step is more than layers: the loss, and Adam {cite}`kingma2015`, which reads and writes four numbers for every parameter. Torch's *fused* Adam does it in one pass. Our steps use it; the obvious
@@ -395,10 +460,10 @@ figures.ratio_bars(
 # %%
 def training_step(key, make_layer, x, fused):
     model = Architecture.parse(key).build(seed)
-    for name, child in list(model.named_children()):
-        if make_layer and isinstance(child, KANLinear):
-            changed = make_layer(child.in_features, child.out_features)
-            setattr(model, name, changed)
+    for name, layer in list(model.named_modules()):
+        if make_layer and isinstance(layer, KANLinear):
+            changed = make_layer(layer.in_features, layer.out_features)
+            model.set_submodule(name, changed)
     optimizer = torch.optim.Adam(model.parameters(), 2e-3, fused=fused)
 
     def run():
@@ -435,8 +500,7 @@ steps = pd.DataFrame(steps).T.rename_axis("model")
 tables.table(steps, dict.fromkeys(steps, ".2f"))
 
 # %% tags=["hide-input", "found"]
-from IPython.display import Markdown
-
+assert (steps["times faster"] > 1).all()
 general, bits_ratio = ratios["KANLinear"], ratios["on bits"]
 Markdown(
     f"- A KAN layer's forward and backward pass took {general.min():.2f} "

@@ -140,7 +140,7 @@ seen = {name: inputs_of(model, images) for name, model in trained.items()}
 found = {}
 for name, model in trained.items():
     for layer, values in seen[name].items():
-        ever, at_once = reach(getattr(model, layer), values)
+        ever, at_once = reach(model.get_submodule(layer), values)
         found[name, layer] = {
             "ever reached": ever,
             "reached by one image": at_once,

@@ -198,9 +198,9 @@ class _Product(torch.autograd.Function):
             knots = torch.tensor(list(ctx.kernel[1]), dtype=torch.float32)
             found = _by_formula(grad, (*inputs, knots.expand(inputs[0].shape[-1], -1)), needed[:4])
             return *found, None, None
-        found, knots = ctx.kernel
-        grads = _backward(grad, *inputs, found, knots, needed[0])  # type: ignore[call-arg]
-        return *grads, None, None
+        x, base, spline, scaler = inputs
+        library, knots = ctx.kernel
+        return *_backward(grad, x, base, spline, scaler, library, knots, needed[0]), None, None
 
 
 def _by_formula(grad: Tensor, inputs: Any, needed: Any) -> list[Any]:
