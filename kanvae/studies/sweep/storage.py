@@ -73,10 +73,8 @@ def read_results(output: str, name: str = "*") -> dict[str, dict[str, Any]]:
         fs, inside = fsspec.url_to_fs(output)
         fs.invalidate_cache()
         paths = fs.glob(f"{inside}/{name}/result.json")
-        if len(paths) > 1:
-            by_path = fs.cat(paths)  # many at a time; it refuses an empty list
-        else:
-            by_path = {path: fs.cat_file(path) for path in paths}
+        many = len(paths) > 1  # an empty list is refused
+        by_path = fs.cat(paths) if many else {path: fs.cat_file(path) for path in paths}
         contents = [by_path[path] for path in paths]
         executed = set(fs.glob(f"{inside}/{name}/executed.ipynb"))
         whole = [f"{path.removesuffix('result.json')}executed.ipynb" in executed for path in paths]
