@@ -135,7 +135,7 @@ def read(path: Path | str) -> Run:
     config, found, lines = _settings(path)
     history, weights = read_history(lines), _weights(path / "weights.safetensors")
     if history["epoch"][-1] != config.get("epochs", history["epoch"][-1]):
-        raise _damaged(lines, "it ends before its last epoch")
+        raise RunError(_damaged(lines, "it ends before its last epoch"))
     if (path / "best.safetensors").exists():
         _refuse_cut(path / "best.safetensors")
     return Run(path, config, found, history, weights)
@@ -150,7 +150,7 @@ def check(path: Path) -> None:
     config, found, lines = _settings(path)
     last = _lines(lines)[:-1].rpartition("\n")[2].split(",")
     if last[1] != str(config.get("epochs", last[1])):
-        raise _damaged(lines, "it ends before its last epoch")
+        raise RunError(_damaged(lines, "it ends before its last epoch"))
     best = path / "best.safetensors"
     has_best = best.exists() or found.get("best_epoch") not in (None, int(last[1]))
     for file in (path / "weights.safetensors", best)[: 1 + has_best]:
@@ -169,17 +169,21 @@ def _settings(path: Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
         settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
         config, found = dict(settings["config"]), dict(settings["provenance"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path / "config.json", error) from error
+        raise RunError(_damaged(path / "config.json", error)) from error
     return config, found, path / lines
 
 
-def _damaged(file: Path, reason: object) -> RunError:
+def _damaged(file: Path, reason: object) -> str:
     mend = f"Delete {file.parent} and train it again."
-    return RunError(f"{file.parent} is damaged ({file.name}: {reason}). {mend}")
+    return f"{file.parent} is damaged ({file.name}: {reason}). {mend}"
 
 
 def scores(run_dir: Path) -> dict[str, Any]:
-    """The scores in a run folder, `Run.metrics`, without reading the run."""
+    """The scores in a run folder, `Run.metrics`, without reading the run.
+
+    Raises:
+        RunError: their file is damaged.
+    """
     path = run_dir / "metrics.json"
     if not path.exists():
         return {}
@@ -208,7 +212,7 @@ def read_history(path: Path) -> np.ndarray:
         if not np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
             raise ValueError("lines are missing")
     except ValueError as error:
-        raise _damaged(path, error) from error
+        raise RunError(_damaged(path, error)) from error
     return history
 
 
@@ -222,7 +226,7 @@ def _lines(path: Path) -> str:
         if text.count("\n") < 2 or not text.endswith("\n"):
             raise ValueError("its last line is cut")
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise _damaged(path, error) from error
+        raise RunError(_damaged(path, error)) from error
     return text
 
 
@@ -231,14 +235,14 @@ def _refuse_cut(weights: Path) -> None:
         with safe_open(weights, "pt"):  # compares its length with what it is to hold
             pass
     except (OSError, SafetensorError) as error:
-        raise _damaged(weights, error) from error
+        raise RunError(_damaged(weights, error)) from error
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
-        raise _damaged(path, error) from error
+        raise RunError(_damaged(path, error)) from error
 
 
 def check_config(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
