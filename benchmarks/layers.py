@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kanvae import Architecture, KANLinear, data, figures, runs
+from kanvae import Architecture, KANLinear, data, figures, origin
 from kanvae.layers import SharedKANLinear
 from kanvae.studies.timing import interleaved
 from kanvae.training import updates
@@ -243,7 +243,7 @@ def main() -> None:
     device = torch.device(options.device)
     random.seed(0)
     torch.manual_seed(0)
-    found = runs.provenance(device) | {"rounds": ROUNDS, "threads": torch.get_num_threads()}
+    found = origin.provenance(device) | {"rounds": ROUNDS, "threads": torch.get_num_threads()}
     layers = candidates(options.checkout)
     print("candidates:", ", ".join(layers))
     tables = []

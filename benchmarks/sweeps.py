@@ -28,7 +28,7 @@ import nbformat
 import pandas as pd
 import psutil
 
-from kanvae import files, runs
+from kanvae import files, origin
 from kanvae.studies import cluster, sweep
 from kanvae.studies.sweep import storage
 
@@ -155,7 +155,7 @@ def save(output: Path, part: str, table: pd.DataFrame) -> None:
     table.to_csv(output / f"{part}.csv", index=False, lineterminator="\n")
     path = output / "provenance.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    known[part] = runs.provenance() | {"cores": os.cpu_count(), "dask": distributed.__version__}
+    known[part] = origin.provenance() | {"cores": os.cpu_count(), "dask": distributed.__version__}
     files.write_text(path, json.dumps(known, indent=1) + "\n")
 
 

@@ -30,7 +30,7 @@ import jupytext
 import nbformat
 import yaml
 
-from kanvae import files, runs
+from kanvae import files, origin
 from kanvae.studies import chapters, parameters, results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,7 +165,7 @@ def execute(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
             return known
     chapters.execute(notebook, output, parameters)
     seconds = nbformat.read(output, as_version=4).metadata.papermill.duration
-    known = {"fingerprint": wanted, "seconds": seconds, **runs.provenance(_device())}
+    known = {"fingerprint": wanted, "seconds": seconds, **origin.provenance(_device())}
     files.write_text(stamp, json.dumps(known, indent=2))
     return known
 

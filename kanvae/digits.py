@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kanvae import data, runs
+from kanvae import data, origin
 
 CLASSIFIERS = {  # name of the features -> the set that it was trained on, its weights
     "digits": ("MNIST", Path(__file__).with_name("digit_classifier.safetensors")),
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
         "accuracy_binarized": accuracy(model, data.binarize(test.pixels), test.labels),
     }
     print(scores)
-    notes = {key: str(value) for key, value in (scores | runs.provenance()).items()}
+    notes = {key: str(value) for key, value in (scores | origin.provenance()).items()}
     save_file(model.state_dict(), path, metadata=notes)
 
 

@@ -20,22 +20,18 @@ import gzip
 import io
 import json
 import os
-import platform
-import subprocess
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kanvae import files
+from kanvae import files, origin
 
 COLUMNS = (
     "update",  # weight updates so far
@@ -119,13 +115,7 @@ def root() -> Path:
             raise RunError(
                 f"KANVAE_RUNS is {named!r}, and this user has no home folder: give the whole path."
             ) from None
-    return (checkout() or Path.cwd()) / "runs"
-
-
-def checkout() -> Path | None:
-    """The clone of the book's repository that this package is in, None where it is installed."""
-    folder = Path(__file__).resolve().parents[1]
-    return folder if (folder / "noxfile.py").exists() else None
+    return (origin.checkout() or Path.cwd()) / "runs"
 
 
 def read(path: Path | str) -> Run:
@@ -145,7 +135,7 @@ def read(path: Path | str) -> Run:
     config, found, lines = _settings(path)
     history, weights = read_history(lines), _weights(path / "weights.safetensors")
     if history["epoch"][-1] != config.get("epochs", history["epoch"][-1]):
-        raise _damaged(lines, "it ends before its last epoch")
+        raise RunError(_damaged(lines, "it ends before its last epoch"))
     if (path / "best.safetensors").exists():
         _refuse_cut(path / "best.safetensors")
     return Run(path, config, found, history, weights)
@@ -160,7 +150,7 @@ def check(path: Path) -> None:
     config, found, lines = _settings(path)
     last = _lines(lines)[:-1].rpartition("\n")[2].split(",")
     if last[1] != str(config.get("epochs", last[1])):
-        raise _damaged(lines, "it ends before its last epoch")
+        raise RunError(_damaged(lines, "it ends before its last epoch"))
     best = path / "best.safetensors"
     has_best = best.exists() or found.get("best_epoch") not in (None, int(last[1]))
     for file in (path / "weights.safetensors", best)[: 1 + has_best]:
@@ -179,17 +169,21 @@ def _settings(path: Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
         settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
         config, found = dict(settings["config"]), dict(settings["provenance"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path / "config.json", error) from error
+        raise RunError(_damaged(path / "config.json", error)) from error
     return config, found, path / lines
 
 
-def _damaged(file: Path, reason: object) -> RunError:
+def _damaged(file: Path, reason: object) -> str:
     mend = f"Delete {file.parent} and train it again."
-    return RunError(f"{file.parent} is damaged ({file.name}: {reason}). {mend}")
+    return f"{file.parent} is damaged ({file.name}: {reason}). {mend}"
 
 
 def scores(run_dir: Path) -> dict[str, Any]:
-    """The scores in a run folder, `Run.metrics`, without reading the run."""
+    """The scores in a run folder, `Run.metrics`, without reading the run.
+
+    Raises:
+        RunError: their file is damaged.
+    """
     path = run_dir / "metrics.json"
     if not path.exists():
         return {}
@@ -218,7 +212,7 @@ def read_history(path: Path) -> np.ndarray:
         if not np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
             raise ValueError("lines are missing")
     except ValueError as error:
-        raise _damaged(path, error) from error
+        raise RunError(_damaged(path, error)) from error
     return history
 
 
@@ -232,7 +226,7 @@ def _lines(path: Path) -> str:
         if text.count("\n") < 2 or not text.endswith("\n"):
             raise ValueError("its last line is cut")
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise _damaged(path, error) from error
+        raise RunError(_damaged(path, error)) from error
     return text
 
 
@@ -241,14 +235,14 @@ def _refuse_cut(weights: Path) -> None:
         with safe_open(weights, "pt"):  # compares its length with what it is to hold
             pass
     except (OSError, SafetensorError) as error:
-        raise _damaged(weights, error) from error
+        raise RunError(_damaged(weights, error)) from error
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
-        raise _damaged(path, error) from error
+        raise RunError(_damaged(path, error)) from error
 
 
 def check_config(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -331,61 +325,3 @@ def record(run: Run, metrics: Mapping[str, Any]) -> None:
     files.write_text(
         run.path / "metrics.json", json.dumps({**run.metrics, **metrics}, indent=2) + "\n"
     )
-
-
-def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Where and with what a result is computed: date, commit, hardware and versions."""
-    device = torch.device(device)
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "processor": _processor(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),  # a plain string: a checkpoint holds nothing else
-        "system": platform.system(),
-    }
-
-
-def peak_memory(device: torch.device | str = "cpu") -> int:
-    """The most bytes that this process has held so far: of the GPU's memory, or of its own."""
-    device = torch.device(device)
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
-
-
-def _commit() -> str:
-    """The commit of the checkout that this module is in, "none" where it is in none.
-
-    A repository around the checkout, or one that the environment names, is not asked.
-    """
-    command = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
-    folder = checkout()
-    if folder is None:
-        return "none"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    environment |= {"GIT_CEILING_DIRECTORIES": str(folder.parent), "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        found = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=30,
-            check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return "none"
-    return found.stdout.strip() or "none"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

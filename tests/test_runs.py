@@ -164,7 +164,11 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
 
 def commit_of(folder, **environment) -> str:
     """What the provenance says in a copy of this package at `folder`."""
-    command = [sys.executable, "-c", "from kanvae import runs; print(runs.provenance()['commit'])"]
+    command = [
+        sys.executable,
+        "-c",
+        "from kanvae.origin import *; print(provenance()['commit'])",
+    ]
     found = subprocess.run(
         command, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder), **environment},
         capture_output=True, text=True, check=True,

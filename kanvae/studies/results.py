@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from kanvae import runs
+from kanvae import origin, runs
 from kanvae.architectures import Architecture
 
 REGIMES = {"figure6": 10_000, "full": 60_000}  # of these runs: their images for training
@@ -36,7 +36,7 @@ def root() -> Path:
     (`runs/results`), else the reference that comes with the book."""
     if named := os.environ.get("KANVAE_RESULTS"):
         return Path(named).expanduser()
-    checkout = runs.checkout()
+    checkout = origin.checkout()
     if checkout is None:  # an installed package has a copy of book/results
         return Path(__file__).resolve().parents[1] / "reference"
     own = runs.root() / "results"
@@ -181,7 +181,7 @@ def _read_json(inside: str) -> dict[str, Any]:
 
 
 def _damaged(path: Path, error: Exception) -> runs.RunError:
-    where = runs.checkout()
+    where = origin.checkout()
     if where is not None and (where / "book") in path.parents:
         mend = f"bring it back from version control: git checkout -- {path}"
     else:

@@ -21,7 +21,7 @@ from numpy.lib.recfunctions import unstructured_to_structured
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kanvae import data, likelihoods, objective, runs
+from kanvae import data, likelihoods, objective, origin, runs
 from kanvae.architectures import Architecture
 from kanvae.likelihoods import Likelihood
 from kanvae.models import VAE
@@ -339,7 +339,7 @@ def _record(state: dict[str, Any], losses: Tensor, ends: tuple[float, ...]) -> N
 
 def _finished(state: dict[str, Any], device: torch.device) -> Fit:
     names = np.dtype([(name, float) for name in runs.COLUMNS])
-    starts, peak = state["provenance"], runs.peak_memory(device)
+    starts, peak = state["provenance"], origin.peak_memory(device)
     found = {"seconds": state["seconds"], "peak_memory": peak, "starts": starts}
     history = unstructured_to_structured(state["history"].numpy(), names)
     return Fit(history, state["best_epoch"] or None, state["best"] or None, {**starts[-1], **found})

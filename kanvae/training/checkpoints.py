@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kanvae import files, runs
+from kanvae import files, origin, runs
 from kanvae.training.configuration import FitSettings
 from kanvae.training.updates import Loss
 
@@ -48,7 +48,7 @@ def begin(path: Path | None, config: dict[str, Any], device: torch.device) -> di
     if found is not None and path is not None:
         runs.check_config(path.parent, found["config"], config)
         start = found | {"history": found["history"].cpu()}
-    start["provenance"] = [*start["provenance"], runs.provenance(device)]
+    start["provenance"] = [*start["provenance"], origin.provenance(device)]
     return start
 
 

@@ -73,7 +73,8 @@ def read_results(output: str, name: str = "*") -> dict[str, dict[str, Any]]:
         fs, inside = fsspec.url_to_fs(output)
         fs.invalidate_cache()
         paths = fs.glob(f"{inside}/{name}/result.json")
-        by_path = {paths[0]: fs.cat_file(paths[0])} if len(paths) == 1 else fs.cat(paths)
+        many = len(paths) > 1  # an empty list is refused
+        by_path = fs.cat(paths) if many else {path: fs.cat_file(path) for path in paths}
         contents = [by_path[path] for path in paths]
         executed = set(fs.glob(f"{inside}/{name}/executed.ipynb"))
         whole = [f"{path.removesuffix('result.json')}executed.ipynb" in executed for path in paths]

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from kanvae import files, runs
+from kanvae import files, origin
 from kanvae.studies import chapters, cluster, results
 from kanvae.studies.sweep.page import render_notebook
 from kanvae.studies.sweep.points import Point, point_name
@@ -63,7 +63,7 @@ def _execute_in(folder: Path, output: str, notebook: str, point: Point) -> dict[
         "KANVAE_RESULTS": str(results.root()),
         **cluster.mark(),
     }
-    found: dict[str, Any] = {"commit": runs.provenance()["commit"], "error": "", "page": ""}
+    found: dict[str, Any] = {"commit": origin.provenance()["commit"], "error": "", "page": ""}
     executed, failed = folder / "executed.ipynb", folder / "failed.ipynb"
     for start in itertools.count(1):
         try:
