@@ -228,7 +228,12 @@ def test_a_failed_point_keeps_its_partly_executed_notebook_and_was_retried(finis
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     assert any(output.output_type == "error" for output in outputs)
     assert not (folder / "executed.ipynb").exists()
-    assert {path.name for path in folder.iterdir()} <= {"failed.ipynb", "result.json", ".lock"}
+    assert {path.name for path in folder.iterdir()} <= {
+        "failed.ipynb",
+        "failed.html",
+        "result.json",
+        ".lock",
+    }
 
 
 def test_the_index_links_to_every_notebook_and_draws_curves(finished):
