@@ -233,7 +233,7 @@ Markdown(
     f"(median; {beyond.min():.1f} to {beyond.max():.1f}): a kernel, its "
     "imports, the data.\n"
     + "\n".join(
-        f"- `{key}`: test ELBO {row['mean']:.1f} ± {row['std']:.1f} nats "
+        f"- `{key}`: validation ELBO {row['mean']:.1f} ± {row['std']:.1f} nats "
         f"after {epochs} epochs, over {seeds} seeds."
         for key, row in spread.iterrows()
     )
@@ -307,7 +307,7 @@ assert (soak["kills"] > 0).all()
 
 
 def counted_in_words(column, noun):
-    """A sum with its noun in the right number: 1 full disk, 2 full disks."""
+    """A sum with its noun in the right number: 2 full disks."""
     count = soak[column].sum()
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
