@@ -233,8 +233,8 @@ Markdown(
     f"(median; {beyond.min():.1f} to {beyond.max():.1f}): a kernel, its "
     "imports, the data.\n"
     + "\n".join(
-        f"- `{key}`: validation ELBO {row['mean']:.1f} ± {row['std']:.1f} nats "
-        f"after {epochs} epochs, over {seeds} seeds."
+        f"- `{key}`: validation ELBO {row['mean']:.1f} ± "
+        f"{row['std']:.1f} nats after {epochs} epochs, over {seeds} seeds."
         for key, row in spread.iterrows()
     )
 )
