@@ -271,10 +271,14 @@ WIDTHS = (390, 768, 900, 1100, 1280)
 #   empty-table-header           th                    pandas, by design                tables.py
 
 
+TYPESET = """[...document.querySelectorAll('.math')].every(
+    formula => formula.querySelector('mjx-assistive-mml'))"""  # what screen readers read comes last
+
+
 def open_page(browser, address, page, width=1280, theme="light"):
     tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=theme)
     tab.goto(f"{address}/{page}.html", wait_until="networkidle")
-    tab.evaluate("window.MathJax ? MathJax.startup.promise : null")
+    tab.wait_for_function(TYPESET)
     return tab
 
 
@@ -457,6 +461,9 @@ def test_figures_read_on_light_and_dark_pages(theme, address, browser):
     assert sum(ratio > 3 for ratio in ratios) >= 3  # ink and both kinds of points
 
 
+SETTLED = "Promise.allSettled(document.getAnimations().map(animation => animation.finished))"
+
+
 @needs_browser
 @pytest.mark.parametrize("page", [*PAGES, "search", "genindex"])
 def test_axe_finds_nothing_of_our_making(page, address, browser):
@@ -468,6 +475,7 @@ def test_axe_finds_nothing_of_our_making(page, address, browser):
         tab = open_page(browser, address, page, width, first)
         for theme, options in ((first, everything), (second, colours)):
             tab.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
+            tab.evaluate(SETTLED)  # colours fade from one theme to the other
             result = axe.run(tab, options={"resultTypes": ["violations"], **options})
             found += [
                 (width, theme, violation["id"], node["target"], node["html"][:200])

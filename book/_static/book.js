@@ -39,9 +39,11 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const button of document.querySelectorAll(".search-button-field")) {
     button.setAttribute("aria-label", button.textContent.trim().replace(/\s+/g, " "));
   }
-  for (const icon of document.querySelectorAll(".theme-switch-button [title]")) {
+  // The icons may be drawings already, with their titles in them, or become drawings later.
+  for (const icon of document.querySelectorAll(".theme-switch-button > *")) {
     icon.removeAttribute("title");
     icon.setAttribute("aria-hidden", "true");
+    icon.querySelector("title")?.remove();
   }
   // It gives the folds of its table of contents no name.
   for (const fold of document.querySelectorAll(".bd-sidenav details > summary")) {
