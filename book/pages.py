@@ -32,11 +32,16 @@ SHORT = 11  # letters of a cell that stays on one line
 def set_tables(app: Sphinx, document: nodes.document) -> None:
     """Make the first cell of every row the head of its row, and mark short cells for book.css."""
     for columns in document.findall(nodes.tgroup):
-        first = next(columns.findall(nodes.colspec))
-        first["stub"] = 1
+        heads = [row[0] for body in columns.findall(nodes.tbody) for row in body]
+        if all(map(_has_words, heads)):  # a formula alone is no name for a screen reader
+            next(columns.findall(nodes.colspec))["stub"] = 1
         for cell in columns.findall(nodes.entry):
             if len(cell.astext()) <= SHORT and not isinstance(cell.parent.parent, nodes.thead):
                 cell["classes"].append("short")
+
+
+def _has_words(cell: nodes.entry) -> bool:
+    return any(not isinstance(text.parent, nodes.math) for text in cell.findall(nodes.Text))
 
 
 def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
