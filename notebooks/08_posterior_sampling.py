@@ -101,7 +101,7 @@ figures.image_rows(rows)
 # - **pixels that differ** when the sample is thresholded at one half;
 # - **same digit**: how often the [digit classifier](../book/conventions.md) sees in the sample what it sees in the input.
 
-# %% mystnb={"table": {"name": "tab-posterior", "caption": "Posterior samples of test images and of training images against their inputs, seed 0."}}
+# %%
 classifier = digits.load()
 
 
@@ -118,6 +118,7 @@ def judge(images, drawn):
     }
 
 
+# %% mystnb={"table": {"name": "tab-posterior", "caption": "Posterior samples of test images and of training images against their inputs, seed 0."}}
 seen = data.binarize(
     data.load("MNIST", regime="figure6").pixels
 )  # (10000, 784)

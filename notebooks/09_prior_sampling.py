@@ -101,7 +101,7 @@ figures.image_rows(rows)
 #
 # A model that always draws the same perfect 1 would have full confidence and no variety; both must be read together, and the [Fréchet distance](05_table1.ipynb) combines the two.
 
-# %% mystnb={"table": {"name": "tab-prior", "caption": "Samples from the prior, seed 0, and real test digits, as the digit classifier sees them."}}
+# %%
 classifier = digits.load()
 
 
@@ -122,6 +122,7 @@ def judge(images: torch.Tensor) -> dict[str, float]:
     }
 
 
+# %% mystnb={"table": {"name": "tab-prior", "caption": "Samples from the prior, seed 0, and real test digits, as the digit classifier sees them."}}
 real = data.load("MNIST", "test").pixels[:samples] / 255
 table = pd.DataFrame(
     {

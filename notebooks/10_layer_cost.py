@@ -336,6 +336,7 @@ def one_pass(layer, x):
     return run
 
 
+# %%
 def candidates(inputs, outputs, batch):
     x = 2 * torch.rand(batch, inputs) - 1
     nine = functools.partial(nn.Linear, bias=False)

@@ -92,11 +92,6 @@ notebook.cells = [
     for cell in (parameters, training, recording)
 ]
 notebook.cells[0].metadata["tags"] = ["parameters"]
-notebook.metadata["kernelspec"] = {
-    "name": "python3",
-    "language": "python",
-    "display_name": "Python 3",
-}
 folder = Path(tempfile.mkdtemp())
 nbformat.write(notebook, folder / "small.ipynb")
 
@@ -154,22 +149,11 @@ def done():
     return {name for name, result in found if result["status"] == "done"}
 
 
-command = [
-    sys.executable,
-    "-m",
-    "kanvae",
-    "sweep",
-    str(folder / "small.ipynb"),
-]
-command += ["--output", str(folder / "out"), "-p", "epochs", str(epochs)]
-command += [
-    "-p",
-    "architecture",
-    architectures,
-    "-p",
-    "seed",
-    f"0:{seeds}",
-]
+output = str(folder / "out")
+command = [sys.executable, "-m", "kanvae", "sweep"]
+command += [str(folder / "small.ipynb"), "--output", output]
+command += ["-p", "architecture", architectures]
+command += ["-p", "epochs", str(epochs), "-p", "seed", f"0:{seeds}"]
 before = done()
 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 with subprocess.Popen(command, **quiet) as process:
