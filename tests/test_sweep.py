@@ -39,7 +39,7 @@ def sweeping(notebook, output, *options):
 
 def run(*arguments, **options):
     return subprocess.run(
-        sweeping(*arguments), capture_output=True, text=True, check=False, timeout=240, **options
+        sweeping(*arguments), capture_output=True, text=True, check=False, timeout=120, **options
     )
 
 
@@ -51,7 +51,7 @@ def points_done(output):
     )
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
@@ -358,7 +358,7 @@ def test_a_kernel_that_is_killed_is_started_again(notebook, tmp_path, scheduler)
         wait_for(lambda: list(output.glob("*/.*-executed.ipynb")))
         (kernel,) = wait_for(lambda: kernels(output))
         kernel.kill()
-        assert driver.wait(180) == 0
+        assert driver.wait(90) == 0
     assert len(points_done(output)) == 1
     assert {path.name for path in output.glob("*/*.ipynb")} == {"executed.ipynb"}
 
@@ -373,7 +373,7 @@ def test_a_worker_that_is_killed_costs_no_point(notebook, tmp_path, scheduler):
         worker = psutil.Process(kernel.ppid())
         assert worker.pid != driver.pid
         worker.kill()
-        assert driver.wait(180) == 0
+        assert driver.wait(90) == 0
     assert len(points_done(output)) == 3
 
 

@@ -16,6 +16,8 @@ them; nothing in them is typed by hand.
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import zlib
@@ -113,7 +115,7 @@ def reading(table: str) -> pd.DataFrame:
             reading; "figure8-reread", the same by the module; "figure8-brightness", how bright
             these inputs are by MNIST's grey value; "figure6-ends", where the curves end.
     """
-    return pd.read_csv(_file(f"paper/{table}.csv"))
+    return _read_csv(f"paper/{table}.csv")
 
 
 class Difference(NamedTuple):
@@ -167,7 +169,11 @@ def spread(values: pd.Series, digits: int = 1) -> str:
 def _read_csv(inside: str) -> pd.DataFrame:
     path = _file(inside)
     try:
-        return pd.read_csv(path)
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        if not content.endswith(b"\n"):
+            raise ValueError("its last line is cut")
+        return pd.read_csv(io.BytesIO(content))
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise _damaged(path, error) from error
 
