@@ -25,7 +25,7 @@
 # **You need** the [loss](03_vae_elbo.ipynb). **On this page** a model trains in front of you; we read its curve, look into its run folder,
 # kill a training and resume it to the same weights, bit for bit. About half a minute on two cores; not measured on a GPU.
 #
-# Every parameter of the cell below can be set from the outside, which is how researchers [sweep this chapter](13_sweeps.ipynb):
+# Every parameter of the cell below can be set from the outside, which is how researchers [sweep this chapter](18_sweeps.ipynb):
 #
 #     kanvae sweep notebooks/04_training.ipynb \
 #         -p architecture kan-20-10,kan-35-15 -p seed 0:3

@@ -60,7 +60,7 @@ seed = 0
 # %% [markdown]
 # ## The first layer is affine
 #
-# Pixels are 0 or 1. On two points every function is a line ({eq}`eq-affine` of [the chapter on cost](10_layer_cost.ipynb)), so a KAN layer that sees binary pixels is
+# Pixels are 0 or 1. On two points every function is a line ({eq}`eq-affine` of [the chapter on cost](17_layer_cost.ipynb)), so a KAN layer that sees binary pixels is
 #
 # $$
 # y_o = \sum_i \phi_{oi}(0) \; + \; \sum_i \big( \phi_{oi}(1) - \phi_{oi}(0) \big)\, x_i ,

@@ -321,7 +321,7 @@ own_notebook = nbformat.v4.new_notebook(
 nbformat.write(own_notebook, folder / "own.ipynb")
 
 # %% [markdown]
-# Then a grid, a folder for the results, and as many workers as there are cores. From a terminal it is `kanvae sweep own.ipynb -p hidden 16,64 -p seed 0:2`. The chapter on [sweeps](13_sweeps.ipynb) says how to use a cluster, and what happens when something breaks.
+# Then a grid, a folder for the results, and as many workers as there are cores. From a terminal it is `kanvae sweep own.ipynb -p hidden 16,64 -p seed 0:2`. The chapter on [sweeps](18_sweeps.ipynb) says how to use a cluster, and what happens when something breaks.
 
 # %% mystnb={"table": {"name": "tab-own-sweep", "caption": "The sweep of our own notebook: a line a point, with what it recorded, in nats per image."}}
 grid = {"hidden": [16, 64], "seed": [0, 1]}

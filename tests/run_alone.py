@@ -24,11 +24,11 @@ SMALL = {
     "08_posterior_sampling": {"seed": 0},
     "09_prior_sampling": {"samples": 1000},
     "10_paper_figures": {"seed": 0},
-    "10_layer_cost": {"rounds": 1, "turn_seconds": 0.001},
+    "17_layer_cost": {"rounds": 1, "turn_seconds": 0.001},
     "11_why": {"seed": 0},
     "12_what_we_found": {"regime": "figure6"},
-    "13_sweeps": {"architectures": "kan-4-2,vae-8-2", "seeds": 2, "epochs": 1},
-    "14_architecture_search": {"count": 2},
+    "18_sweeps": {"architectures": "kan-4-2,vae-8-2", "seeds": 2, "epochs": 1},
+    "19_architecture_search": {"count": 2},
     "20_own_work": {"epochs": 2},
 }  # fmt: skip
 

@@ -413,7 +413,7 @@ def pixels(tab, clip):
     [
         ("notebooks/05_table1", ".pst-scrollable-table-container:has(#tab-scores)"),
         ("notebooks/11_why", "div.math > mjx-container"),
-        ("notebooks/10_layer_cost", ".cell_input .highlight > pre"),
+        ("notebooks/17_layer_cost", ".cell_input .highlight > pre"),
     ],
 )
 def test_the_edge_of_a_box_shows_that_there_is_more(page, selector, theme, address, browser):

@@ -18,7 +18,7 @@
 # %% [markdown]
 # # What a KAN layer costs
 #
-# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/10_layer_cost.ipynb)
+# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/17_layer_cost.ipynb)
 #
 # **The question.** A KAN layer has ten parameters where a linear layer has one. Must it also take ten times as
 # long, and why do straightforward implementations take thirty times as long?

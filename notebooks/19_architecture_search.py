@@ -18,7 +18,7 @@
 # %% [markdown]
 # # Architecture search
 #
-# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/14_architecture_search.ipynb)
+# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/19_architecture_search.ipynb)
 #
 # **The question.** The paper names the search for better architectures as its first item of future work. Which architectures give the best likelihood for their number of parameters, and where do the rows of Table I stand among them?
 #

@@ -18,7 +18,7 @@
 # %% [markdown]
 # # Sweeps: one chapter, many parameters
 #
-# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/13_sweeps.ipynb)
+# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/18_sweeps.ipynb)
 #
 # **The question.** How do we run a notebook for many parameters, on a laptop or on a cluster, and lose nothing when something breaks?
 #
