@@ -75,6 +75,40 @@ def test_distance_agrees_with_pytorch_fids_where_the_covariances_are_singular():
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-3)
 
 
+def test_fidelity_and_diversity_are_those_of_their_authors_package(test_set, capsys):
+    from prdc import compute_prdc
+
+    features = evaluation.load_features("digits")
+    real = evaluation.reference_values(features, test_set.pixels[:700])
+    drawn = evaluation.reference_values(features, test_set.pixels[700:1500], binarized=True)
+    found = evaluation.precision_recall(real, drawn)
+    assert found == pytest.approx(compute_prdc(real, drawn, 5))
+    assert 0.5 < found["precision"] < 1
+    assert found["precision"] != pytest.approx(found["recall"], abs=1e-3)
+    with pytest.raises(ValueError, match="there are 6 real images and 800 samples"):
+        evaluation.precision_recall(real[:6], drawn)
+
+
+def test_kernel_distance_is_the_mean_over_all_pairs():
+    rng = np.random.default_rng(0)
+    real, drawn = rng.normal(0, 2, (40, 3)), rng.normal(1, 1, (30, 3))
+    scale = np.sqrt((real**2).mean())
+    a, b = real / scale, drawn / scale
+
+    def kernel(x, y):
+        return (x @ y / 3 + 1) ** 3
+
+    within = [np.mean([kernel(*pair) for pair in itertools.combinations(x, 2)]) for x in (a, b)]
+    across = np.mean([kernel(x, y) for x in a for y in b])
+    expected = pytest.approx(sum(within) - 2 * across)
+    assert evaluation.kernel_distance(real, drawn) == expected
+    assert evaluation.kernel_distance(3 * real, 3 * drawn) == expected  # whatever the scale
+    many = rng.normal(0, 2, (2200, 3))
+    assert abs(evaluation.kernel_distance(many[:1100], many[1100:])) < 0.02
+    with pytest.raises(ValueError, match="needs two rows"):
+        evaluation.kernel_distance(real[:1], drawn)
+
+
 def test_features_that_are_not_finite_are_refused():
     features = evaluation.load_features("digits")
     with pytest.raises(ValueError, match="the digits features of 3 images cannot be compared"):
@@ -251,11 +285,15 @@ def test_evaluation_gives_every_score_and_the_command_line_records_them(run):
 def test_several_features_and_images_are_scored_under_their_names(run):
     settings = evaluation.Settings(
         frechet_images="grayscale,binarized", frechet_samples=100, frechet_seeds=1,
-        importance_samples=1, likelihood_images=5,
+        fidelity_samples=50, importance_samples=1, likelihood_images=5,
     )  # fmt: skip
-    distances = evaluation.evaluate(run, settings)["frechet"]
-    assert list(distances) == ["digits grayscale", "digits binarized"]
-    assert distances["digits grayscale"] != distances["digits binarized"]
+    scores = evaluation.evaluate(run, settings)
+    for kind in ("frechet", "kernel", "fidelity"):
+        assert list(scores[kind]) == ["digits grayscale", "digits binarized"]
+        assert scores[kind]["digits grayscale"] != scores[kind]["digits binarized"]
+    assert list(scores["fidelity"]["digits grayscale"]) == [
+        "precision", "recall", "density", "coverage",
+    ]  # fmt: skip
 
 
 def test_inception_counts_as_here_only_with_its_weights(inception_file, monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ import functools
 import itertools
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,100 +28,33 @@ from kanvae.evaluation.features import (
     frechet_distance,
     load_features,
     reference_statistics,
+    reference_values,
     statistics,
+    summary,
+    values,
+)
+from kanvae.evaluation.samples import (
+    frechet_distances,
+    kernel_distance,
+    precision_recall,
+    sample_features,
+    sample_prior,
 )
 from kanvae.extras import extra
-from kanvae.likelihoods import BERNOULLI, Likelihood
-from kanvae.models import count_parameters, normal
+from kanvae.likelihoods import Likelihood
+from kanvae.models import count_parameters
 from kanvae.training import load_model, mean_terms, random_stream, resolve_device
 
 __all__ = [
     "FEATURES", "INCEPTION_BLOCKS", "Features", "FeaturesError", "Settings", "Statistics",
     "active_units", "evaluate", "evaluate_model", "evaluate_run", "features_for", "features_here",
-    "frechet_distance", "frechet_distances", "latent_means", "load_features",
-    "negative_log_likelihood", "neighbour_accuracy", "reference_statistics", "sample_prior",
-    "silhouette", "statistics",
+    "frechet_distance", "frechet_distances", "kernel_distance", "latent_means", "load_features",
+    "negative_log_likelihood", "neighbour_accuracy", "precision_recall", "reference_statistics",
+    "reference_values", "sample_features", "sample_prior", "silhouette", "statistics", "summary", "values",
 ]  # fmt: skip
 
 KINDS = ("grayscale", "binarized")
-
-PRIOR_STREAM = 2**32 - 2  # the streams of random numbers that evaluation draws from
-NLL_STREAM = 2**32 - 3
-
-
-def sample_prior(
-    model: nn.Module,
-    count: int,
-    latent_dim: int,
-    generator: torch.Generator | None = None,
-    likelihood: Likelihood | str | None = None,
-) -> Tensor:
-    """The means of p(x|z) for latents drawn from the prior N(0, 1): (count, D), in [0, 1] or not.
-
-    Raises:
-        ValueError: the model cannot decode.
-    """
-    objective.check_parts(model)
-    with torch.no_grad():
-        z = normal((count, latent_dim), next(model.parameters()), generator)
-        return likelihoods.of(model, likelihood).mean(model.decode(z).flatten(1))  # type: ignore[operator]
-
-
-def frechet_distances(
-    model: nn.Module,
-    features: Features,
-    reference: Statistics,
-    binarized: bool = False,
-    samples: int = 20_000,
-    seeds: int = 5,
-    *,
-    latent_dim: int | None = None,
-    likelihood: Likelihood | str | None = None,
-    binarization: str = "threshold",
-    threshold: float = 0.5,
-) -> list[float]:
-    """Distances of sets of prior samples from real images, one for each evaluation seed.
-
-    The samples are the means of p(x|z), between 0 and 1. With `binarized`, Bernoulli pixels are on
-    where they are so more likely than not, or drawn where `binarization` is "stochastic"; grey ones
-    where they are above the threshold, as in the real images.
-
-    Args:
-        reference: of real images, with the same features and the same `binarized`.
-        samples: images in a set (20,000 in the paper).
-        seeds: how many sets (5 in the paper).
-        latent_dim: L; by default the model's own (`model.latent_dim`).
-
-    Raises:
-        ValueError: fewer than 2 samples or 1 seed.
-    """
-    if samples < 2 or seeds < 1:
-        raise ValueError(f"samples is {samples} and seeds is {seeds}: at least 2 and 1 are needed.")
-    judge = likelihoods.of(model, likelihood)
-    width = latent_dim or _latent_dim(model)
-    cut = 0.5 if judge == BERNOULLI else threshold
-
-    def drawn(size: int, generator: torch.Generator) -> Tensor:
-        x = sample_prior(model, size, width, generator, judge).float().clamp(0, 1)
-        if not binarized:
-            return x
-        anew = generator if judge == BERNOULLI and binarization == "stochastic" else None
-        return data.binarize(x, cut, anew).float()
-
-    distances = []
-    for seed in range(seeds):
-        generator = random_stream(seed, PRIOR_STREAM)
-        sizes = [len(part) for part in torch.empty(samples).split(1000)]
-        found = statistics(features, (drawn(size, generator) for size in sizes))
-        distances.append(frechet_distance(found, reference))
-    return distances
-
-
-def _latent_dim(model: Any) -> int:
-    found = getattr(model, "latent_dim", None) or getattr(model, "architecture", None)
-    if found is None:
-        raise ValueError(f"{type(model).__name__} has no `latent_dim`: give latent_dim.")
-    return found if isinstance(found, int) else found.latent_dim
+NLL_STREAM = 2**32 - 3  # of random numbers
 
 
 def negative_log_likelihood(
@@ -181,6 +115,8 @@ class Settings(NamedTuple):
         frechet_images: "grayscale", "binarized" (real images and samples) or both with a comma.
         frechet_samples: images in a set of samples; 20,000 in the paper.
         frechet_seeds: sets of samples; 5 in the paper.
+        fidelity_samples: images in a set for kernel distance, precision, recall, density and
+            coverage; 0 for none of these.
         importance_samples: latents an image of the bound on the likelihood.
         likelihood_images: the first so many of the test set, for that bound.
         weights: "last", or "best" for those of the epoch with the best validation ELBO.
@@ -190,6 +126,7 @@ class Settings(NamedTuple):
     frechet_images: str = "grayscale"
     frechet_samples: int = 20_000
     frechet_seeds: int = 5
+    fidelity_samples: int = 0
     importance_samples: int = 100
     likelihood_images: int = 1000
     weights: str = "last"
@@ -250,7 +187,7 @@ def evaluate_model(
         )
     real = images.flatten(1).float()
     references = {
-        (f.name, kind): reference_statistics(f, real, kind == "binarized")
+        (f.name, kind): reference_values(f, real, kind == "binarized")
         for f, kind in itertools.product(maps, _kinds(chosen))
     }
     scores = _scores(model, x, labels, known, maps, references, judge, chosen)
@@ -308,7 +245,7 @@ def _scores(
     labels: Tensor | None,
     known: tuple[Tensor, Tensor] | None,
     maps: list[Features],
-    references: dict[tuple[str, str], Statistics],
+    references: dict[tuple[str, str], np.ndarray],
     likelihood: Likelihood,
     settings: Settings,
     **how: Any,
@@ -334,9 +271,15 @@ def _scores(
     how |= {"latent_dim": means.shape[1], "likelihood": likelihood}
     counts = (settings.frechet_samples, settings.frechet_seeds)
     for features, kind in itertools.product(maps, _kinds(settings)):
-        scores["frechet"][f"{features.name} {kind}"] = frechet_distances(
-            model, features, references[features.name, kind], kind == "binarized", *counts, **how
+        name, real = f"{features.name} {kind}", references[features.name, kind]
+        subject = (model, features)
+        scores["frechet"][name] = frechet_distances(
+            *subject, summary(real), kind == "binarized", *counts, **how
         )
+        if count := settings.fidelity_samples:
+            drawn = sample_features(*subject, kind == "binarized", count, **how)
+            scores.setdefault("kernel", {})[name] = kernel_distance(real, drawn)
+            scores.setdefault("fidelity", {})[name] = precision_recall(real, drawn)
     if labels is not None:
         scores["silhouette"] = silhouette(means, labels)
         if known is not None:
@@ -376,11 +319,11 @@ def _maps(names: str, device: str) -> list[Features]:
     return [load_features(name, device) for name in chosen]
 
 
-_references: dict[tuple, Statistics] = {}  # within a process; real images do not change
+_references: dict[tuple, np.ndarray] = {}  # within a process; real images do not change
 
 
-def _cached_reference(key: tuple, features: Features, kind: str, pixels: Tensor) -> Statistics:
-    """The statistics of the test set of a run, binarised as the run's images are."""
+def _cached_reference(key: tuple, features: Features, kind: str, pixels: Tensor) -> np.ndarray:
+    """The features of the test set of a run, binarised as the run's images are."""
     _, _, binarization, threshold = key
     how = ("none" if kind == "grayscale" else "threshold", threshold)
     if kind == "binarized" and binarization == "stochastic":
@@ -388,5 +331,5 @@ def _cached_reference(key: tuple, features: Features, kind: str, pixels: Tensor)
     full = (features.name, *key[:2], "test", *how)
     if full not in _references:
         images = data.prepare(pixels, *how)
-        _references[full] = statistics(features, (part.float() for part in images.split(1000)))
+        _references[full] = values(features, (part.float() for part in images.split(1000)))
     return _references[full]

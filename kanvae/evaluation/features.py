@@ -162,31 +162,49 @@ def _mend(path: Path) -> str:
 
 
 @torch.no_grad()
+def values(features: Features, images: Iterable[Tensor]) -> np.ndarray:
+    """The features of batches of images (B, D) in [0, 1]: (N, F) in double precision.
+
+    Raises:
+        ValueError: fewer than two images, or features that are not finite.
+    """
+    parts = [features.extract(batch.to(features.device)).double().cpu().numpy() for batch in images]
+    every = np.concatenate(parts)
+    if len(every) < 2 or not np.isfinite(every).all():
+        raise ValueError(
+            f"the {features.name} features of {len(every)} images cannot be compared: there must "
+            "be two images or more, and their pixels and features must be finite numbers."
+        )
+    return every
+
+
+def summary(values: np.ndarray) -> Statistics:
+    """The mean and covariance of features (N, F)."""
+    return Statistics(values.mean(axis=0), np.cov(values, rowvar=False))
+
+
 def statistics(features: Features, images: Iterable[Tensor]) -> Statistics:
     """The mean and covariance of the features over batches of images (B, D) in [0, 1].
 
     Raises:
         ValueError: fewer than two images, or features that are not finite.
     """
-    values = [
-        features.extract(batch.to(features.device)).double().cpu().numpy() for batch in images
-    ]
-    every = np.concatenate(values)
-    if len(every) < 2 or not np.isfinite(every).all():
-        raise ValueError(
-            f"the {features.name} features of {len(every)} images cannot be compared: there must "
-            "be two images or more, and their pixels and features must be finite numbers."
-        )
-    return Statistics(every.mean(axis=0), np.cov(every, rowvar=False))
+    return summary(values(features, images))
 
 
 def reference_statistics(
     features: Features, pixels: Tensor, binarized: bool = False, threshold: float = 0.5
 ) -> Statistics:
     """The statistics of real images (N, D), grayscale or thresholded."""
+    return summary(reference_values(features, pixels, binarized, threshold))
+
+
+def reference_values(
+    features: Features, pixels: Tensor, binarized: bool = False, threshold: float = 0.5
+) -> np.ndarray:
+    """The features (N, F) of real images (N, D), grayscale or thresholded."""
     how = "threshold" if binarized else "none"
-    parts = (data.prepare(part, how, threshold).float() for part in pixels.split(1000))
-    return statistics(features, parts)
+    return values(features, (data.prepare(x, how, threshold).float() for x in pixels.split(1000)))
 
 
 def frechet_distance(first: Statistics, second: Statistics) -> float:
