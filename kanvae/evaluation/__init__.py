@@ -50,7 +50,8 @@ __all__ = [
     "active_units", "evaluate", "evaluate_model", "evaluate_run", "features_for", "features_here",
     "frechet_distance", "frechet_distances", "kernel_distance", "latent_means", "load_features",
     "negative_log_likelihood", "neighbour_accuracy", "precision_recall", "reference_statistics",
-    "reference_values", "sample_features", "sample_prior", "silhouette", "statistics", "summary", "values",
+    "reference_values", "sample_features", "sample_prior", "silhouette", "statistics", "summary",
+    "values",
 ]  # fmt: skip
 
 KINDS = ("grayscale", "binarized")

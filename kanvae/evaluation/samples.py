@@ -171,9 +171,9 @@ def precision_recall(real: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
     around_real, around_drawn = radii(real), radii(drawn)
     reached = np.zeros(len(real), bool)
     nearest = np.full(len(real), np.inf)
-    balls = []  # of real images, how many a sample lies in
+    balls: list[int] = []  # of real images, how many a sample lies in
     for distances in pairwise_distances_chunked(drawn, real):  # (some samples, N)
-        own = around_drawn[len(balls) : len(balls) + len(distances), None]
+        own = around_drawn[len(balls) : len(balls) + len(distances)].reshape(-1, 1)
         balls += (distances < around_real).sum(1).tolist()
         reached |= (distances < own).any(0)
         nearest = np.minimum(nearest, distances.min(0))
