@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kanvae import Architecture, KANLinear, evaluation, likelihoods, objective, training
-from kanvae.training import DivergedError, fit
+from kanvae.training import DivergedError, fit, make_optimizer
 
 
 class Own(nn.Module):
@@ -163,6 +163,33 @@ def test_a_plateau_halves_the_rate(watches):
     settings = QUICK | {"learning_rate": 0.08, "scheduler_patience": 1}
     found = fit(Own(), x[:40], x[40:], loss=loss, epochs=6, scheduler_watches=watches, **settings)
     assert found.history["learning_rate"].tolist() == [0.08, 0.08, 0.08, 0.04, 0.04, 0.02]
+
+
+def test_a_plateaus_patience_can_count_updates():
+    values = iter([9.0, 8.0, 8.0, 8.0, 7.0, 7.0, 7.0, 7.0, 7.0])
+
+    def loss(model, x, generator):
+        value = next(values) if model.training else 0.0
+        return value + 0 * model.heads.bias.sum(), 0 * model.heads.bias.sum()
+
+    settings = QUICK | {"learning_rate": 0.08, "scheduler_patience": 1, "batch_size": 40}
+    counted = {"scheduler_counts": "updates"}
+    found = fit(Own(), stripes(120), loss=loss, epochs=3, **settings, **counted)
+    # the third 8 is the second without progress, the fourth update; then the third 7 and the fifth
+    assert found.history["learning_rate"][2::3].tolist() == [0.08, 0.04, 0.01]
+
+
+def test_learned_functions_can_have_a_rate_of_their_own():
+    model = Architecture.parse("shared-6-2+groups=2+pixels=kan").build()
+    optimizer = make_optimizer(model, 0.01, function_rate=0.5)
+    rates = {id(w): g["lr"] for g in optimizer.param_groups for w in g["params"]}
+    found = {name: rates[id(w)] for name, w in model.named_parameters()}
+    assert len(found) == len(rates)
+    ends = {name.rpartition(".")[2]: rate for name, rate in found.items()}
+    assert ends == {
+        "weight": 0.01, "bias": 0.01, "base_weight": 0.01,
+        "base_scale": 0.005, "spline_weight": 0.005, "spline_scaler": 0.005,
+    }  # fmt: skip
 
 
 def test_a_plateau_of_the_validation_loss_needs_validation():

@@ -61,6 +61,8 @@ class TestOnAFewImages:
             ("kan-8-3", "before", {"scheduler": "cosine", "beta": 0.5, "learning_rate": 0.05}),
             ("vae-16-3", "after", {"optimizer": "sgd", "learning_rate": 1e-4, "scheduler": "none"}),
             ("vae-16-3", "after", {"binarization": "stochastic"}),
+            ("kan-8-3", "after", {"scheduler_patience": 9, "scheduler_counts": "updates"}),
+            ("shared-8-3", "before", {"function_rate": 3.0}),
         ],
     )
     def test_interrupted_and_resumed_is_the_same_bit_for_bit(
@@ -225,6 +227,9 @@ def test_a_config_takes_an_architecture_or_its_key():
         ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
         ({"scheduler": "linear"}, r"scheduler is 'linear': choose one of \['plateau', 'constant'"),
         ({"scheduler_watches": "test"}, "scheduler_watches is 'test': choose one of"),
+        ({"scheduler_counts": "images"}, "scheduler_counts is 'images': choose one of"),
+        ({"scheduler": "cosine", "scheduler_counts": "updates"}, "only a plateau of the training"),
+        ({"function_rate": 0}, "function_rate is 0: it must lie between 0 and inf"),
         ({"optimizer": "lion"}, r"optimizer is 'lion': choose one of \['adam', 'adamw', 'sgd'\]"),
         ({"beta": -0.1}, "beta is -0.1: it must lie between 0 and inf"),
         ({"weight_decay": "much"}, "weight_decay is 'much'"),

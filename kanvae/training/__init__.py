@@ -142,6 +142,9 @@ def fit(
 
     is_gpu = device.type == "cuda"
     run = captured(step, optimizer, generator, chosen.batch_size) if is_gpu else step
+    every_update = chosen.scheduler_counts == "updates"
+    if every_update:
+        run = updates.watching(run, scheduler, chosen.beta)
     per_epoch = math.ceil(len(images) / chosen.batch_size)
     with _bar(chosen, per_epoch, state["epoch"], progress) as bar:
         for epoch in range(state["epoch"], chosen.epochs):
@@ -154,7 +157,8 @@ def fit(
             _refuse_divergence(model, losses, tested if validation is not None else (), epoch)
             rate = optimizer.param_groups[0]["lr"]
             watched = losses if chosen.scheduler_watches == "training" else torch.tensor([tested])
-            updates.advance(scheduler, (watched[:, 0] + chosen.beta * watched[:, 1]).mean())
+            if not every_update:
+                updates.advance(scheduler, (watched[:, 0] + chosen.beta * watched[:, 1]).mean())
             state["seconds"] += time.perf_counter() - start
             elbo = -sum(tested)
             state |= {"epoch": epoch + 1, "elbos": [*state["elbos"], elbo]}

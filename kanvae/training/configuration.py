@@ -30,14 +30,19 @@ class FitSettings:
         beta: of the KL in the loss, `reconstruction + beta * kl` (Higgins et al. 2017); 0 or more.
         optimizer: "adam", "adamw" or "sgd" (with momentum 0.9).
         learning_rate: positive.
+        function_rate: what it is multiplied by for the learned functions of KAN layers (spline
+            coefficients and scales), as networks with learned activations have it (Bohra et al.
+            2020); positive.
         weight_decay: 0 or more; by default the optimiser's own (0.01 for adamw, else 0).
         scheduler: "plateau" (multiply the rate by `scheduler_factor` when the loss has not become
             better for `scheduler_patience` epochs), "cosine" (down to 0 over all epochs, Loshchilov
             and Hutter 2017), or "constant" ("none" is an older word for it).
         scheduler_factor: between 0 and 1.
-        scheduler_patience: 0 or more epochs.
+        scheduler_patience: 0 or more.
         scheduler_watches: whether a plateau is one of the mean "training" loss of an epoch, or of
             the "validation" loss.
+        scheduler_counts: what a plateau's patience counts, "epochs" or "updates": then it looks at
+            the loss of every batch.
         seed: of the order of the images and of all noise.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest there is. It is not part
             of what a training is known by, and so may differ when one is resumed.
@@ -51,11 +56,13 @@ class FitSettings:
     beta: float = 1.0
     optimizer: str = "adam"
     learning_rate: float = 2e-3
+    function_rate: float = 1.0
     weight_decay: float | None = None
     scheduler: str = "plateau"
     scheduler_factor: float = 0.5
     scheduler_patience: int = 10
     scheduler_watches: str = "training"
+    scheduler_counts: str = "epochs"
     seed: int = 0
     device: str = "cpu"
 
@@ -70,9 +77,18 @@ class FitSettings:
         _choice("optimizer", self.optimizer, OPTIMIZERS)
         _choice("scheduler", self.scheduler, SCHEDULERS)
         _choice("scheduler_watches", self.scheduler_watches, ("training", "validation"))
+        _choice("scheduler_counts", self.scheduler_counts, ("epochs", "updates"))
+        if self.scheduler_counts == "updates" and (
+            self.scheduler != "plateau" or self.scheduler_watches != "training"
+        ):
+            raise ValueError(
+                "scheduler_counts is 'updates': only a plateau of the training loss is counted in "
+                "updates. Leave it at 'epochs'."
+            )
         if self.weight_decay is None:
             object.__setattr__(self, "weight_decay", WEIGHT_DECAY[self.optimizer])
         _between("learning_rate", self.learning_rate, 0, math.inf)
+        _between("function_rate", self.function_rate, 0, math.inf)
         _between("scheduler_factor", self.scheduler_factor, 0, 1)
         for name in ("beta", "weight_decay"):
             _between(name, getattr(self, name), 0, math.inf, with_low=True)

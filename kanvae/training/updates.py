@@ -15,22 +15,41 @@ from kanvae import objective
 from kanvae.training.configuration import OPTIMIZERS, FitSettings
 
 VALIDATION_STREAM = 2**32 - 1  # of random numbers, for the validation ELBO; epochs count from 0
+FUNCTIONS = ("base_scale", "spline_weight", "spline_scaler")  # parameters of learned functions
 Loss = Callable[[Any, Tensor, torch.Generator | None], Any]  # as `objective.terms`
 
 
 def make_optimizer(
-    model: nn.Module, learning_rate: float, name: str = "adam", weight_decay: float = 0.0
+    model: nn.Module,
+    learning_rate: float,
+    name: str = "adam",
+    weight_decay: float = 0.0,
+    function_rate: float = 1.0,
 ) -> torch.optim.Optimizer:
-    """An optimiser that updates all parameters in one pass, where the device knows how."""
+    """An optimiser that updates all parameters in one pass, where the device knows how.
+
+    Args:
+        function_rate: of `FitSettings`.
+    """
     kind = next(model.parameters()).device.type
     fast: dict[str, Any] = {"fused": kind != "mps", "capturable": kind == "cuda"}
     own = {"momentum": 0.9} if name == "sgd" else fast
-    return OPTIMIZERS[name](model.parameters(), lr=learning_rate, weight_decay=weight_decay, **own)
+    groups: Any = model.parameters()
+    if function_rate != 1:
+        named = dict(model.named_parameters())
+        functions = [n for n in named if n.rpartition(".")[2] in FUNCTIONS]
+        groups = [
+            {"params": [w for n, w in named.items() if n not in functions]},
+            {"params": [named[n] for n in functions], "lr": function_rate * learning_rate},
+        ]
+    return OPTIMIZERS[name](groups, lr=learning_rate, weight_decay=weight_decay, **own)
 
 
 def make_optimization(model: nn.Module, s: FitSettings):
     """The optimiser and the schedule."""
-    optimizer = make_optimizer(model, s.learning_rate, s.optimizer, s.weight_decay or 0.0)
+    optimizer = make_optimizer(
+        model, s.learning_rate, s.optimizer, s.weight_decay or 0.0, s.function_rate
+    )
     schedules = torch.optim.lr_scheduler
     if s.scheduler == "plateau":
         return optimizer, schedules.ReduceLROnPlateau(
@@ -47,6 +66,19 @@ def advance(scheduler, watched: Tensor) -> None:
         scheduler.step(watched)
     else:
         scheduler.step()
+
+
+def watching(
+    step: Callable[[Tensor], Tensor], scheduler: Any, beta: float
+) -> Callable[[Tensor], Tensor]:
+    """The same step, after which the schedule looks at its loss."""
+
+    def run(rows: Tensor) -> Tensor:
+        losses = step(rows)
+        scheduler.step(losses[0] + beta * losses[1])
+        return losses
+
+    return run
 
 
 def update(
