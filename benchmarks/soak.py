@@ -87,7 +87,7 @@ WORKS = {
     "search": Work(SEARCH, (*SEARCH, "--collect", "out/tables")),
     "reproduction": Work(
         (
-            *("reproduce", "--rows", "kan-4-2,vae-6-2", "--regime", "figure6", "--seeds", "0"),
+            *("reproduce", "--rows", "kan-4-2,vae-6-2", "--regime", "paper", "--seeds", "0"),
             *("--device", "cpu", "--workers", "2", "--output", "out/tables"),
         )
     ),

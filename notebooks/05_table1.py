@@ -51,7 +51,7 @@ from scipy.stats import spearmanr
 from kanvae import Architecture, data, evaluation, figures
 from kanvae.figures import tables
 from kanvae.models import count_parameters
-from kanvae.studies import paper, reproduce, results
+from kanvae.studies import paper, plan, results
 
 # %% tags=["parameters"]
 regime = "figure6"
@@ -196,7 +196,7 @@ print(f"distance of real test images from the training images: {real:.1f}")
 
 # %% mystnb={"table": {"name": "tab-equal", "caption": "Each KAN-VAE minus the linear VAE with as many parameters: mean over the seeds that both have, with its 95 % interval. Below zero is better for the KAN-VAE. The ratio is of the VAE's parameters to the KAN-VAE's."}}
 pairs = {
-    key: str(reproduce.baseline(Architecture.parse(key)))
+    key: str(plan.baseline(Architecture.parse(key)))
     for key in rows
     if key.startswith("kan")
 }

@@ -50,7 +50,7 @@ from IPython.display import Markdown
 
 from kanvae import data, figures
 from kanvae.figures import tables
-from kanvae.studies import paper, reproduce, results
+from kanvae.studies import paper, plan, results
 from kanvae.training import load_model
 
 # %% tags=["parameters"]
@@ -190,7 +190,7 @@ figures.densities(edges, panels, marks=[-2.2, -1, 1, 2.2])
 base = str(paper.FEATURED["KAN-VAE**"])
 names = dict(
     zip(
-        reproduce.ABLATION,
+        plan.ABLATION,
         ("wide grid", "linear first layer", "both"),
         strict=True,
     )

@@ -48,7 +48,7 @@ from IPython.display import Markdown
 
 from kanvae import Architecture, figures
 from kanvae.figures import tables
-from kanvae.studies import paper, reproduce, results
+from kanvae.studies import paper, plan, results
 
 # %% tags=["parameters"]
 regime = "figure6"
@@ -103,7 +103,7 @@ def against(lines, second):
 vae = "vae-400-20"
 from_vae = against(lines, lambda key: vae)
 from_equal = against(
-    lines, lambda key: str(reproduce.baseline(Architecture.parse(key)))
+    lines, lambda key: str(plan.baseline(Architecture.parse(key)))
 )
 
 # %% [markdown]
@@ -201,7 +201,7 @@ latent = {
 equal_latent = {
     key: results.paired_difference(percent, key, equal, "percent")
     for key in kans
-    if (equal := str(reproduce.baseline(Architecture.parse(key))))
+    if (equal := str(plan.baseline(Architecture.parse(key))))
     in set(lines["model"])
 }
 Markdown(f"""

@@ -3,146 +3,192 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
 
 from kanvae import Architecture, evaluation, runs
 from kanvae.models import count_parameters
-from kanvae.studies import command, paper, reproduce, results
-from kanvae.training import TrainingConfig
+from kanvae.studies import command, paper, plan, reproduce, results
 
 QUICK = evaluation.Settings(
-    frechet_images="grayscale,binarized", frechet_samples=100, importance_samples=2,
-    likelihood_images=10,
+    frechet_images="grayscale,binarized", frechet_samples=100, fidelity_samples=50,
+    importance_samples=2, likelihood_images=10,
 )  # fmt: skip
+KAN, VAE = "kan-8-3", "vae-6-2"
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path, quick):
-    """Reproducing on a few images, for one epoch."""
+    """Reproducing on a few images, for two epochs; its results are its own."""
     monkeypatch.setenv("KANVAE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(reproduce, "SETTINGS", QUICK)
-    monkeypatch.setattr(paper, "EPOCHS", 1)
+    monkeypatch.setenv("KANVAE_RESULTS", str(tmp_path / "runs" / "results"))
+    for name, value in {"SETTINGS": QUICK, "MORE_SAMPLES": 4, "FEWER_IMAGES": 5}.items():
+        monkeypatch.setattr(reproduce, name, value)
+    monkeypatch.setattr(paper, "EPOCHS", 2)
+    monkeypatch.setattr(plan, "STUDIES", {"none": list})
+    monkeypatch.setattr(paper, "FEATURED", {"KAN": Architecture.parse(KAN)})
     return tmp_path / "runs"
 
 
-def test_by_default_it_is_all_that_the_book_shows():
-    every = reproduce.configs()
-    assert len(set(every)) == len(every)
-    table = [str(row.architecture) for row in paper.TABLE_I]
-    for regime in ("figure6", "full"):
-        for seed in range(5):
-            assert {TrainingConfig(key, regime=regime, seed=seed) for key in table} <= set(every)
-    assert all(config.epochs == 30 and config.batch_size == 32 for config in every)
+def run(*options, seeds="0"):
+    command.main(["reproduce", "--rows", f"{KAN},{VAE}", "--seeds", seeds, *options])
+
+
+def test_studies_hold_what_the_book_shows_once():
+    every = plan.jobs(["schedule", "rates", "paper", "ablation", "depth", "full"])
+    assert len({job.config for job in every}) == len(every) == len({job.name for job in every})
+    found = {(str(j.config.architecture), j.config.regime, j.config.seed): j for j in every}
+    for key in (*plan.TABLE, *plan.BASELINES):
+        for regime, seeds in {"paper": 5, "full": 3}.items():
+            assert all((key, regime, seed) in found for seed in range(seeds))
+    assert all(job.config.epochs == 30 and job.config.batch_size == 32 for job in every)
+    with pytest.raises(ValueError, match="there is no study 'bases': choose from schedule"):
+        plan.jobs(["bases"])
 
 
 @pytest.mark.parametrize("row", paper.TABLE_I[1:], ids=lambda row: str(row.architecture))
 def test_a_baseline_has_as_many_parameters(row):
-    equal = reproduce.baseline(row.architecture)
+    equal = plan.baseline(row.architecture)
     assert equal.layer == "linear"
     assert equal.latent_dim == row.architecture.latent_dim
     assert count_parameters(equal.build()) == pytest.approx(row.parameters, rel=0.007)
 
 
-def test_a_run_is_trained_scored_and_collected(small, capsys):
-    options = ["--rows", "kan-8-3,vae-6-2", "--regime", "figure6", "--seeds", "1"]
-    command.main(["reproduce", *options, "--status"])
+@pytest.mark.parametrize("kind", plan.KINDS)
+def test_kinds_keep_within_the_budget_and_use_it(kind):
+    key = plan.fitted(kind, 163_000)
+    assert str(Architecture.parse(key)) == key
+    assert 0.94 * 163_000 < count_parameters(Architecture.parse(key).build()) <= 163_000
+
+
+def test_the_best_setting_is_the_best_on_validation(monkeypatch):
+    jobs = [job for job in plan.rates() if str(job.config.architecture) == "vae-400-20"]
+    assert len(jobs) == 8
+    lines = pd.DataFrame(
+        {
+            "scheduler": job.config.scheduler,
+            "learning_rate": job.config.learning_rate,
+            "validation_elbo": -abs(i - 6.0),
+            "settings": np.nan,
+        }
+        for i, job in enumerate(jobs)
+    )
+    monkeypatch.setattr(results, "scores", lambda **chosen: lines)
+    best = plan.best_setting("ReLU")
+    assert best == {"learning_rate": 0.002, "scheduler": "cosine"}
+    (job,) = plan.at_best(["ReLU"], [3], epochs=45)
+    assert (job.config.learning_rate, job.config.epochs, job.config.seed) == (0.002, 45, 3)
+    monkeypatch.setattr(results, "scores", lambda **chosen: lines[:-1])  # a try is missing
+    assert plan.best_setting("ReLU") is None
+    assert plan.sharing() == []
+
+
+def test_a_run_is_trained_scored_and_written_to_the_tables(small, capsys):
+    run("--status", seeds="1")
     assert "0 of 2 runs" in capsys.readouterr().out
     assert not small.exists()
-    command.main(["reproduce", *options, "--device", "cpu", "--workers", "0"])
-    command.main(["reproduce", *options, "--status"])
+    run("--device", "cpu", "--workers", "0", seeds="1")
+    run("--status", seeds="1")
     assert "2 of 2 runs" in capsys.readouterr().out
-    run = runs.read(small / "reproduce" / "kan-8-3-figure6-seed1")
-    line = reproduce.line(run)
-    assert line["parameters"] == 10 * Architecture.parse("kan-8-3").edges()
-    assert line["test_elbo"] == run.metrics["test_elbo"]
-    assert line["updates"] == 10
-    assert len(reproduce.epoch_lines(run)) == 1
+    (path,) = (small / "reproduce").glob("kan-*")
+    trained, scores = runs.read(path), results.scores(model=KAN)
+    assert scores["reading"].tolist() == ["last", "best"]
+    last, best = (scores.set_index("reading").loc[each] for each in ("last", "best"))
+    assert last["parameters"] == 10 * Architecture.parse(KAN).edges()
+    assert last["test_elbo"] == pytest.approx(trained.metrics["test_elbo"])
+    assert best["test_nll"] == pytest.approx(trained.metrics["best"]["test_nll"])
+    assert best["validation_elbo"] == pytest.approx(trained.elbo.max())
+    assert best["epoch"] == trained.best_epoch
+    assert 0 <= last["coverage_digits_binarized"] <= 1
+    assert last["kernel_digits_grayscale"] == pytest.approx(
+        trained.metrics["kernel"]["digits grayscale"]
+    )
+    assert last["updates"] == 20
+    low, high = last["band_kl"] - 20, last["band_kl"] + 20
+    assert low < trained.history["kl"][-1] < high
+    assert len(results.learning()) == 2 * 2
+
+
+def test_a_run_whose_line_is_there_is_done_wherever_it_was_made(small, capsys):
+    run("--workers", "0")
+    before = contents(small / "results")
+    shutil.rmtree(small / "reproduce")
+    run("--workers", "0")
+    assert "2 runs, 2 of them done before" in capsys.readouterr().out
+    assert not (small / "reproduce").exists()
+    assert contents(small / "results") == before
+    run("--workers", "0", seeds="0,1")  # others are written beside it
+    assert len(results.scores()) == 8
+    assert len(results.scores(seed=0, reading="best")) == 2
+    assert set(before) <= set(contents(small / "results"))
+
+
+def test_a_run_that_only_chooses_is_not_scored_on_test_images(small, monkeypatch):
+    job = plan.Job(plan.config(VAE, learning_rate=0.01, scheduler="cosine"), "validation")
+    monkeypatch.setattr(plan, "STUDIES", {"choice": lambda: [job]})
+    command.main(["reproduce", "--study", "choice", "--workers", "0"])
+    (line,) = results.scores(reading="best").to_dict("records")
+    assert np.isfinite(line["validation_elbo"])
+    assert not [name for name in line if name.startswith(("test_", "frechet_"))]
+    assert (line["learning_rate"], line["scheduler"]) == (0.01, "cosine")
+    assert line["name"] == f"{VAE}-MNIST-paper-epochs=2-learning_rate=0.01-scheduler=cosine-seed0"
+    monkeypatch.setattr(plan, "STUDIES", {"more": lambda: [job._replace(scores="all")]})
+    command.main(["reproduce", "--study", "more", "--workers", "0"])
+    assert np.isfinite(results.scores(reading="best")["test_nll"]).all()
 
 
 def test_a_finished_run_that_was_cut_is_named_and_the_others_are_collected(small, capsys, tmp_path):
-    options = ["--rows", "kan-8-3,vae-6-2", "--regime", "figure6", "--seeds", "1"]
-    command.main(["reproduce", *options, "--workers", "0"])
-    cut = small / "reproduce" / "vae-6-2-figure6-seed1"
-    whole = (cut / "best.safetensors").read_bytes()
-    os.truncate(cut / "best.safetensors", 1000)
-    command.main(["reproduce", *options, "--status"])
-    assert "1:damaged" in capsys.readouterr().out
-    again = ["reproduce", *options, "--output", str(tmp_path / "tables")]
+    run("--workers", "0")
+    (cut,) = (small / "reproduce").glob("vae-*")
+    whole = (cut / "weights.safetensors").read_bytes()
+    os.truncate(cut / "weights.safetensors", 1000)
+    again = ["--output", str(tmp_path / "tables")]
+    run("--status", *again)
+    assert "0:damaged" in capsys.readouterr().out
     for more in ([], ["--collect"], ["--workers", "0"]):
         with pytest.raises(SystemExit) as stop:
-            command.main([*again, *more])
-        assert f"{cut} is damaged (best.safetensors: " in str(stop.value.code)
+            run(*again, *more)
+        assert f"{cut} is damaged (weights.safetensors: " in str(stop.value.code)
         assert f"Delete {cut} and train it again." in str(stop.value.code)
     shutil.rmtree(cut)
-    command.main(["reproduce", *options, "--workers", "0"])
-    assert (cut / "best.safetensors").read_bytes() == whole
-    command.main(["reproduce", *options, "--status"])
+    run(*again, "--workers", "0")
+    assert (cut / "weights.safetensors").read_bytes() == whole
+    run("--status", *again)
     assert "2 of 2 runs" in capsys.readouterr().out
-
-
-@pytest.fixture
-def collected(small, monkeypatch, tmp_path):
-    """Two runs of the book, on a few images, in tables."""
-    monkeypatch.setattr(reproduce, "MODELS", {"kan-8-3": "table", "vae-6-2": "baseline"})
-    options = ["--rows", "kan-8-3,vae-6-2", "--regime", "figure6", "--seeds", "0"]
-    command.main(["reproduce", *options, "--workers", "0"])
-    monkeypatch.setattr(
-        reproduce, "configs", lambda *_: configs(("kan-8-3", "vae-6-2"), ["figure6"], [0])
-    )
-    monkeypatch.setattr(paper, "FEATURED", {"KAN": Architecture.parse("kan-8-3")})
-    reproduce.collect(tmp_path / "results")
-    return tmp_path / "results"
-
-
-configs = reproduce.configs
 
 
 def contents(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_collecting_again_changes_no_byte(collected):
-    before = contents(collected)
-    assert reproduce.collect(collected) == 2
-    assert contents(collected) == before
+def test_collecting_again_changes_no_byte(small):
+    run("--workers", "0")
+    before = contents(small / "results")
+    run("--collect")
+    assert contents(small / "results") == before
 
 
-def test_runs_that_are_not_here_keep_their_lines(collected, small):
-    before = contents(collected)
-    shutil.rmtree(small / "reproduce" / "vae-6-2-figure6-seed0")
-    assert reproduce.collect(collected) == 2
-    assert contents(collected) == before
-
-
-def test_a_featured_run_is_read_back_with_its_weights(collected, small, monkeypatch):
-    monkeypatch.setenv("KANVAE_RESULTS", str(collected))
-    name = "kan-8-3-figure6-seed0"
-    copy, original = (
-        results.featured_run("kan-8-3", "figure6"),
-        runs.read(small / "reproduce" / name),
-    )
+def test_a_featured_run_is_read_back_with_its_weights(small):
+    run("--workers", "0")
+    (original,) = (runs.read(p) for p in (small / "reproduce").glob("kan-*"))
+    name = results.run_name(plan.config(KAN))
+    copy = runs.read(small / "results" / "runs" / name)
     assert copy.weights.keys() == original.weights.keys()
     assert all(bool((copy.weights[k] == original.weights[k]).all()) for k in copy.weights)
     assert copy.history["kl"].tolist() == original.history["kl"].tolist()
-    assert not (collected / "vae-6-2-figure6-seed0").exists()
+    assert not (small / "results" / "runs" / results.run_name(plan.config(VAE))).exists()
 
 
-def test_tables_hold_what_the_runs_hold(collected, monkeypatch):
-    monkeypatch.setenv("KANVAE_RESULTS", str(collected))
-    assert results.table()["name"].tolist() == ["kan-8-3-figure6-seed0", "vae-6-2-figure6-seed0"]
-    assert len(results.frechet()) == 2 * 2 * 5
-    assert results.epochs().groupby("name").size().tolist() == [1, 1]
-    assert isinstance(results.table(), pd.DataFrame)
-
-
-def test_own_results_begin_as_a_copy_of_the_reference(collected, small, monkeypatch, capsys):
-    monkeypatch.setenv("KANVAE_RESULTS", str(collected))
+def test_own_results_begin_as_a_copy_of_the_reference(small, monkeypatch, capsys, tmp_path):
+    run("--workers", "0", "--output", str(tmp_path / "reference"))
+    (tmp_path / "reference" / "provenance.json").write_text("{}")
+    monkeypatch.setenv("KANVAE_RESULTS", str(tmp_path / "reference"))
     shutil.rmtree(small / "reproduce")
-    command.main(["reproduce", "--collect"])
+    run("--collect")
     assert f"2 runs in {small / 'results'}" in capsys.readouterr().out
-    assert contents(small / "results") == contents(collected)
+    assert contents(small / "results") == contents(tmp_path / "reference")
 
 
 def test_runs_that_fail_are_listed_and_the_others_go_on(tmp_path):
@@ -154,14 +200,13 @@ def test_runs_that_fail_are_listed_and_the_others_go_on(tmp_path):
     environment["KANVAE_RUNS"] = str(tmp_path / "runs")
     command = [sys.executable, "-m", "kanvae", "reproduce", "--rows", "vae-6-2", "--seeds", "0,1"]
     done = subprocess.run(
-        [*command, "--regime", "figure6", "--device", "cpu"],
+        [*command, "--regime", "paper", "--device", "cpu"],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     last = done.stderr.splitlines()[-2:]
     assert [line.partition(":")[0] for line in sorted(last)] == [
-        "vae-6-2-figure6-seed0",
-        "vae-6-2-figure6-seed1",
+        results.run_name(plan.config("vae-6-2", seed=seed)) for seed in (0, 1)
     ]
     assert all("is damaged" in line for line in last)
 
@@ -170,6 +215,7 @@ def test_runs_that_fail_are_listed_and_the_others_go_on(tmp_path):
     ("options", "message"),
     [
         (["--rows", "kan-0-5"], "hidden_features is 0"),
+        (["--study", "all"], "there is no study 'all': choose from none"),
         (["--rows", "cnn-4"], "unknown architecture 'cnn-4'"),
         (["--regime", "half"], "unknown regime 'half'"),
         (["--seeds", "one"], "--seeds is 'one': give whole numbers, such as 0,1,2"),

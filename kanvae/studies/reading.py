@@ -230,6 +230,19 @@ def curves(picture: np.ndarray, ticks: tuple[float, float] = TICKS) -> dict[str,
     return found
 
 
+def band(values: np.ndarray) -> tuple[float, float]:
+    """Where the band of a curve (N,) ends: what `curves` measures on a picture, from the numbers.
+
+    The lower and the upper edge in the last pixels of the drawing, the median over them.
+    """
+    pixels = END_COLUMNS // 2  # the paper's pictures have two columns to one of the drawing
+    width = AXES[1] / (1 + 2 * MARGIN)
+    last = values[-max(round(len(values) * pixels / width), pixels) :]
+    columns = [part for part in np.array_split(last, pixels) if len(part)]
+    low, high = (np.median([edge(part) for part in columns]) for edge in (np.min, np.max))
+    return float(low), float(high)
+
+
 def fitting_ends(picture: np.ndarray, step: float = TICKS[0]) -> tuple[float, float]:
     """The least and the greatest end of a curve that leave the ticks of Figure 6 where they are.
 

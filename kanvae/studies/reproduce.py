@@ -1,98 +1,62 @@
-"""Everything that the book shows, trained and scored at the paper's settings.
+"""Everything that the book shows, trained and scored: the studies of `kanvae.studies.plan`.
 
-    kanvae reproduce                       all of it, to runs/reproduce and runs/results
+    kanvae reproduce                       all of them, to runs/reproduce and runs/results
     kanvae reproduce --status              what is done, what is not
-    kanvae reproduce --rows kan-35-15 --regime figure6 --seeds 0,1
+    kanvae reproduce --study sharing --rows shared-395-20 --seeds 0,1
     kanvae reproduce --collect --output book/results      write the tables only
 
-Stop it at any moment and start it again: a training goes on from its last epoch, a finished run
-is not repeated. On a CPU every core works on a run of its own.
+Stop it at any moment and start it again: a training goes on from its last epoch, and a run whose
+line stands in the tables is not repeated, wherever it was made. On a CPU every core works on a run
+of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import io
-import json
+import dataclasses
 import shutil
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from kanvae import evaluation, files, runs
+from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
-from kanvae.models import count_parameters
-from kanvae.studies import cluster, paper, results
-from kanvae.training import TrainingConfig, resolve_device, train
+from kanvae.studies import cluster, plan, results, tables
+from kanvae.studies.plan import SCORES, Job
+from kanvae.training import load_model, resolve_device, run_name, train
 
-SEEDS = range(5)
 SETTINGS = evaluation.Settings(
-    frechet_images="grayscale,binarized", importance_samples=500, likelihood_images=10_000
-)
-NARROW = 2_000_000  # models with more parameters are stored in float16
+    frechet_images="grayscale,binarized", fidelity_samples=10_000, importance_samples=500,
+    likelihood_images=10_000,
+)  # fmt: skip
+MORE_SAMPLES, FEWER_IMAGES = 5_000, 2_000  # of the likelihood, once more, for the first seed
 
 
-def baseline(architecture: Architecture) -> Architecture:
-    """The linear VAE with as many parameters as a KAN-VAE: ten times its width, to 0.7 %."""
-    return Architecture("linear", 10 * architecture.hidden_features, architecture.latent_dim)
+def folder(job: Job) -> Path:
+    """The run folder of a training; its name covers the code that determines its numbers."""
+    return runs.root() / "reproduce" / run_name(job.config)
 
 
-TABLE = [str(row.architecture) for row in paper.TABLE_I]
-BASELINES = [str(baseline(Architecture.parse(key))) for key in TABLE if key.startswith("kan")]
-ABLATION = [
-    f"{paper.FEATURED['KAN-VAE**']}{options}"
-    for options in (
-        "+grid_range=-3.0..3.0",
-        "+first=linear",
-        "+grid_range=-3.0..3.0+first=linear",
-    )
-]
-MODELS = {
-    key: part
-    for part, keys in (("ablation", ABLATION), ("baseline", BASELINES), ("table", TABLE))
-    for key in keys
-}
+def state(job: Job, tabled: dict[str, str]) -> str:
+    """How far a run is: done, scored, trained, begun, missing or damaged.
 
-
-def configs(
-    rows: Iterable[str] = tuple(reversed(MODELS)),
-    regimes: Iterable[str] = tuple(results.REGIMES),
-    seeds: Iterable[int] = SEEDS,
-    device: str = "cpu",
-) -> list[TrainingConfig]:
-    """The trainings, in the order in which they are best done. The ablation knows one regime."""
-    return [
-        TrainingConfig(
-            Architecture.parse(key), regime=regime, seed=seed, device=device, epochs=paper.EPOCHS
-        )
-        for regime in regimes
-        for seed in seeds
-        for key in rows
-        if regime != "full" or MODELS.get(key) != "ablation"
-    ]
-
-
-def folder(config: TrainingConfig) -> Path:
-    """The run folder of a training."""
-    name = results.name(config.architecture, config.regime, config.seed)
-    return runs.root() / "reproduce" / name
-
-
-def state(config: TrainingConfig) -> str:
-    """How far a run is: missing, begun, trained, scored or damaged."""
-    path = folder(config)
+    Args:
+        tabled: of the runs whose lines stand in the tables, how much of them is scored.
+    """
+    if job.name in tabled and _enough(tabled[job.name], job):
+        return "done"
+    path = folder(job)
     if path.is_dir():
         if damage([path]):
             return "damaged"
-        return "scored" if (path / "metrics.json").exists() else "trained"
+        return "scored" if _enough(runs.scores(path).get("scores"), job) else "trained"
     return "begun" if (runs.partial(path) / "checkpoint.pt").exists() else "missing"
+
+
+def _enough(found: str | None, job: Job) -> bool:
+    return found in SCORES[SCORES.index(job.scores) :]
 
 
 def damage(folders: Iterable[Path]) -> list[str]:
@@ -106,30 +70,58 @@ def damage(folders: Iterable[Path]) -> list[str]:
     return found
 
 
-def complete(config: TrainingConfig, progress: bool = True) -> None:
+def complete(job: Job, progress: bool = True) -> None:
     """Train and score one run, as far as that is not done yet."""
-    run = train(config, folder(config), progress)
+    run = train(job.config, folder(job), progress)
     runs.check(run.path)
-    if state(config) != "scored":
-        settings = SETTINGS._replace(features=",".join(evaluation.features_here()))
-        runs.record(run, evaluation.evaluate(run, settings, config.device))
+    found = run.metrics
+    if _enough(found.get("scores"), job):
+        return
+    if job.scores != "validation":
+        device, dataset = job.config.device, job.config.dataset
+        settings = SETTINGS._replace(features=",".join(evaluation.features_here(dataset)))
+        brief = settings._replace(fidelity_samples=0)
+        found = evaluation.evaluate_run(run, settings if job.scores == "all" else brief, device)
+        if run.best_epoch == job.config.epochs:
+            found["best"] = dict(found)
+        else:
+            found["best"] = evaluation.evaluate_run(run, brief._replace(weights="best"), device)
+        if job.scores == "all" and job.config.seed == 0:
+            found |= more_likely(run, device)
+    runs.record(run, found | {"scores": job.scores})
 
 
-def effort(config: TrainingConfig) -> float:
+def more_likely(run: runs.Run, device: str) -> dict[str, float]:
+    """The likelihood of the first test images with as many samples as in the tables, and more."""
+    c = run.config
+    test = data.load(c["dataset"], "test")
+    x = data.prepare(test.pixels[:FEWER_IMAGES], c["binarization"], c["threshold"])
+    model = load_model(run, device)
+    return {
+        f"test_nll_{name}": evaluation.negative_log_likelihood(model, x.to(device), samples)
+        for name, samples in (("few", SETTINGS.importance_samples), ("many", MORE_SAMPLES))
+    }
+
+
+def effort(job: Job) -> float:
     """About how long a run takes, in units that only a forecast needs."""
-    trained = results.REGIMES[config.regime] * config.epochs
-    images = 3 * trained + 5_000_000  # trained on, and decoded
-    parameters = count_parameters(config.architecture.build())
-    return images * (1 + parameters / 1e6)
+    config = job.config
+    trained = 10_000 * (5 if config.regime == "full" else 1) * config.epochs
+    decoded = {"validation": 0, "brief": 11_000_000, "all": 12_000_000}[job.scores]
+    return (3 * trained + decoded) * (1 + plan.parameters(str(config.architecture)) / 1e6)
 
 
-def complete_all(todo: list[TrainingConfig], workers: int | None) -> list[str]:
-    """Train and score several runs at a time, on so many workers; what failed, a line each."""
+def complete_all(todo: list[Job], workers: int | None, output: Path) -> list[str]:
+    """Train and score several runs at a time, on so many workers; what failed, a line each.
+
+    Every finished run is written to the tables in `output` at once.
+    """
     if not todo:
         return []
     failures = []
-    weights = {folder(config).name: effort(config) for config in todo}
-    tasks = [(folder(config).name, (config, False)) for config in todo]
+    weights = {job.name: effort(job) for job in todo}
+    tasks = [(job.name, (job, False)) for job in todo]
+    by_name = {job.name: job for job in todo}
     with (
         cluster.start(workers=workers) as client,
         tqdm(
@@ -142,93 +134,22 @@ def complete_all(todo: list[TrainingConfig], workers: int | None) -> list[str]:
         for result in found:
             if result.error:
                 failures.append(f"{result.name}: {result.error}")
+            else:
+                tables.collect(output, [(by_name[result.name], folder(by_name[result.name]))])
             bar.set_postfix_str(f"last: {result.name}")
             bar.update(weights[result.name])
     return failures
 
 
-def line(run: runs.Run) -> dict[str, Any]:
-    """The line of runs.csv for a scored run."""
-    config, scores, last = run.config, run.metrics, run.epochs[-1]
-    found: dict[str, Any] = {
-        "name": results.name(config["architecture"], config["regime"], config["seed"]),
-        "model": config["architecture"],
-        "part": MODELS.get(config["architecture"], "other"),
-        **{key: config[key] for key in ("regime", "seed", "epochs")},
-    }
-    keys = (
-        *("parameters", "train_reconstruction", "train_kl", "train_elbo"),
-        *("test_reconstruction", "test_kl", "test_elbo", "test_nll"),
-        *("importance_samples", "likelihood_images"),
-        *("active_units", "neighbour_accuracy", "silhouette"),
-    )
-    found |= {key: scores[key] for key in keys}
-    for kind, distances in scores["frechet"].items():
-        column = "frechet_" + kind.replace(" ", "_").replace("-", "_")
-        found[column] = np.mean(distances)
-        found[f"{column}_std"] = np.std(distances, ddof=1)
-    found["updates"] = int(last["update"])
-    found["seconds"] = run.provenance["seconds"]
-    found["seconds_per_update"] = run.provenance["seconds"] / last["update"]
-    found["peak_megabytes"] = run.provenance["peak_memory"] / 1e6
-    return found
-
-
-def epoch_lines(run: runs.Run) -> pd.DataFrame:
-    """The lines of epochs.csv.gz for a run; training terms are means over the epoch's updates."""
-    frame = pd.DataFrame(run.history)
-    means = frame.groupby("epoch")[["reconstruction", "kl"]].mean()
-    ends = frame[frame["seconds"].notna()].set_index("epoch")
-    columns = [name for name in runs.COLUMNS[4:] if name in frame] or list(runs.OLD_COLUMNS[4:])
-    return means.join(ends[columns]).reset_index().astype({"epoch": int})
-
-
-def collect(output: Path) -> int:
-    """Write the results of all scored runs to a folder; how many runs stand there now.
-
-    Runs that it held before and that are not on this machine keep their lines.
-    """
-    scored = [runs.read(folder(config)) for config in configs() if state(config) == "scored"]
-    tables: dict[str, list[pd.DataFrame]] = {"runs.csv": [], "frechet.csv": [], "epochs.csv.gz": []}
-    provenance: dict[str, Any] = {}
-    if (output / "provenance.json").exists():
-        provenance = json.loads((output / "provenance.json").read_text(encoding="utf-8"))
-        here = {run.path.name for run in scored}
-        for file, frames in tables.items():
-            old = pd.read_csv(output / file)
-            frames.append(old[~old["name"].isin(here)])
-    if not (scored or provenance):
-        return 0
-    output.mkdir(parents=True, exist_ok=True)
-    for run in tqdm(scored, desc="collecting", unit="run"):
-        found = line(run)
-        tables["runs.csv"].append(pd.DataFrame([found]))
-        distances = [
-            {
-                **dict(zip(("features", "images"), kind.split(), strict=True)),
-                "evaluation_seed": i,
-                "distance": x,
-            }
-            for kind, values in run.metrics["frechet"].items()
-            for i, x in enumerate(values)
-        ]
-        tables["frechet.csv"].append(pd.DataFrame(distances).assign(name=run.path.name))
-        tables["epochs.csv.gz"].append(epoch_lines(run).assign(name=run.path.name))
-        provenance[run.path.name] = {"config": run.config, **run.provenance}
-        _copy_featured(run, output / run.path.name)
-    order = {str(path.name): i for i, path in enumerate(map(folder, configs()))}
-    for file, frames in tables.items():
-        table = pd.concat([frame for frame in frames if len(frame)])
-        table = table.sort_values("name", key=lambda names: names.map(order), kind="stable")
-        table.insert(0, "name", table.pop("name"))
-        text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n")
-        _write(output / file, text.encode())
-    # last: where it is, the others are
-    ordered = {
-        name: provenance[name] for name in sorted(provenance, key=lambda n: order.get(n, -1))
-    }
-    files.write_text(output / "provenance.json", json.dumps(ordered, indent=1) + "\n")
-    return len(provenance)
+def report(todo: list[Job], tabled: dict[str, str]) -> str:
+    """What is done and what is not, a line for each model and setting."""
+    lines: dict[str, list[str]] = {}
+    states = {job: state(job, tabled) for job in todo}
+    for job, found in states.items():
+        lines.setdefault(job.name.rpartition("-")[0], []).append(f"{job.config.seed}:{found}")
+    rows = [f"{name:60s} {'  '.join(cells)}" for name, cells in lines.items()]
+    done = sum(found in ("done", "scored") for found in states.values())
+    return "\n".join([*rows, f"{done} of {len(todo)} runs are trained and scored"])
 
 
 def _own_results() -> Path:
@@ -242,58 +163,47 @@ def _own_results() -> Path:
     return own
 
 
-def _copy_featured(run: runs.Run, target: Path) -> None:
-    """Copy what the book's figures need of a run, if they need anything."""
-    config = run.config
-    drawn = [str(architecture) for architecture in paper.FEATURED.values()]
-    if config["architecture"] not in drawn or config["seed"] != 0:
-        return
-    target.mkdir(exist_ok=True)
-    for file in ("config.json", "metrics.json"):
-        shutil.copyfile(run.path / file, target / file)
-    _write(target / "history.csv.gz", (run.path / "history.csv").read_bytes())
-    if config["regime"] == "figure6":  # of the others only the curves are drawn
-        weights = load_file(run.path / "weights.safetensors")
-        if sum(w.numel() for w in weights.values()) > NARROW:
-            weights = {name: w if "grid" in name else w.half() for name, w in weights.items()}
-        save_file(weights, target / "weights.safetensors")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file, compressed if its name says so; the same content gives the same bytes."""
-    if path.suffix == ".gz":
-        buffer = io.BytesIO()
-        with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
-            file.write(content)
-        content = buffer.getvalue()
-    files.write_bytes(path, content)
-
-
-def report(todo: list[TrainingConfig]) -> str:
-    """What is done and what is not, a line for each model and regime."""
-    lines: dict[tuple[str, str], list[str]] = {}
-    for config in todo:
-        cell = f"{config.seed}:{state(config)}"
-        lines.setdefault((config.regime, str(config.architecture)), []).append(cell)
-    rows = [f"{regime:8s} {key:45s} {'  '.join(cells)}" for (regime, key), cells in lines.items()]
-    done = sum(state(config) == "scored" for config in todo)
-    return "\n".join([*rows, f"{done} of {len(todo)} runs are trained and scored"])
-
-
-def _whole_numbers(text: str | None) -> list[int]:
+def _whole_numbers(text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",")] if text else list(SEEDS)
+        return [int(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"--seeds is {text!r}: give whole numbers, such as 0,1,2.") from None
 
 
+def _chosen(options: argparse.Namespace) -> list[Job]:
+    """The jobs that the options mean, on the device that they name."""
+    studies = options.study.split(",") if options.study else list(plan.STUDIES)
+    found = plan.jobs(studies)
+    seeds = _whole_numbers(options.seeds) if options.seeds else None
+    regimes = options.regime.split(",") if options.regime else None
+    for regime in regimes or ():
+        data.check("MNIST", regime)
+    if options.rows:
+        rows = [str(Architecture.parse(key)) for key in options.rows.split(",")]
+        known = {str(job.config.architecture) for job in found}
+        found = [job for job in found if str(job.config.architecture) in rows]
+        found += [  # what no study has, at the paper's setting
+            Job(plan.config(key, regime, seed))
+            for key in rows
+            if key not in known
+            for regime in regimes or ("paper",)
+            for seed in seeds or range(5)
+        ]
+    device = resolve_device(options.device)
+    return [
+        job._replace(config=dataclasses.replace(job.config, device=device))
+        for job in found
+        if (seeds is None or job.config.seed in seeds)
+        and (regimes is None or job.config.regime in regimes)
+    ]
+
+
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The arguments of `kanvae reproduce`."""
+    parser.add_argument("--study", help=f"of {', '.join(plan.STUDIES)}, with commas (all)")
     parser.add_argument("--rows", help="keys of models, with commas between them (all)")
-    parser.add_argument(
-        "--regime", help=f"of {list(results.REGIMES)}, with a comma between them (all)"
-    )
-    parser.add_argument("--seeds", help="with commas between them (0,1,2,3,4)")
+    parser.add_argument("--regime", help="paper or full (both)")
+    parser.add_argument("--seeds", help="with commas between them (the study's)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ... (auto)")
     parser.add_argument(
         "--workers", type=int, help="runs at a time, 0 for this process (cores; 1 on a GPU)"
@@ -309,31 +219,32 @@ def command(options: argparse.Namespace) -> str | None:
     Raises:
         ValueError: an option that is not allowed.
     """
-    device = resolve_device(options.device)
-    rows = options.rows.split(",") if options.rows else list(reversed(MODELS))
-    regimes = options.regime.split(",") if options.regime else list(results.REGIMES)
-    todo = configs(rows, regimes, _whole_numbers(options.seeds), device)
+    todo = _chosen(options)
     workers = options.workers
-    if workers is None and device != "cpu":
+    if workers is None and resolve_device(options.device) != "cpu":
         workers = 1
     if workers is not None and workers < 0:
         raise ValueError(f"--workers is {workers}: it must be 0 or more.")
     if options.status:
-        print(report(todo))
+        print(report(todo, tables.scored(options.output or results.root())))
         return None
-    if workers == 0:
-        for config in todo:
-            complete(config)
-        return None
-    failures: list[str] = []
-    if not options.collect:
-        states = {config: state(config) for config in todo}
-        print(f"{len(todo)} runs, {list(states.values()).count('scored')} of them done before")
-        missing = [c for c, found in states.items() if found not in ("scored", "damaged")]
-        failures = complete_all(missing, workers)
-    failures += damage(dict.fromkeys(map(folder, [*todo, *configs()])))
     output = options.output or _own_results()
-    print(f"{collect(output)} runs in {output}")
+    tabled = tables.scored(output)
+    states = {job: state(job, tabled) for job in todo}
+    scored = [job for job, found in states.items() if found == "scored"]
+    done = len(scored) + list(states.values()).count("done")
+    print(f"{len(todo)} runs, {done} of them done before")
+    tables.collect(output, [(job, folder(job)) for job in scored])
+    failures: list[str] = []
+    missing = [job for job, found in states.items() if found not in ("done", "scored", "damaged")]
+    if workers == 0 and not options.collect:
+        for job in missing:
+            complete(job)
+            tables.collect(output, [(job, folder(job))])
+    elif not options.collect:
+        failures = complete_all(missing, workers, output)
+    failures += damage(dict.fromkeys(folder(job) for job in todo))
+    print(f"{len(tables.scored(output))} runs in {output}")
     if failures:
         return "\n".join(["these runs failed; start again to go on with them:", *failures])
     return None

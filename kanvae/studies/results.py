@@ -7,6 +7,8 @@
     search/          the trials of the architecture search, their curves, where they ran
     sweeps/          what sweeps cost, and what faults cost them
     paper/           what was read from the paper's figures
+    runs/            the studies of `kanvae.studies.plan`: scores.csv, epochs.csv.gz and
+                     provenance.json of all their runs, and folders of those that figures draw
     NAME/            a run folder of a model that figures draw; without weights where only its
                      learning curve is drawn
 
@@ -21,6 +23,7 @@ import io
 import json
 import os
 import zlib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +32,7 @@ import pandas as pd
 
 from kanvae import origin, runs
 from kanvae.architectures import Architecture
+from kanvae.training import TrainingConfig
 
 REGIMES = {"figure6": 10_000, "full": 60_000}  # of these runs: their images for training
 
@@ -46,8 +50,44 @@ def root() -> Path:
 
 
 def name(architecture: Architecture | str, regime: str, seed: int) -> str:
-    """What a run is called."""
+    """What a run of the earlier tables is called."""
     return f"{architecture}-{regime}-seed{seed}"
+
+
+def run_name(config: TrainingConfig) -> str:
+    """What a run is called in the tables: its model, its images, what is not at its default."""
+    parts = [str(config.architecture), Path(config.dataset).stem, config.regime]
+    parts += [f"{name}={value}" for name, value in settings(config).items()]
+    return "-".join([*parts, f"seed{config.seed}"])
+
+
+def settings(config: TrainingConfig) -> dict[str, Any]:
+    """What of a training is not at its default, but for its model, its images and its seed."""
+    plain = TrainingConfig(config.architecture)
+    apart = ("architecture", "dataset", "regime", "seed", "device")
+    names = (field.name for field in fields(config) if field.name not in apart)
+    found = {name: getattr(config, name) for name in names}
+    return {name: value for name, value in found.items() if value != getattr(plain, name)}
+
+
+def scores(**chosen: Any) -> pd.DataFrame:
+    """Every reading of every run, a line each, of those with these values in these columns.
+
+    There are two readings: after the last epoch, and at the best epoch by validation ELBO.
+    `settings` holds what is not at its default but learning rate and schedule, empty if nothing.
+    Runs that only choose settings have no test scores.
+    """
+    if not (root() / "runs" / "scores.csv").exists():
+        return pd.DataFrame(columns=["name", "reading", "settings", *chosen])
+    found = _read_csv("runs/scores.csv")
+    for column, value in chosen.items():
+        found = found[found[column] == value]
+    return found
+
+
+def learning() -> pd.DataFrame:
+    """Every epoch of every run of `scores`: training means and validation terms, a line each."""
+    return _read_csv("runs/epochs.csv.gz")
 
 
 def table() -> pd.DataFrame:

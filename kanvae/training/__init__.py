@@ -148,7 +148,7 @@ def fit(
     per_epoch = math.ceil(len(images) / chosen.batch_size)
     with _bar(chosen, per_epoch, state["epoch"], progress) as bar:
         for epoch in range(state["epoch"], chosen.epochs):
-            start = time.perf_counter()
+            start, started = time.perf_counter(), time.process_time()
             with updates.seeded(chosen.seed, epoch, generator):
                 losses = _epoch(model, run, len(images), per_epoch, chosen, epoch, generator, bar)
             tested = (math.nan, math.nan)
@@ -160,6 +160,7 @@ def fit(
             if not every_update:
                 updates.advance(scheduler, (watched[:, 0] + chosen.beta * watched[:, 1]).mean())
             state["seconds"] += time.perf_counter() - start
+            state["cpu_seconds"] += time.process_time() - started
             elbo = -sum(tested)
             state |= {"epoch": epoch + 1, "elbos": [*state["elbos"], elbo]}
             if elbo == max(state["elbos"]) and state["elbos"].count(elbo) == 1:
@@ -344,6 +345,7 @@ def _record(state: dict[str, Any], losses: Tensor, ends: tuple[float, ...]) -> N
 def _finished(state: dict[str, Any], device: torch.device) -> Fit:
     names = np.dtype([(name, float) for name in runs.COLUMNS])
     starts, peak = state["provenance"], origin.peak_memory(device)
-    found = {"seconds": state["seconds"], "peak_memory": peak, "starts": starts}
+    times = {name: state[name] for name in ("seconds", "cpu_seconds")}
+    found = times | {"peak_memory": peak, "code": configuration.code_digest(), "starts": starts}
     history = unstructured_to_structured(state["history"].numpy(), names)
     return Fit(history, state["best_epoch"] or None, state["best"] or None, {**starts[-1], **found})

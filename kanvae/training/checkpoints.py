@@ -38,7 +38,8 @@ def identity(settings: FitSettings, images: Tensor, validation: Tensor | None, l
 def begin(path: Path | None, config: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """The state of a training: of its checkpoint, where there is a whole one, else of a new one."""
     start: dict[str, Any] = {
-        "config": config, "epoch": 0, "seconds": 0.0, "provenance": [], "elbos": [],
+        "config": config, "epoch": 0, "seconds": 0.0, "cpu_seconds": 0.0, "provenance": [],
+        "elbos": [],
         "history": torch.empty(0, len(runs.COLUMNS), dtype=torch.float64),
         "best_epoch": 0, "best": {},
     }  # fmt: skip

@@ -1,0 +1,158 @@
+"""The tables of all runs, as `kanvae.studies.results` reads them: written a run at a time."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file, save_file
+
+from kanvae import files, runs
+from kanvae.studies import paper, plan, reading, results
+from kanvae.studies.plan import Job
+
+NARROW = 2_000_000  # models with more parameters are stored in float16
+
+
+def scored(output: Path) -> dict[str, str]:
+    """Of the runs whose lines stand in a folder of results, how much of them is scored."""
+    return {name: about["scores"] for name, about in _provenance(output).items()}
+
+
+def lines(job: Job, run: runs.Run) -> list[dict[str, Any]]:
+    """The lines of scores.csv for a run: its last and its best epoch."""
+    config, own = job.config, results.settings(job.config)
+    where = {
+        "name": job.name,
+        "model": str(config.architecture),
+        "dataset": Path(config.dataset).stem,
+        "regime": config.regime,
+        "learning_rate": config.learning_rate,
+        "scheduler": config.scheduler,
+        "settings": ",".join(
+            f"{name}={value}"
+            for name, value in own.items()
+            if name not in ("learning_rate", "scheduler")
+        ),
+        "seed": config.seed,
+        "parameters": plan.parameters(str(config.architecture)),
+    }
+    metrics, found = run.metrics, []
+    for which, epoch in (("last", config.epochs), ("best", run.best_epoch)):
+        scores = metrics if which == "last" else metrics.get("best", {})
+        end = run.epochs[epoch - 1]
+        line = where | {"reading": which, "epoch": epoch}
+        line |= {
+            "validation_reconstruction": end["validation_reconstruction"],
+            "validation_kl": end["validation_kl"],
+            "validation_elbo": run.elbo[epoch - 1],
+        }
+        if which == "last":
+            for name in ("reconstruction", "kl"):  # as Figure 6 shows it
+                line[f"band_{name}"] = sum(reading.band(run.history[name])) / 2
+        line |= {name: scores[name] for name in COPIED if name in scores}
+        for kind, distances in scores.get("frechet", {}).items():
+            line[column := f"frechet_{_column(kind)}"] = np.mean(distances)
+            line[f"{column}_std"] = np.std(distances, ddof=1)
+        for kind, distance in scores.get("kernel", {}).items():
+            line[f"kernel_{_column(kind)}"] = distance
+        for kind, values in scores.get("fidelity", {}).items():
+            line |= {f"{name}_{_column(kind)}": value for name, value in values.items()}
+        line["updates"] = int(end["update"])
+        line["seconds"] = end["seconds"]
+        line["cpu_seconds"] = run.provenance["cpu_seconds"]
+        line["peak_megabytes"] = run.provenance["peak_memory"] / 1e6
+        found.append(line)
+    return found
+
+
+COPIED = (
+    *("train_reconstruction", "train_kl", "train_elbo"),
+    *("test_reconstruction", "test_kl", "test_elbo", "test_nll", "test_nll_few", "test_nll_many"),
+    *("active_units", "neighbour_accuracy", "silhouette"),
+)
+
+
+def _column(kind: str) -> str:
+    return kind.replace(" ", "_").replace("-", "_")
+
+
+def epoch_lines(run: runs.Run) -> pd.DataFrame:
+    """The lines of epochs.csv.gz for a run; training terms are means over the epoch's updates."""
+    frame = pd.DataFrame(run.history)
+    means = frame.groupby("epoch")[["reconstruction", "kl"]].mean()
+    ends = frame[frame["seconds"].notna()].set_index("epoch")
+    return means.join(ends[list(runs.COLUMNS[4:])]).reset_index().astype({"epoch": int})
+
+
+def collect(output: Path, scored: Iterable[tuple[Job, Path]]) -> None:
+    """Write the lines of scored runs to the tables of a folder of results; others keep theirs."""
+    here = {job.name: (job, runs.read(path)) for job, path in scored}
+    if not here:
+        return
+    root = output / "runs"
+    root.mkdir(parents=True, exist_ok=True)
+    new = {
+        "scores.csv": pd.DataFrame([line for each in here.values() for line in lines(*each)]),
+        "epochs.csv.gz": pd.concat(
+            epoch_lines(run).assign(name=name) for name, (_, run) in here.items()
+        ),
+    }
+    for file, table in new.items():
+        if (root / file).exists():
+            old = pd.read_csv(root / file)
+            table = pd.concat([old[~old["name"].isin(list(here))], table])
+        table.insert(0, "name", table.pop("name"))
+        table = table.sort_values("name", kind="stable")
+        text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+        _write(root / file, text.encode())
+    for name, (job, run) in here.items():
+        if drawn(job):
+            _copy(run, root / name)
+    about = {
+        name: {"config": run.config, **run.provenance, "scores": run.metrics["scores"]}
+        for name, (_, run) in here.items()
+    }
+    every = _provenance(output) | about
+    text = json.dumps(dict(sorted(every.items())), indent=1)
+    files.write_text(root / "provenance.json", text + "\n")  # last: where it is, the others are
+
+
+def _provenance(output: Path) -> dict[str, Any]:
+    path = output / "runs" / "provenance.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def drawn(job: Job) -> bool:
+    """Whether the book's figures need the weights of a run."""
+    featured = [plan.config(str(architecture)) for architecture in paper.FEATURED.values()]
+    return job.name in map(results.run_name, featured)
+
+
+def _copy(run: runs.Run, target: Path) -> None:
+    """Copy what figures need of a run."""
+    target.mkdir(exist_ok=True)
+    for file in ("config.json", "metrics.json"):
+        shutil.copyfile(run.path / file, target / file)
+    _write(target / "history.csv.gz", (run.path / "history.csv").read_bytes())
+    weights = load_file(run.path / "weights.safetensors")
+    if sum(w.numel() for w in weights.values()) > NARROW:
+        weights = {name: w if "grid" in name else w.half() for name, w in weights.items()}
+    save_file(weights, target / "weights.safetensors")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file, compressed if its name says so; the same content gives the same bytes."""
+    if path.suffix == ".gz":
+        buffer = io.BytesIO()
+        with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
+            file.write(content)
+        content = buffer.getvalue()
+    files.write_bytes(path, content)
