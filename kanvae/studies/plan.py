@@ -15,13 +15,10 @@ A training that several studies hold is done once.
 
 from __future__ import annotations
 
-import bisect
 import functools
 import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
-
-import torch
 
 from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
@@ -77,19 +74,20 @@ class Job(NamedTuple):
 @functools.cache
 def parameters(key: str) -> int:
     """How many parameters a model has."""
-    with torch.device("meta"):  # which computes no number
-        return count_parameters(Architecture.parse(key).build())
+    return count_parameters(Architecture.parse(key).build())
 
 
 @functools.cache
 def fitted(kind: str, budget: int) -> str:
     """The key of the widest model of a kind that keeps within a budget of parameters."""
-
-    def keeps(width: int) -> bool:
-        return parameters(KINDS[kind].format(width)) <= budget
-
-    widths = range(1, 1 << 12)
-    return KINDS[kind].format(bisect.bisect_left(widths, True, key=lambda w: not keeps(w)))
+    key = KINDS[kind]
+    few, more = parameters(key.format(16)), parameters(key.format(32))
+    width = max(1, 16 + 16 * (budget - few) // (more - few))  # a line nearly meets it
+    while parameters(key.format(width + 1)) <= budget:
+        width += 1
+    while width > 1 and parameters(key.format(width)) > budget:
+        width -= 1
+    return key.format(width)
 
 
 def baseline(architecture: Architecture) -> Architecture:
