@@ -79,6 +79,18 @@ steps = 300
 # at nodes, and drops the guarantee: smooth functions, any width, any depth. What such networks achieve is
 # for experiments to say.
 #
+# ### Sixty years from theorem to network
+#
+# The idea of computing with equation {eq}`eq-kolmogorov` is older than KANs. {cite:t}`sprecher1965` showed that
+# one inner function is enough, shifted and scaled for every place, and so made the theorem look like something
+# that a program might build. {cite:t}`koppen2002` did build it, from the digits of the inputs, and fitted the outer
+# functions. But that inner function is as jagged as a fractal. The next step was to give up the theorem's own
+# functions for smooth ones: {cite:t}`leni2013` used splines, for images, and {cite:t}`fakhoury2022` learned inner
+# and outer functions alike as B-splines. All of them kept the two layers of the theorem. {cite:t}`liu2024` dropped
+# these too: they stacked layers of splines as others stack linear ones, and trained them by backpropagation.
+# Within a year came the variants that the paper lists; [a map of the paper](../book/map.md) says where each is in
+# this book.
+#
 # ## One edge
 #
 # The edge from input $i$ to output $o$ carries a learnable function. In the layer that the paper used it is a
