@@ -6,8 +6,8 @@ The encoder is x -> h -> (mean, log_var), the decoder z -> h' -> logits. Layers 
     hidden   hidden -> hidden units, on both sides, where `depth` is above 1
     heads    hidden units -> mean, log_var    pixels   hidden units -> logits
 
-An activation stands before each linear layer that sees hidden units. KAN layers see them as they
-are, their edges being non-linear themselves (paper, sections V-A and V-C).
+An activation stands before each linear layer that sees hidden units. Other layers see them as they
+are, being non-linear themselves (paper, sections V-A and V-C).
 """
 
 from __future__ import annotations
@@ -17,68 +17,39 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 from torch import nn
 
 from kanvae import likelihoods
-from kanvae.layers import KANLinear, SharedKANLinear, check_layer
+from kanvae.layers import FunctionLayer
+from kanvae.layers.kinds import KINDS, LEAST, OPTIONS, Layer, check
 from kanvae.likelihoods import Likelihood
 from kanvae.models import VAE, Decoder, Encoder, count_parameters
 
-WORDS = {"vae": "linear", "kan": "kan", "shared": "shared"}  # a key's first word -> kind of layer
-KINDS = tuple(WORDS.values())
+WORDS = {"vae": "linear"} | {kind: kind for kind in KINDS if kind != "linear"}  # of keys -> kinds
 SIDES = {"encoder": ("first", "hidden", "heads"), "decoder": ("latents", "hidden", "pixels")}
 SCOPES = ("", *SIDES, "first", "hidden", "heads", "latents", "pixels")  # "" is the whole model
-OPTIONS = ("kind", "norm", "groups", "grid_size", "spline_order", "grid_range", "base")
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh, "prelu": nn.PReLU,
     "none": nn.Identity,
 }  # fmt: skip
-BASES: dict[str, Callable[[], nn.Module]] = {
-    "silu": nn.SiLU, "relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "identity": nn.Identity,
-}  # fmt: skip
 WHOLE = {"input_features": 784, "depth": 1, "activation": "relu"}  # what a key may set, else this
-
-
-class Layer(NamedTuple):
-    """The layer at one place; None is what does not concern it."""
-
-    kind: str
-    norm: str
-    groups: int | None = None
-    grid_size: int | None = None
-    spline_order: int | None = None
-    grid_range: tuple[float, float] | None = None
-    base: str | None = None
-
-    def build(self, in_features: int, out_features: int, parts: int = 1) -> nn.Module:
-        """The layer itself; where it has several groups, `parts` of its outputs share none."""
-        if self.base is None:
-            return nn.Linear(in_features, out_features)
-        settings: dict[str, Any] = {
-            "grid_size": self.grid_size, "spline_order": self.spline_order,
-            "grid_range": self.grid_range, "base_activation": BASES[self.base],
-        }  # fmt: skip
-        if self.groups is None:
-            return KANLinear(in_features, out_features, **settings)
-        each = min(self.groups, out_features // parts)  # more than that is one an edge
-        groups = each * parts if self.groups > 1 else 1
-        return SharedKANLinear(in_features, out_features, groups, **settings)
 
 
 @dataclass(frozen=True)
 class Architecture:
     """The widths of one auto-encoder and the kinds of its layers.
 
-    Its key, `str(architecture)`, begins with `vae-H-L`, `kan-H-L` or `shared-H-L` (hidden and
-    latent width); what is not at its default follows as `+name=value`, such as
-    `kan-35-15+grid_range=-2..2+first=linear+heads.grid_size=10`.
+    Its key, `str(architecture)`, begins with its kind of layer and its widths, H hidden and L
+    latent, as in `kan-H-L`, or `vae-H-L` for linear layers; what is not at its default follows as
+    `+name=value`, such as `kan-35-15+grid_range=-2..2+first=linear+heads.grid_size=10`.
 
     Args:
-        layer: "linear"; "kan", one function an edge; or "shared", functions that edges share,
-            behind a linear first layer.
+        layer: "linear"; with one function an edge "kan" (splines), "gaussian", "chebyshev" or
+            "wavelet"; with functions that edges share "shared" (splines), "rational" or "jacobi",
+            whose first layer is linear, and jacobi's layer from the latents too.
         hidden_features: H, the width of all hidden layers.
         latent_dim: L, the width of the latent space.
         input_features: the number of pixels.
@@ -91,12 +62,16 @@ class Architecture:
 
             - groups: functions an input of shared layers, each for one group of outputs; 1. Mean
               and log-variance share the one; of several each head has its own. As many as a layer
-              has outputs, or more, means one an edge.
-            - grid_size, spline_order: of layers with functions; 5 and 3.
-            - grid_range: likewise; (-1, 1), and (-3, 3) where functions are shared.
-            - base: likewise the base function, silu, relu, gelu, tanh or identity; silu, and
-              identity for shared functions of latents.
-            - norm: "layer" for a LayerNorm before the layer, where it sees hidden units; "none".
+              has outputs, or more, means one an edge. For rational layers, groups of inputs; 8.
+            - grid_size, spline_order: of layers of splines; 5 and 3. Of Gaussians grid_size; 7.
+            - grid_range: likewise; (-1, 1), where splines are shared (-3, 3), of Gaussians (-2, 2).
+            - base: likewise the base function, silu, relu, gelu, tanh or identity, and of rational
+              layers what they start as; silu, and identity for shared functions of latents.
+            - degree: of chebyshev and jacobi layers; 4 and 3.
+            - wavelet: mexican_hat, morlet or dog; the first.
+            - norm: "layer" for a LayerNorm before the layer, where it sees hidden units; "own" for
+              the one that gaussian and wavelet layers bring along, which is theirs by default;
+              "none".
 
     Raises:
         ValueError: a value that is not allowed, or a setting that concerns no layer.
@@ -117,15 +92,16 @@ class Architecture:
         _choose("activation", self.activation, ACTIVATIONS)
         kept = {_split(name): value for name, value in dict(self.settings).items()}
         for (scope, option), value in kept.items():
-            _check(scope, option, value)
+            check(option, value, _name(scope, option))
         layers = self._layers(kept)
         for scope, option in list(kept):
             there = [layer for at, layer in layers.items() if scope in ("", *at)]
             if all(getattr(layer, option) is None for layer in there):
+                kinds = [kind for kind in KINDS if option in ("kind", *KINDS[kind].options)]
                 raise ValueError(
                     f"{_name(scope, option)} is set, but no layer{' there' * bool(scope)} has it: "
-                    "linear layers have none of it, only shared ones have groups, and depth 1 has "
-                    "no layers between hidden units. Leave it out, or choose other layers."
+                    f"layers that do are {kinds}, and depth 1 has no layers between hidden units. "
+                    "Leave it out, or choose other layers."
                 )
         order = sorted(kept, key=lambda at: (SCOPES.index(at[0]), OPTIONS.index(at[1])))
         for _ in order:  # what changes nothing is not part of the key; then it may be others' turn
@@ -138,8 +114,8 @@ class Architecture:
         seen += [layer for (_, place), layer in layers.items() if place == "hidden"]
         if self.activation != "relu" and not any(layer.kind == "linear" for layer in seen):
             raise ValueError(
-                f"activation is {self.activation}, but no linear layer sees hidden units, and KAN "
-                "layers take none: leave it out."
+                f"activation is {self.activation}, but no linear layer sees hidden units, and "
+                "other layers take none: leave it out."
             )
 
     @classmethod
@@ -150,28 +126,28 @@ class Architecture:
             ValueError: a key of another form, or values that no architecture allows.
         """
         words, *options = str(key).split("+")
-        match = re.fullmatch(r"(vae|kan|shared)-(\d+)-(\d+)", words)
+        match = re.fullmatch(rf"({'|'.join(WORDS)})-(\d+)-(\d+)", words)
         values: dict[str, Any] = {}
         try:
             for name, text in (option.split("=") for option in options):
                 name = {"first_layer": "first"}.get(name, name)  # as it was written before
-                match name.rpartition(".")[2]:
-                    case "grid_range":
-                        low, high = text.split("..")
-                        values[name] = (float(low), float(high))
-                    case "input_features" | "depth" | "groups" | "grid_size" | "spline_order":
-                        values[name] = int(text)
-                    case _:
-                        values[name] = text
+                option = name.rpartition(".")[2]
+                if option == "grid_range":
+                    low, high = text.split("..")
+                    values[name] = (float(low), float(high))
+                elif option in LEAST or option in ("input_features", "depth"):
+                    values[name] = int(text)
+                else:
+                    values[name] = text
                 if name not in WHOLE:
                     _split(name)
         except (ValueError, KeyError):
             match = None
         if match is None:
             raise ValueError(
-                f"unknown architecture {key!r}: a key is vae-H-L, kan-H-L or shared-H-L with the "
-                "hidden and the latent width, such as vae-400-20, kan-35-15 or shared-395-20. It "
-                f"may go on with +NAME=VALUE, where NAME is one of {[*WHOLE, *OPTIONS[1:]]}, for "
+                f"unknown architecture {key!r}: a key is WORD-H-L, with a word of {list(WORDS)}, "
+                "the hidden and the latent width, such as vae-400-20, kan-35-15 or shared-395-20. "
+                f"It may go on with +NAME=VALUE, NAME being one of {[*WHOLE, *OPTIONS[1:]]}, for "
                 "layers also at one place or side as in +heads.grid_size=10, and "
                 f"with +PLACE=KIND from {list(KINDS)}, as in +first=linear; places and sides are "
                 f"{list(SCOPES[1:])}. So kan-35-15+grid_range=-2..2+first=linear."
@@ -203,18 +179,18 @@ class Architecture:
                 whole = settings.get(("", option), default)
                 return settings.get((place, option), settings.get((side, option), whole))
 
-            behind = self.layer == "shared" and place == "first"  # functions begin behind it
-            kind = value("kind", "linear" if behind else self.layer)
-            shared, inner = kind == "shared", place in ("first", "latents")
-            norm = settings.get((place, "norm"), "none") if inner else value("norm", "none")
-            of_functions = (
-                value("groups", 1) if shared else None,
-                value("grid_size", 5),
-                value("spline_order", 3),
-                value("grid_range", (-3.0, 3.0) if shared else (-1.0, 1.0)),
-                value("base", "identity" if shared and place == "latents" else "silu"),
-            )
-            found[side, place] = Layer(kind, norm, *(of_functions if kind != "linear" else ()))
+            behind = place in KINDS[self.layer].linear  # functions begin behind it
+            made = KINDS[kind := value("kind", "linear" if behind else self.layer)]
+            norm, inner = value("norm", "own"), place in ("first", "latents")
+            if norm == "layer" and inner and (place, "norm") not in settings:
+                norm = "none"  # no hidden units are seen there
+            if norm == "own" and not made.norms:
+                norm = "none"
+            options = dict(made.options)
+            if made.shares and place == "latents" and "base" in options:
+                options["base"] = "identity"
+            options = {name: value(name, default) for name, default in options.items()}
+            found[side, place] = Layer(kind, norm, **options)
         return found
 
     def edges(self) -> int:
@@ -240,7 +216,7 @@ class Architecture:
             heads = layers["encoder", "heads"]
             deep = [hidden] * self.depth
             inner = stack("encoder", pixels, *deep) + self._before("heads", heads, hidden)
-            if heads.kind == "shared":
+            if KINDS[heads.kind].shares:
                 encoder = Encoder(OrderedDict(inner), heads.build(hidden, 2 * latent, parts=2))
             else:
                 means, log_vars = (heads.build(hidden, latent) for _ in range(2))
@@ -274,21 +250,6 @@ def _name(scope: str, option: str) -> str:
     return scope if option == "kind" else f"{scope}.{option}".lstrip(".")
 
 
-def _check(scope: str, option: str, value: Any) -> None:
-    name = _name(scope, option)
-    allowed: dict[str, Collection[str]] = {"kind": KINDS, "norm": ("none", "layer"), "base": BASES}
-    if option in allowed:
-        _choose(name, value, allowed[option])
-    elif option == "groups":
-        _whole(name, value)
-    else:
-        possible: dict[str, Any] = {"grid_size": 1, "spline_order": 0, "grid_range": (-1, 1)}
-        try:
-            check_layer(1, 1, **possible | {option: value})
-        except ValueError as error:
-            raise ValueError(str(error).replace(option, name, 1)) from None
-
-
 def _choose(name: str, value: Any, allowed: Collection[str]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}: it must be one of {list(allowed)}.")
@@ -307,11 +268,13 @@ def explain(key: str) -> str:
     """
     model = Architecture.parse(key).build()
     lines = [f"{'layer':30s} {'inputs':>6s} {'outputs':>7s} {'parameters':>10s}  kind"]
+    inside: tuple[str, ...] = ()
     for name, module in model.named_modules():
-        if next(module.children(), None) is None or isinstance(module, KANLinear | SharedKANLinear):
-            if name.endswith("base_activation"):
-                continue
+        if name.startswith(inside):
+            continue
+        if next(module.children(), None) is None or isinstance(module, FunctionLayer):
+            inside = (f"{name}.",)
             ends = [str(getattr(module, f"{way}_features", "")) for way in ("in", "out")]
-            size, kind = count_parameters(module), repr(module).splitlines()[0].rstrip("(")
+            size, kind = count_parameters(module), f"{type(module).__name__}({module.extra_repr()})"
             lines.append(f"{name:30s} {ends[0]:>6s} {ends[1]:>7s} {size:>10,}  {kind}")
     return "\n".join([*lines, f"{'in all':45s} {count_parameters(model):>10,}"])

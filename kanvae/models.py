@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kanvae import likelihoods
-from kanvae.layers import KANLinear, SharedKANLinear
+from kanvae.layers import FunctionLayer
 from kanvae.likelihoods import Likelihood
 
 
@@ -35,8 +35,8 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(..., D) -> mean and log-variance, (..., L) each. x of dtype bool stands for 0 and 1."""
         first = next(iter(self.hidden), None)
-        if x.dtype is torch.bool and not isinstance(first, KANLinear | SharedKANLinear):
-            x = x.to(next(self.parameters()).dtype)  # KAN layers have a shorter way for bits
+        if x.dtype is torch.bool and not isinstance(first, FunctionLayer):
+            x = x.to(next(self.parameters()).dtype)  # many of ours have a shorter way for bits
         hidden = self.hidden(x)  # (..., H)
         if self.log_var is None:
             mean, log_var = self.mean(hidden).chunk(2, dim=-1)

@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from kanvae import Architecture, KANLinear, SharedKANLinear
-from kanvae.architectures import ACTIVATIONS, BASES, explain
+from kanvae.architectures import ACTIVATIONS, explain
+from kanvae.layers import (
+    ChebyshevLinear,
+    FunctionLayer,
+    GaussianLinear,
+    JacobiLinear,
+    RationalLinear,
+    WaveletLinear,
+)
+from kanvae.layers.kinds import BASES, KINDS
+from kanvae.layers.wavelet import WAVELETS
 from kanvae.models import count_parameters
 from kanvae.studies import paper
 
@@ -15,13 +25,14 @@ RANGES = st.floats(-5, 4, allow_subnormal=False).flatmap(
 VALUES = {
     "groups": st.integers(1, 900), "grid_size": st.integers(1, 20),
     "spline_order": st.integers(0, 5), "grid_range": RANGES,
-    "base": st.sampled_from(list(BASES)), "norm": st.just("layer"),
+    "base": st.sampled_from(list(BASES)), "norm": st.sampled_from(["none", "layer", "own"]),
+    "degree": st.integers(1, 9), "wavelet": st.sampled_from(list(WAVELETS)),
 }  # fmt: skip
 SCOPES = ("", "encoder.", "decoder.", "first.", "heads.", "latents.", "pixels.")
 PLACED = {f"{scope}{name}": values for name, values in VALUES.items() for scope in SCOPES}
-KINDS = dict.fromkeys(
+PLACES = dict.fromkeys(
     ("encoder", "decoder", "first", "hidden", "heads", "latents", "pixels"),
-    st.sampled_from(["linear", "kan", "shared"]),
+    st.sampled_from(list(KINDS)),
 )
 
 
@@ -29,14 +40,14 @@ KINDS = dict.fromkeys(
 def architectures(draw):
     """Possible ones: of what is drawn, what concerns some layer."""
     widths = {
-        "layer": draw(st.sampled_from(["linear", "kan", "shared"])),
+        "layer": draw(st.sampled_from(list(KINDS))),
         "hidden_features": draw(st.integers(1, 500)),
         "latent_dim": draw(st.integers(1, 50)),
         "input_features": draw(st.sampled_from([784, 100])),
         "depth": draw(st.integers(1, 3)),
     }
     kept = {}
-    for name, value in draw(st.fixed_dictionaries({}, optional=KINDS | PLACED)).items():
+    for name, value in draw(st.fixed_dictionaries({}, optional=PLACES | PLACED)).items():
         try:
             Architecture(**widths, settings=kept | {name: value})
         except ValueError:
@@ -56,7 +67,10 @@ def test_a_key_names_its_architecture(architecture):
     ["kan-35-15", "vae-400-20", "kan-35-15+grid_size=10+grid_range=-2.0..2.0", "shared-374-20",
      "shared-374-20+groups=4", "vae-400-20+activation=silu", "kan-35-15+encoder=linear",
      "kan-35-15+depth=2+first=linear+hidden=shared", "shared-9-3+groups=4+heads.groups=1",
-     "kan-35-15+first.grid_size=3+latents.grid_range=-3.0..3.0", "vae-9-3+norm=layer"],
+     "kan-35-15+first.grid_size=3+latents.grid_range=-3.0..3.0", "vae-9-3+norm=layer",
+     "gaussian-35-15+norm=none", "chebyshev-35-15+degree=3", "jacobi-35-15+degree=6",
+     "wavelet-35-15+wavelet=morlet", "rational-35-15+groups=4+base=gelu",
+     "kan-35-15+heads=chebyshev+heads.degree=2", "gaussian-9-3+norm=layer+first=linear"],
 )  # fmt: skip
 def test_keys_are_printed_as_they_are_read(key):
     assert str(Architecture.parse(key)) == key
@@ -71,6 +85,9 @@ def test_keys_are_printed_as_they_are_read(key):
         ("vae-9-3+activation=relu", "vae-9-3"),
         ("shared-9-3+grid_range=-3..3", "shared-9-3"),
         ("kan-9-3+first=linear+grid_size=3", "kan-9-3+grid_size=3+first=linear"),
+        ("rational-9-3+first=linear+groups=8", "rational-9-3"),
+        ("kan-9-3+norm=own", "kan-9-3"),
+        ("gaussian-9-3+norm=own", "gaussian-9-3"),
     ],
 )
 def test_what_changes_nothing_is_not_part_of_a_key(key, plain):
@@ -104,15 +121,21 @@ def test_unknown_keys_are_refused_with_an_example(key):
         ("kan-5-5+grid_range=2..1", "must begin below its end"),
         ("kan-5-5+grid_size=0", "grid_size is 0"),
         ("kan-5-5+heads.grid_size=0", "heads.grid_size is 0"),
-        ("vae-5-5+grid_size=7", "grid_size is set, but no layer .* linear layers have none"),
+        (
+            "vae-5-5+grid_size=7",
+            "grid_size is set, but no layer has it: layers that do are .*'kan'",
+        ),
         ("kan-5-5+first=conv", "first is 'conv': it must be one of .*'shared'"),
-        ("kan-5-5+groups=4", "groups is set, but no layer .* only shared ones have groups"),
+        ("kan-5-5+groups=4", r"groups is set, but no layer has it: .*\['shared', 'rational'\]"),
         ("shared-5-5+first.grid_size=4", "first.grid_size is set, but no layer there has it"),
         ("kan-5-5+hidden=linear", "hidden is set, but no layer there .* depth 1"),
         ("kan-5-5+activation=gelu", "activation is gelu, but no linear layer sees hidden units"),
         ("vae-5-5+activation=sine", "activation is 'sine'"),
         ("shared-5-5+groups=0", "groups is 0"),
         ("kan-5-5+base=prelu", "base is 'prelu'"),
+        ("wavelet-5-5+wavelet=haar", "wavelet is 'haar'"),
+        ("jacobi-5-5+pixels.degree=0", "pixels.degree is 0"),
+        ("kan-5-5+degree=3", r"degree is set, .*\['chebyshev', 'jacobi'\]"),
     ],
 )
 def test_impossible_values_are_refused(key, message):
@@ -140,6 +163,26 @@ def test_parameters_equal_the_papers_to_the_digit(row):
     ],
 )  # fmt: skip
 def test_shared_functions_are_counted_once(key, parameters):
+    assert count_parameters(Architecture.parse(key).build()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("key", "parameters"),
+    [
+        # 9 an edge, a bias an output, and a LayerNorm an input of each of five layers
+        ("gaussian-35-15", 9 * (2 * 784 * 35 + 3 * 35 * 15) + (784 + 2 * 35 + 2 * 15)
+         + 2 * (784 + 3 * 35 + 15)),
+        ("chebyshev-35-15", 5 * (2 * 784 * 35 + 3 * 35 * 15)),
+        # 3 an edge, and a BatchNorm an output
+        ("wavelet-35-15", 3 * (2 * 784 * 35 + 3 * 35 * 15) + 2 * (784 + 2 * 35 + 2 * 15)),
+        # a VAE, and a function before the heads and one before the pixels
+        ("jacobi-400-20", 652_824 + 2 * 3),
+        # a VAE, and before heads, from latents and before pixels one with 8 groups
+        ("rational-400-20", 652_824 + 3 * (6 + 4 * 8)),
+        ("rational-400-20+latents.groups=50", 652_824 + 2 * (6 + 4 * 8) + 6 + 4 * 20),
+    ],
+)  # fmt: skip
+def test_other_basis_functions_are_counted(key, parameters):
     assert count_parameters(Architecture.parse(key).build()) == parameters
 
 
@@ -174,15 +217,24 @@ def test_a_linear_first_layer_takes_one_parameter_an_edge_and_bits():
         ("kan-6-2+depth=2+norm=layer",
          [KANLinear, nn.LayerNorm, KANLinear, nn.LayerNorm, KANLinear, KANLinear,
           KANLinear, nn.LayerNorm, KANLinear, nn.LayerNorm, KANLinear]),
+        ("gaussian-6-2", [GaussianLinear] * 5),
+        ("chebyshev-6-2", [ChebyshevLinear] * 5),
+        ("wavelet-6-2", [WaveletLinear] * 5),
+        ("jacobi-6-2", [nn.Linear, JacobiLinear, nn.Linear, JacobiLinear]),
+        ("rational-6-2", [nn.Linear] + [RationalLinear] * 3),
+        ("gaussian-6-2+norm=layer",
+         [GaussianLinear, nn.LayerNorm, GaussianLinear, GaussianLinear,
+          GaussianLinear, nn.LayerNorm, GaussianLinear]),
+        ("vae-6-2+heads=jacobi", [nn.Linear, JacobiLinear, nn.Linear, nn.ReLU, nn.Linear]),
     ],
 )  # fmt: skip
 def test_a_key_puts_layers_in_their_places(key, kinds):
-    layers = (nn.Linear, KANLinear, SharedKANLinear, nn.LayerNorm, *ACTIVATIONS.values())
+    layers = (nn.Linear, FunctionLayer, nn.LayerNorm, *ACTIVATIONS.values())
     found, inside = [], ()
     for name, module in Architecture.parse(key).build().named_modules():
         if isinstance(module, layers) and not name.startswith(inside):
             found.append(type(module))
-            inside = (f"{name}.",)  # the base function of a layer is no layer
+            inside = (f"{name}.",)  # the base function and the norm of a layer are no layers
     assert found == kinds
 
 
@@ -196,6 +248,14 @@ def test_settings_reach_their_layers():
         order, end = layer.spline_order, float(layer.grid[0, layer.spline_order + 7])
         assert order == (2 if name == "decoder.pixels" else 3)
         assert end == pytest.approx(4 if name == "decoder.latents" else 1, abs=1e-6)
+
+
+def test_settings_of_other_basis_functions_reach_their_layers():
+    key = "gaussian-6-2+grid_size=3+norm=none+heads=chebyshev+heads.degree=2+pixels=wavelet"
+    model = Architecture.parse(key + "+pixels.wavelet=dog").build()
+    first, heads = model.encoder.hidden.first, model.encoder.mean
+    assert (first.grid_size, heads.degree, model.decoder.pixels.wavelet) == (3, 2, "dog")
+    assert not any(isinstance(m, nn.LayerNorm | nn.BatchNorm1d) for m in model.modules())
 
 
 def test_from_latents_shared_functions_start_as_the_latents_themselves():

@@ -4,6 +4,7 @@ import pytest
 from optuna.trial import FixedTrial, TrialState
 
 from kanvae import Architecture
+from kanvae.layers.kinds import KINDS
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, command, paper, search
 from kanvae.training import DivergedError
@@ -29,6 +30,23 @@ def small_rows(monkeypatch):
 def test_every_architecture_can_be_proposed(architecture):
     trial = FixedTrial(search.as_parameters(architecture))
     assert search.suggest(trial) == architecture
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["gaussian-30-7+grid_size=3+grid_range=-1.0..1.0", "chebyshev-30-7+degree=2",
+     "jacobi-300-7+depth=2+degree=5", "wavelet-30-7+wavelet=dog", "rational-300-7+groups=4",
+     "shared-300-7+groups=2"],
+)  # fmt: skip
+def test_layers_of_every_kind_can_be_proposed(key):
+    architecture = Architecture.parse(key)
+    trial = FixedTrial(search.as_parameters(architecture))
+    assert search.suggest(trial, list(KINDS)) == architecture
+
+
+def test_a_search_of_unknown_layers_is_refused_in_words():
+    with pytest.raises(ValueError, match=r"layers is 'kan,conv': choose from .*'chebyshev'"):
+        search.SearchConfig(layers="kan,conv")
 
 
 def test_proposals_follow_from_the_seed():

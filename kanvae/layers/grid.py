@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from kanvae import splines
 from kanvae.layers import kan_function
+from kanvae.layers.function_layer import FunctionLayer, check_range, check_whole
 
 
-class SplineLayer(nn.Module):
+class SplineLayer(FunctionLayer):
     """Splines of the inputs; a base class that holds their knots.
 
     Args:
@@ -44,11 +45,11 @@ class SplineLayer(nn.Module):
         dtype: torch.dtype | None,
         grid_eps: float = 0.02,
     ) -> None:
-        super().__init__()
-        check_layer(in_features, out_features, grid_size, spline_order, grid_range)
+        super().__init__(in_features, out_features)
+        check_whole("grid_size", grid_size, 1)
+        check_whole("spline_order", spline_order, 0)
+        check_range("grid_range", grid_range)
         _check_number("grid_eps", grid_eps, 1)
-        self.in_features = in_features
-        self.out_features = out_features
         self.spline_order = spline_order
         self.grid_range = (float(grid_range[0]), float(grid_range[1]))
         self.grid_eps = grid_eps
@@ -62,28 +63,6 @@ class SplineLayer(nn.Module):
     def grid_size(self) -> int:
         """G, the number of intervals of the grid."""
         return self.grid.shape[-1] - 2 * self.spline_order - 1
-
-    def check_input(self, x: Tensor) -> None:
-        """Raise a ValueError that says what is wrong with an input (..., I), if anything is.
-
-        Where tensors stand for any others, as in a trace, nothing is looked at.
-        """
-        if isinstance(x, torch.fx.Proxy) or torch.jit.is_tracing():
-            return
-        if x.shape[-1:] != (self.in_features,):
-            raise ValueError(
-                f"the input has shape {tuple(x.shape)}; its last dimension must be "
-                f"in_features = {self.in_features}."
-            )
-        if x.layout not in (torch.strided, torch.jagged):
-            raise ValueError(
-                f"the input has the layout {x.layout}: give a dense one, x.to_dense()."
-            )
-        if not (x.is_floating_point() or x.dtype == torch.bool):
-            raise ValueError(
-                f"the input is of dtype {x.dtype}: give floats in the weights' dtype, "
-                f"{self.spline_weight.dtype}, or torch.bool for zeros and ones."
-            )
 
     def bases(self, x: Tensor) -> Tensor:
         """The spline bases of every input: (..., I) -> (..., I, G + k), in the dtype of `x`."""
@@ -246,10 +225,8 @@ class SplineLayer(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"grid_size={self.grid_size}, spline_order={self.spline_order}"
-        )
+        sizes = f"grid_size={self.grid_size}, spline_order={self.spline_order}"
+        return f"{super().extra_repr()}, {sizes}"
 
 
 def is_plain(module: Any, *kinds: type[nn.Module]) -> bool:
@@ -287,31 +264,3 @@ def _check_number(name: str, value: float, most: float) -> None:
     if not 0 <= value <= most or not math.isfinite(value):
         limit = "or more" if most == math.inf else f"to {most}"
         raise ValueError(f"{name} is {value}: give a finite number, 0 {limit}.")
-
-
-def check_layer(
-    in_features: int,
-    out_features: int,
-    grid_size: int,
-    spline_order: int,
-    grid_range: tuple[float, float],
-) -> None:
-    """Raise a ValueError that says what is wrong with a KAN layer's settings, if anything is."""
-    for name, value, least in (
-        ("in_features", in_features, 1),
-        ("out_features", out_features, 1),
-        ("grid_size", grid_size, 1),
-        ("spline_order", spline_order, 0),
-    ):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
-    if not isinstance(grid_range, (tuple, list)) or len(grid_range) != 2:
-        raise ValueError(
-            f"grid_range is {grid_range!r}: give a pair, as in (-1.0, 1.0). What efficient-kan "
-            "takes in this place, scale_noise, is given by name."
-        )
-    low, high = grid_range
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(
-            f"grid_range is ({low}, {high}): it must begin below its end, as in (-1.0, 1.0)."
-        )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kanvae.layers import shared_function
+from kanvae.layers.function_layer import check_whole
 from kanvae.layers.grid import SplineLayer
 from kanvae.layers.shared_function import Compiled, functions, group_ends, shared_linear
 
@@ -80,8 +81,7 @@ class SharedKANLinear(SplineLayer):
         super().__init__(
             in_features, out_features, grid_size, spline_order, grid_range, device, dtype
         )
-        if not isinstance(groups, int) or groups < 1:
-            raise ValueError(f"groups is {groups!r}: it must be a whole number, 1 or more.")
+        check_whole("groups", groups, 1)
         if groups > out_features:
             raise ValueError(
                 f"groups is {groups}, but out_features is {out_features}: every group needs an "

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,6 +26,8 @@ from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
+from kanvae.layers.kinds import KINDS
+from kanvae.layers.wavelet import WAVELETS
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, watching
 from kanvae.studies.options import add_fields, values
@@ -53,6 +55,7 @@ class SearchConfig:
         regime, epochs, seed, device: of each training, as in `TrainingConfig`.
         importance_samples, likelihood_images: of the NLL.
         margin: nats by which the curve of a smaller model must be ahead for a trial to be pruned.
+        layers: the kinds of layers among which to choose, with commas between them.
 
     Raises:
         ValueError: a value that is not allowed.
@@ -66,6 +69,7 @@ class SearchConfig:
     importance_samples: int = 50
     likelihood_images: int = 1000
     margin: float = 2.0
+    layers: str = "kan,linear"
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
@@ -75,6 +79,11 @@ class SearchConfig:
         for name in ("importance_samples", "likelihood_images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be 1 or more.")
+        unknown = set(self.layers.split(",")) - set(KINDS)
+        if unknown:
+            raise ValueError(
+                f"layers is {self.layers!r}: choose from {list(KINDS)}, with commas between them."
+            )
         self.training("vae-1-1")
 
     def training(self, architecture: Architecture | str) -> TrainingConfig:
@@ -94,27 +103,34 @@ class Rival(NamedTuple):
     curve: list[float]  # test ELBO after each epoch, nats per image
 
 
-def suggest(trial: Trial) -> Architecture:
-    """An architecture that Optuna proposes. The names of KAN settings stand for KAN layers only."""
-    layer = trial.suggest_categorical("layer", ["kan", "linear"])
-    wide = (40, 640) if layer == "linear" else (8, 400)
+SPACE: dict[str, Callable[[Trial], Any]] = {  # of what a kind of layer lets us choose
+    "grid_range": lambda trial: _symmetric(trial.suggest_float("grid_half_width", 1, 4, step=0.5)),
+    "grid_size": lambda trial: trial.suggest_int("grid_size", 2, 10),
+    "spline_order": lambda trial: trial.suggest_int("spline_order", 1, 3),
+    "degree": lambda trial: trial.suggest_int("degree", 2, 6),
+    "groups": lambda trial: trial.suggest_int("groups", 1, 16, log=True),
+    "wavelet": lambda trial: trial.suggest_categorical("wavelet", list(WAVELETS)),
+}
+
+
+def _symmetric(half: float) -> tuple[float, float]:
+    return (-half, half)
+
+
+def suggest(trial: Trial, layers: Sequence[str] = ("kan", "linear")) -> Architecture:
+    """An architecture of these kinds of layers that Optuna proposes.
+
+    The names of their settings stand for layers that have them only.
+    """
+    layer = trial.suggest_categorical("layer", layers)
+    narrow = layer != "linear" and not KINDS[layer].shares  # with parameters on every edge
+    wide = (8, 400) if narrow else (40, 640)
     hidden = trial.suggest_int(f"{layer}_hidden_features", *wide, log=True)
     latent = trial.suggest_int("latent_dim", 4, 32, log=True)
     depth = trial.suggest_int("depth", 1, 2)
-    if layer == "linear":
-        return Architecture(layer, hidden, latent, depth=depth)
-    half = trial.suggest_float("grid_half_width", 1.0, 4.0, step=0.5)
-    return Architecture(
-        layer,
-        hidden,
-        latent,
-        depth=depth,
-        settings={
-            "grid_size": trial.suggest_int("grid_size", 2, 10),
-            "spline_order": trial.suggest_int("spline_order", 1, 3),
-            "grid_range": (-half, half),
-        },
-    )
+    options = KINDS[layer].options
+    settings = {name: propose(trial) for name, propose in SPACE.items() if name in options}
+    return Architecture(layer, hidden, latent, depth=depth, settings=settings)
 
 
 def proposals(count: int, seed: int = 0) -> list[Architecture]:
@@ -134,10 +150,10 @@ def as_parameters(architecture: Architecture) -> dict[str, Any]:
         "latent_dim": a.latent_dim, "depth": a.depth,
     }  # fmt: skip
     last = a.layers()["decoder", "pixels"]
-    if last.grid_range is not None:
-        found |= {"grid_size": last.grid_size, "spline_order": last.spline_order}
-        found |= {"grid_half_width": last.grid_range[1]}
-    return found
+    chosen = {name: getattr(last, name) for name in SPACE if getattr(last, name) is not None}
+    if "grid_range" in chosen:
+        found["grid_half_width"] = chosen.pop("grid_range")[1]
+    return found | chosen
 
 
 def hopeless(
@@ -228,7 +244,7 @@ def open_study(
         study.set_user_attr("config", wanted)
         for row in paper.TABLE_I:
             study.enqueue_trial(as_parameters(row.architecture), user_attrs={"row": row.name})
-    elif found != wanted:
+    elif (found := {"layers": "kan,linear"} | found) != wanted:  # of a search before there were
         different = [f"{k} is {found.get(k)!r} there, {wanted[k]!r} here" for k in wanted
                      if found.get(k) != wanted[k]]  # fmt: skip
         raise ValueError(
@@ -280,6 +296,7 @@ def _run_trials(
     workers: int | None, progress: bool,
 ) -> None:  # fmt: skip
     asked: dict[str, Trial] = {}
+    layers = config.layers.split(",")
 
     def finished() -> list[FrozenTrial]:
         return study.get_trials(deepcopy=False, states=FINISHED)
@@ -289,7 +306,7 @@ def _run_trials(
             yield f"again: {architecture}", (output, architecture, config, [])
         while len(finished()) + len(asked) < trials:
             trial = study.ask()
-            architecture = str(suggest(trial))
+            architecture = str(suggest(trial, layers))
             trial.set_user_attr("architecture", architecture)
             rivals = [
                 Rival(t.user_attrs["parameters"], t.user_attrs["curve"])

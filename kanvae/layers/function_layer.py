@@ -1,0 +1,99 @@
+"""What all layers of this package share: they sum functions of one input each."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FunctionLayer(nn.Module):
+    """A drop-in for `nn.Linear` that sums functions, y_o = sum_i phi_oi(x_i); a base class.
+
+    Args:
+        in_features: I, 1 or more.
+        out_features: O, 1 or more.
+
+    Shapes:
+        input (..., I), output (..., O), for any leading dimensions, none and empty ones included.
+        An input of dtype bool stands for 0 and 1.
+
+    Raises:
+        ValueError: a width below 1.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        check_whole("in_features", in_features, 1)
+        check_whole("out_features", out_features, 1)
+        self.in_features = in_features
+        self.out_features = out_features
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise a ValueError that says what is wrong with an input (..., I), if anything is.
+
+        Where tensors stand for any others, as in a trace, nothing is looked at.
+        """
+        if isinstance(x, torch.fx.Proxy) or torch.jit.is_tracing():
+            return
+        if x.shape[-1:] != (self.in_features,):
+            raise ValueError(
+                f"the input has shape {tuple(x.shape)}; its last dimension must be "
+                f"in_features = {self.in_features}."
+            )
+        if x.layout not in (torch.strided, torch.jagged):
+            raise ValueError(
+                f"the input has the layout {x.layout}: give a dense one, x.to_dense()."
+            )
+        if not (x.is_floating_point() or x.dtype == torch.bool):
+            raise ValueError(
+                f"the input is of dtype {x.dtype}: give floats in the weights' dtype, "
+                f"{next(self.parameters()).dtype}, or torch.bool for zeros and ones."
+            )
+
+    def as_float(self, x: Tensor) -> Tensor:
+        """An input (..., I) as floats: zeros and ones of dtype bool take the weights' dtype."""
+        return x.to(next(self.parameters()).dtype) if x.dtype == torch.bool else x
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+def parameter(
+    *shape: int, device: torch.device | str | None, dtype: torch.dtype | None
+) -> nn.Parameter:
+    """A parameter of this shape (...) whose values are yet to be set."""
+    return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+
+def of_bits(x: Tensor, at_zero: Tensor, at_one: Tensor) -> Tensor:
+    """The layer on zeros and ones, where every function is a line: (..., I) -> (..., O).
+
+    Args:
+        x: (..., I) of dtype bool.
+        at_zero, at_one: (O, I) values of the functions phi_oi there.
+    """
+    return F.linear(x.to(at_one.dtype), at_one - at_zero, at_zero.sum(1))
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raise a ValueError unless a setting is a whole number of at least so much."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
+
+
+def check_range(name: str, value: Any) -> None:
+    """Raise a ValueError unless a setting is a pair of finite numbers, the less one first."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(
+            f"{name} is {value!r}: give a pair, as in (-1.0, 1.0). What efficient-kan "
+            "takes in this place, scale_noise, is given by name."
+        )
+    low, high = value
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(
+            f"{name} is ({low}, {high}): it must begin below its end, as in (-1.0, 1.0)."
+        )
