@@ -1,8 +1,8 @@
 """Measure the built book with Lighthouse: nox -s lighthouse.
 
-Serves book/_build/html from this machine, compressed as a web server would, and has Lighthouse score
-pages with its desktop settings. Fails if a score is below 95, or if what a page first loads, without
-its figures, is above a megabyte. Needs Node.js, npm and Chromium.
+Serves book/_build/html from this machine, compressed as a web server would, and has Lighthouse
+score pages with its desktop settings. Fails if a score is below 95, or if what a page first loads,
+without its figures, is above a megabyte. Needs Node.js, npm and Chromium.
 """
 
 from __future__ import annotations

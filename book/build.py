@@ -241,7 +241,7 @@ def lay_out(pages: dict[Path, bytes], folder: Path) -> None:
 
 
 def about(executed: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What book/head.py tells of the book and of its pages: who, when, how long, from which file."""
+    """What book/head.py tells of the book and its pages: who, when, how long, from which file."""
     book = citation()
     changed = last_changes()
     origins = {"book/changelog": "CHANGELOG.md", "book/colophon": "book/build.py"}

@@ -30,9 +30,7 @@ def set_address(app: Sphinx, config: Config) -> None:
     repository = config.html_theme_options["repository_url"]
     match = re.fullmatch(r"https://github\.com/([\w-]+)/([\w.-]+)", repository)
     if match is None:
-        raise ValueError(
-            f"repository.url in book/_config.yml is {repository!r}: want one of GitHub"
-        )
+        raise ValueError(f"repository.url in book/_config.yml is {repository!r}, not on GitHub")
     config.html_baseurl = f"https://{match[1].lower()}.github.io/{match[2]}/"
     config.ogp_site_url = config.html_baseurl
 

@@ -48,7 +48,7 @@ def _has_words(cell: nodes.entry) -> bool:
 
 
 def fold_solution(writer: Any, solution: nodes.Element) -> None:
-    """Begin the solution of an exercise: folded, and in an EPUB, whose readers may not fold, not."""
+    """Begin the solution of an exercise: folded, but not in an EPUB, whose readers may not fold."""
     if writer.builder.name == "epub":
         writer.body.append(writer.starttag(solution, "div", CLASS="admonition"))
         return

@@ -42,6 +42,15 @@ def equation(writer: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def drop_styles(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Leave out the styles that extensions bring for screens."""
+    if "css_files" in context:
+        kept = ("epub.css", "pygments.css", "paper.css")
+        context["css_files"] = [
+            file for file in context["css_files"] if str(file.filename).endswith(kept)
+        ]
+
+
 @functools.cache
 def mathml(tex: str, display: bool) -> str:
     """A formula as MathML that needs no more than MathML Core.
@@ -128,5 +137,6 @@ def _mathjax() -> Any:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx of the functions above."""
     app.add_html_math_renderer("mathml", (formula, None), (equation, None))
+    app.connect("html-page-context", drop_styles)
     version = zlib.crc32(Path(__file__).read_bytes())
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": version}

@@ -28,10 +28,11 @@ import yaml
 FOLDER = build.ROOT / "book" / "_build" / "press"
 SOURCE = FOLDER / "source"
 NAME = "kan-vae-book"
-SUBTITLE = (
-    "Kolmogorov–Arnold layers in variational auto-encoders: what a paper found, and what is so"
+SUBTITLE = "Kolmogorov–Arnold layers in variational auto-encoders"
+DEBIAN = (
+    "latexmk texlive-luatex texlive-latex-extra texlive-fonts-recommended fonts-texgyre "
+    "fonts-texgyre-math fonts-dejavu-core"
 )
-DEBIAN = "texlive-luatex texlive-latex-extra texlive-fonts-recommended fonts-texgyre fonts-texgyre-math fonts-dejavu-core latexmk"
 # Of the extensions in _config.yml: what only a screen needs.
 SCREEN = {
     "glossary", "head", "jupyter_book", "slim", "sphinx_book_theme",
@@ -151,6 +152,7 @@ def settings() -> dict[str, Any]:
         "html_theme": "epub",
         "html_extra_path": [],
         "html_css_files": [],
+        "html_domain_indices": False,
         "html_js_files": [],
         "html_favicon": None,
         "html_logo": None,
@@ -192,6 +194,7 @@ def latex(config: dict[str, Any], citation: dict[str, Any]) -> dict[str, Any]:
             "sphinxsetup": BOXES,
         },
         "latex_table_style": ["booktabs", "nocolorrows"],
+        "latex_domain_indices": False,
         "latex_show_urls": "no",
         "latex_use_xindy": False,
         "pygments_style": "friendly_grayscale",
@@ -225,6 +228,7 @@ def sphinx(builder: str, config: dict[str, Any]) -> Path:
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 
     output = FOLDER / builder
+    shutil.rmtree(output, ignore_errors=True)
     with patch_docutils(None), docutils_namespace():
         app = Sphinx(
             str(SOURCE), None, str(output), str(FOLDER / f".doctrees-{builder}"), builder,
