@@ -53,13 +53,20 @@ BOXES = (  # the settings of Sphinx's own LaTeX style
     for kind in ("note", "tip", "important", "warning", "hint", "caution", "attention", "danger")
 )
 RAW = "```{{raw}} latex\n{}\n```"
+# Of the settings in _config.yml: those of extensions that are not loaded here.
+UNUSED = (
+    "comments_", "external_toc_", "html_theme_options", "ogp_", "redirects", "thebe_",
+    "togglebutton_", "copybutton_", "use_jupyterbook_latex", "use_multitoc_numbering",
+)  # fmt: skip
 FRONT = RAW.format(r"\frontmatter\setcounter{secnumdepth}{-1}")
 MAIN = RAW.format(r"\mainmatter\setcounter{secnumdepth}{1}")
-BACK = RAW.format(r"\backmatter\setcounter{secnumdepth}{-1}")
+BACK = RAW.format(
+    r"\backmatter\setcounter{secnumdepth}{-1}\addtocontents{toc}{\protect\setcounter{tocdepth}{0}}"
+)
 
 
-def lay_out(executed: dict[str, dict[str, Any]]) -> None:
-    """Lay out the pages under SOURCE, as paper needs them."""
+def lay_out(executed: dict[str, dict[str, Any]], kind: str) -> None:
+    """Lay out the pages under SOURCE, as a PDF or an EPUB needs them."""
     pages = build.sources(executed)
     for stem in executed:
         pages[Path("notebooks", f"{stem}.ipynb")] = nbformat.writes(chapter(stem)).encode()
@@ -68,6 +75,9 @@ def lay_out(executed: dict[str, dict[str, Any]]) -> None:
     pages[Path("notebooks", "solutions.md")] = solutions(list(executed)).encode()
     front = Path("book", "index.md")
     pages[front] = preface(pages[front].decode()).encode()
+    if kind == "pdf":  # LaTeX has the list of works at the end, under a head of its own
+        works = Path("book", "references.md")
+        pages[works] = pages[works].replace(b"## Works cited\n", b"")
     build.lay_out(pages, SOURCE)
 
 
@@ -159,7 +169,8 @@ def settings() -> dict[str, Any]:
         "html_math_renderer": "mathml",
         "suppress_warnings": ["epub.unknown_project_files", *config.get("suppress_warnings", [])],
     }
-    config.pop("html_theme_options", None)
+    for name in [name for name in config if name.startswith(UNUSED)]:
+        del config[name]
     return config | latex(config, citation) | electronic(config, citation)
 
 
@@ -232,7 +243,7 @@ def sphinx(builder: str, config: dict[str, Any]) -> Path:
     with patch_docutils(None), docutils_namespace():
         app = Sphinx(
             str(SOURCE), None, str(output), str(FOLDER / f".doctrees-{builder}"), builder,
-            confoverrides=config, status=None, warning=sys.stderr, warningiserror=False,
+            confoverrides=config, status=None, warning=sys.stderr, warningiserror=True, keep_going=True,
         )  # fmt: skip
         app.build(force_all=False)
     if app.statuscode:
@@ -275,7 +286,7 @@ def main() -> None:
     parser.add_argument("kind", choices=["pdf", "epub"])
     options = parser.parse_args()
     executed = build.execute_all({})
-    lay_out(executed)
+    lay_out(executed, options.kind)
     made = {"pdf": pdf, "epub": epub}[options.kind]()
     build.EXTRA.mkdir(parents=True, exist_ok=True)
     offered = build.EXTRA / made.name
