@@ -40,6 +40,28 @@ def book(session: nox.Session) -> None:
 
 
 @nox.session
+def pdf(session: nox.Session) -> None:
+    """Make the PDF of the whole book from its executed chapters; needs lualatex and latexmk."""
+    python(session, "book/press.py", "pdf", *session.posargs)
+
+
+@nox.session
+def epub(session: nox.Session) -> None:
+    """Make the EPUB of the whole book and check it; needs Node.js, and Java for the check."""
+    python(session, "book/press.py", "epub", *session.posargs)
+
+
+@nox.session
+def lighthouse(session: nox.Session) -> None:
+    """Measure the built book with Lighthouse: -- notebooks/11_why; needs npm and Chromium."""
+    folder = Path(".nox", "lighthouse").absolute()
+    install = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder))
+    session.run(*install, "lighthouse@13.5.0", external=True)
+    program = folder / "node_modules" / ".bin" / "lighthouse"
+    python(session, "benchmarks/lighthouse.py", "--program", str(program), *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; those of the rendered book need it built, and Chromium."""
     python(session, "-m", "pytest", *session.posargs)
@@ -112,12 +134,18 @@ def address(session: nox.Session) -> None:
     old = pattern.search(Path("pyproject.toml").read_text(encoding="utf-8"))
     if new is None or old is None:
         raise SystemExit("give the new address, in the form https://github.com/OWNER/REPOSITORY")
+
+    def pages(slug: str) -> str:  # where GitHub publishes the book of a repository
+        owner, repository = slug.split("/")
+        return f"{owner.lower()}.github.io/{repository}"
+
     listing = session.run("git", "ls-files", silent=True, external=True)
     for path in map(Path, str(listing).split()):
         if path.suffix not in (".gz", ".safetensors"):
             text = path.read_text(encoding="utf-8")
-            if old[1] in text:
-                path.write_text(text.replace(old[1], new[1]), encoding="utf-8")
+            moved = text.replace(old[1], new[1]).replace(pages(old[1]), pages(new[1]))
+            if moved != text:
+                path.write_text(moved, encoding="utf-8")
                 session.log(f"{path}: now {new[1]}")
 
 

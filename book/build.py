@@ -22,6 +22,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,14 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 EXECUTED = ROOT / "book" / "_executed"
 SOURCE = ROOT / "book" / "_build" / "source"
+EXTRA = ROOT / "book" / "_build" / "extra"  # files beside the pages: PDF, EPUB, all notebooks
 JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
 KEPT = ("tags", "mystnb")  # of a cell's metadata: it is source, too
+# An exercise as the notebooks have it, so that Colab shows and folds it, too.
+EXERCISE = re.compile(
+    r"^\*\*(\d+)\.\*\* (.+?)\n\n<details><summary>Solution</summary>\n\n(.+?)\n\n</details>",
+    re.MULTILINE | re.DOTALL,
+)
 METADATA = {  # of a chapter's notebook
     "jupytext": {
         "cell_metadata_filter": "tags,mystnb,-all",
@@ -170,6 +177,22 @@ def execute(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
+def execute_all(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Execute the chapters that changed, with other values where a chapter has such a parameter."""
+    notebooks = [NOTEBOOKS / f"{name}.ipynb" for name in chapter_names()]
+    known = {notebook: parameters.defaults(notebook) for notebook in notebooks}
+    try:
+        for name in values:
+            if not any(name in defaults for defaults in known.values()):
+                raise ValueError(f"no chapter has a parameter {name!r}.")
+        chosen = {n: {k: v for k, v in values.items() if k in known[n]} for n in notebooks}
+        for notebook in notebooks:
+            parameters.check(notebook, chosen[notebook])
+        return {notebook.stem: execute(notebook, chosen[notebook]) for notebook in notebooks}
+    except (ValueError, chapters.ChapterError) as error:
+        sys.exit(f"book: {error}")
+
+
 def _device() -> str:
     from kanvae.training import resolve_device
 
@@ -177,7 +200,17 @@ def _device() -> str:
 
 
 def assemble(executed: dict[str, dict[str, Any]]) -> None:
-    """Lay out the pages under SOURCE, touching only the files whose content changes."""
+    """Lay out the pages under SOURCE."""
+    pages = sources(executed)
+    index = Path("book", "index.md")
+    lines = downloads()
+    pages[index] = pages[index].replace(b"<!-- downloads -->", "\n".join(lines).encode())
+    pages[Path("book", "about.json")] = json.dumps(about(executed), indent=2).encode()
+    lay_out(pages, SOURCE)
+
+
+def sources(executed: dict[str, dict[str, Any]]) -> dict[Path, bytes]:
+    """The pages and what they need, by the path that each has in the repository."""
     pages: dict[Path, bytes] = {}
     for path in (ROOT / "book").rglob("*"):
         inside = path.relative_to(ROOT)
@@ -192,17 +225,109 @@ def assemble(executed: dict[str, dict[str, Any]]) -> None:
     pages[Path("book", "colophon.md")] = colophon(executed).encode()
     for stem in executed:
         pages[Path("notebooks", f"{stem}.ipynb")] = nbformat.writes(page(stem)).encode()
-    for old in SOURCE.rglob("*"):
-        if old.is_file() and old.relative_to(SOURCE) not in pages:
+    return pages
+
+
+def lay_out(pages: dict[Path, bytes], folder: Path) -> None:
+    """Write the pages to a folder, touching only the files whose content changes."""
+    for old in folder.rglob("*"):
+        if old.is_file() and old.relative_to(folder) not in pages:
             old.unlink()
     for inside, content in pages.items():
-        path = SOURCE / inside
+        path = folder / inside
         if not path.exists() or path.read_bytes() != content:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
 
-def page(stem: str) -> nbformat.NotebookNode:
+def about(executed: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What book/head.py tells of the book and its pages: who, when, how long, from which file."""
+    book = citation()
+    changed = last_changes()
+    origins = {"book/changelog": "CHANGELOG.md", "book/colophon": "book/build.py"}
+    origins |= {f"notebooks/{stem}": f"notebooks/{stem}.py" for stem in executed}
+    for path in (ROOT / "book").rglob("*.md"):
+        inside = path.relative_to(ROOT)
+        if inside.parts[1] not in ("_build", "_executed", "results"):
+            origins[inside.with_suffix("").as_posix()] = inside.as_posix()
+    pages = {
+        name: {"origin": path, "changed": changed.get(path), "seconds": None, "threads": None}
+        for name, path in origins.items()
+    }
+    for stem, known in executed.items():
+        pages[f"notebooks/{stem}"] |= {key: known[key] for key in ("seconds", "threads")}
+    return {
+        "title": book["title"],
+        "authors": [author["name"] for author in book["authors"]],
+        "date": str(book["date-released"]),
+        "pages": pages,
+    }
+
+
+def citation() -> dict[str, Any]:
+    """How the book is cited: what CITATION.cff says."""
+    return yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+
+
+def last_changes() -> dict[str, str]:
+    """The day of the last commit that touched a file, by its path; nothing without git."""
+    command = ["git", "log", "--format=%x00%cs", "--name-only", "--", "book", "notebooks", "*.md"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    days: dict[str, str] = {}
+    for commit in done.stdout.decode().split("\0")[1:]:
+        day, *paths = commit.split("\n")
+        for path in filter(None, paths):
+            days.setdefault(path, day)
+    return days
+
+
+def downloads() -> list[str]:
+    """Links to the whole book as files, of those that are there; a line each."""
+    EXTRA.mkdir(parents=True, exist_ok=True)
+    bundle = EXTRA / "kan-vae-notebooks.zip"
+    with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in chapter_names():
+            entry = zipfile.ZipInfo(f"kan-vae-notebooks/{name}.ipynb")  # of no date: same bytes
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, (NOTEBOOKS / f"{name}.ipynb").read_bytes())
+    offered = {
+        "kan-vae-book.pdf": "the book as a PDF",
+        "kan-vae-book.epub": "the book as an EPUB",
+        bundle.name: "all notebooks",
+    }
+    return [
+        f'<a href="../{name}" download>{words}</a> ({(EXTRA / name).stat().st_size / 1e6:.1f} MB)'
+        for name, words in offered.items()
+        if (EXTRA / name).exists()
+    ]
+
+
+def exercises(text: str, stem: str, solved: bool = True) -> str:
+    """The exercises of a cell as numbered directives, each followed by its solution if wanted."""
+
+    def directive(match: re.Match[str]) -> str:
+        number, question, answer = match.groups()
+        name = label(stem, number)
+        asked = f"::::{{exercise}}\n:label: {name}\n\n{question}\n::::"
+        return f"{asked}\n\n{solution(name, answer)}" if solved else asked
+
+    return EXERCISE.sub(directive, text)
+
+
+def label(stem: str, number: str) -> str:
+    """The name of an exercise; it stays when chapters are numbered anew."""
+    return f"ex-{stem.partition('_')[2].replace('_', '-')}-{number}"
+
+
+def solution(name: str, answer: str) -> str:
+    """The solution of an exercise as a directive."""
+    return f"::::{{solution}} {name}\n:label: {name}-solution\n\n{answer}\n::::"
+
+
+def page(stem: str, solved: bool = True) -> nbformat.NotebookNode:
     """A chapter as it is now, with the outputs of its execution."""
     notebook = nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4)
     executed = nbformat.read(EXECUTED / f"{stem}.ipynb", as_version=4)
@@ -227,6 +352,7 @@ def page(stem: str) -> nbformat.NotebookNode:
             cells += [cell, *_tables(cell, f"{stem}, cell {len(cells) + 1}")]
             _name_fold(cell)
         else:
+            cell.source = exercises(cell.source, stem, solved)
             cells.append(cell)
         if code and "injected-parameters" in code[0].metadata.get("tags", []):
             cells.append(code.pop(0))
@@ -356,22 +482,8 @@ def main() -> None:
         sys.exit("\n".join(problems))
     if options.check_pairs:
         return
-    notebooks = [NOTEBOOKS / f"{name}.ipynb" for name in chapter_names()]
-    known = {notebook: parameters.defaults(notebook) for notebook in notebooks}
-    executed = {}
-    try:
-        values = {name: parameters.parse_value(text) for name, text in options.parameter}
-        for name in values:
-            if not any(name in defaults for defaults in known.values()):
-                raise ValueError(f"no chapter has a parameter {name!r}.")
-        chosen = {n: {k: v for k, v in values.items() if k in known[n]} for n in notebooks}
-        for notebook in notebooks:
-            parameters.check(notebook, chosen[notebook])
-        for notebook in notebooks:
-            executed[notebook.stem] = execute(notebook, chosen[notebook])
-    except (ValueError, chapters.ChapterError) as error:
-        sys.exit(f"book: {error}")
-    assemble(executed)
+    values = {name: parameters.parse_value(text) for name, text in options.parameter}
+    assemble(execute_all(values))
     render()
 
 

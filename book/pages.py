@@ -12,6 +12,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx_exercise.nodes import solution_node
 
 # What the programs under the book write, and what it should be.
 MENDS = (
@@ -23,6 +24,8 @@ MENDS = (
     # docutils gives references a role that DPUB-ARIA has given up (w3c/dpub-aria pull request 22),
     # in a list, which must have list items.
     (re.compile(r' role="doc-biblioentry">'), ' role="listitem">'),
+    # sphinx-exercise 1.2 gives every exercise of a page the same name. Not reported upstream.
+    (re.compile(r'<section id="(exercise|solution)-content">'), r'<section class="\1-content">'),
 )
 
 
@@ -44,6 +47,21 @@ def _has_words(cell: nodes.entry) -> bool:
     return any(not isinstance(text.parent, nodes.math) for text in cell.findall(nodes.Text))
 
 
+def fold_solution(writer: Any, solution: nodes.Element) -> None:
+    """Begin the solution of an exercise: folded, but not in an EPUB, whose readers may not fold."""
+    if writer.builder.name == "epub":
+        writer.body.append(writer.starttag(solution, "div", CLASS="admonition"))
+        return
+    title = solution.pop(0)
+    writer.body.append(writer.starttag(solution, "details"))
+    writer.body.append(f"<summary>{writer.encode(title.astext())}</summary>\n")
+
+
+def end_solution(writer: Any, solution: nodes.Element) -> None:
+    """End the solution of an exercise."""
+    writer.body.append("</div>\n" if writer.builder.name == "epub" else "</details>\n")
+
+
 def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
     """Put right, in the HTML of a page, what no setting of Sphinx reaches."""
     if body := context.get("body"):
@@ -54,6 +72,8 @@ def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: A
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx when to call the functions above."""
+    app.setup_extension("sphinx_exercise")
+    app.add_node(solution_node, override=True, html=(fold_solution, end_solution))
     app.connect("doctree-read", set_tables)
     app.connect("html-page-context", mend)
     version = zlib.crc32(Path(__file__).read_bytes())  # pages are made anew when this file changes
