@@ -29,6 +29,7 @@ from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, watching
 from kanvae.studies.options import add_fields, values
+from kanvae.studies.space import as_parameters, suggest
 from kanvae.studies.trials import FINISHED, collect, damaged, mend_journal, resume, set_aside, table
 from kanvae.training import DivergedError, Epoch, TrainingConfig, load_model, train
 
@@ -92,52 +93,6 @@ class Rival(NamedTuple):
 
     parameters: int
     curve: list[float]  # test ELBO after each epoch, nats per image
-
-
-def suggest(trial: Trial) -> Architecture:
-    """An architecture that Optuna proposes. The names of KAN settings stand for KAN layers only."""
-    layer = trial.suggest_categorical("layer", ["kan", "linear"])
-    wide = (40, 640) if layer == "linear" else (8, 400)
-    hidden = trial.suggest_int(f"{layer}_hidden_features", *wide, log=True)
-    latent = trial.suggest_int("latent_dim", 4, 32, log=True)
-    depth = trial.suggest_int("depth", 1, 2)
-    if layer == "linear":
-        return Architecture(layer, hidden, latent, depth=depth)
-    half = trial.suggest_float("grid_half_width", 1.0, 4.0, step=0.5)
-    return Architecture(
-        layer,
-        hidden,
-        latent,
-        depth=depth,
-        settings={
-            "grid_size": trial.suggest_int("grid_size", 2, 10),
-            "spline_order": trial.suggest_int("spline_order", 1, 3),
-            "grid_range": (-half, half),
-        },
-    )
-
-
-def proposals(count: int, seed: int = 0) -> list[Architecture]:
-    """What Optuna proposes before it has seen any trial: draws from the space of the search."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        directions=["minimize", "minimize"], sampler=optuna.samplers.TPESampler(seed=seed)
-    )
-    return [suggest(study.ask()) for _ in range(count)]
-
-
-def as_parameters(architecture: Architecture) -> dict[str, Any]:
-    """What Optuna has to be told to propose this architecture: the inverse of `suggest`."""
-    a = architecture
-    found = {
-        "layer": a.layer, f"{a.layer}_hidden_features": a.hidden_features,
-        "latent_dim": a.latent_dim, "depth": a.depth,
-    }  # fmt: skip
-    last = a.layers()["decoder", "pixels"]
-    if last.grid_range is not None:
-        found |= {"grid_size": last.grid_size, "spline_order": last.spline_order}
-        found |= {"grid_half_width": last.grid_range[1]}
-    return found
 
 
 def hopeless(
