@@ -14,6 +14,7 @@ path.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import itertools
 import json
@@ -154,11 +155,19 @@ def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
     digest = hashlib.sha256(repr(sorted(parameters.items())).encode())
     cells = _without_empty(nbformat.read(notebook, as_version=4).cells)
     digest.update("\0".join(c.source for c in cells if c.cell_type == "code").encode())
+    digest.update(_inputs())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _inputs() -> bytes:
+    """A digest of what all chapters depend on: module, data, reference results, requirements."""
+    digest = hashlib.sha256()
     inputs = [path for path in (ROOT / "kanvae").rglob("*.*") if "__pycache__" not in path.parts]
     inputs += [*(ROOT / "data").rglob("*.gz"), *results.root().rglob("*.*")]
     for path in sorted([*inputs, ROOT / "constraints.txt"]):
         digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
+    return digest.digest()
 
 
 def execute(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ from IPython.display import Markdown
 from kanvae import figures
 from kanvae.figures import tables
 from kanvae.models import count_parameters
-from kanvae.studies import results, search
+from kanvae.studies import results, space
 
 # %% tags=["parameters"]
 count = 5
@@ -61,7 +61,7 @@ seed = 0
 # proposals come from Optuna {cite}`akiba2019` and its tree-structured Parzen estimator {cite}`bergstra2011`, which models the settings of good trials and of the others and proposes what is likely under the first and unlikely under the second. Before it has seen any trial it draws at random:
 
 # %%
-for architecture in search.proposals(count, seed):
+for architecture in space.proposals(count, seed):
     size = count_parameters(architecture.build())
     print(f"{size:9,} parameters: {architecture}")
 

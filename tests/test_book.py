@@ -8,6 +8,7 @@ import shutil
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urljoin, urlparse
 
 import matplotlib.pyplot as plt
@@ -224,31 +225,6 @@ def browser():
 
 
 @needs_browser
-@pytest.mark.parametrize("page", PAGES)
-def test_page_in_a_browser(page, address, browser):
-    tab = browser.new_page()
-    problems, elsewhere = [], []
-    tab.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-    tab.on("pageerror", lambda error: problems.append(str(error)))
-    tab.on("requestfailed", lambda request: problems.append(request.url))
-    tab.on(
-        "request",
-        lambda r: elsewhere.append(r.url) if not r.url.startswith(("data:", address)) else None,
-    )
-    tab.goto(f"{address}/{page}.html", wait_until="networkidle")
-    tab.wait_for_function("window.MathJax === undefined || MathJax.startup.promise !== undefined")
-    tab.evaluate("window.MathJax ? MathJax.startup.promise : null")
-    formulas = tab.locator(".math").count()
-    assert tab.locator("mjx-container").count() >= formulas
-    assert tab.locator("mjx-merror").count() == 0
-    broken = tab.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src)")
-    tab.close()
-    assert broken == []
-    assert problems == []
-    assert elsewhere == []
-
-
-@needs_browser
 def test_search_finds_a_chapter(address, browser):
     tab = browser.new_page()
     tab.goto(f"{address}/search.html?q=reparameterisation", wait_until="networkidle")
@@ -277,43 +253,161 @@ TYPESET = """[...document.querySelectorAll('.math')].every(
     formula => formula.querySelector('mjx-assistive-mml'))"""  # what screen readers read comes last
 
 
-def open_page(browser, address, page, width=1280, theme="light"):
+def open_page(browser, address, page, width=1280, theme="light", before=lambda tab: None):
     tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=theme)
+    before(tab)
     tab.goto(f"{address}/{page}.html", wait_until="networkidle")
     tab.wait_for_function(TYPESET)
     return tab
 
 
+BOXES = ".pst-scrollable-table-container, div.math > mjx-container, .highlight > pre"
+WIDE = f"""() => [...document.querySelectorAll('.bd-content :is({BOXES})')]
+    .filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1)"""
+NOT_INSIDE = f"""() => {{
+    const problems = [];
+    for (const box of ({WIDE})()) {{
+        const style = getComputedStyle(box);
+        if (style.overflowX !== 'auto') problems.push(['no scroll', box.innerText]);
+        if (!style.backgroundAttachment.includes('local')) problems.push(['no edge', box.id]);
+        box.scrollLeft = 50;
+        for (const row of box.querySelectorAll('tr')) {{
+            const off = row.cells[0].getBoundingClientRect().left
+                - box.getBoundingClientRect().left;
+            if (Math.abs(off) > 2) problems.push(['first column moved', row.innerText]);
+        }}
+    }}
+    return problems;
+}}"""
+CUT = f"""() => [...document.querySelectorAll('.bd-content :is({BOXES})')]
+    .filter(e => e.offsetParent)
+    .filter(e => getComputedStyle(e).overflowX !== 'visible'
+        || e.getBoundingClientRect().left + e.scrollWidth > innerWidth + 1)
+    .map(e => e.innerText)"""
+SETTLED = "Promise.allSettled(document.getAnimations().map(animation => animation.finished))"
+EVERYTHING = {"rules": {"label-content-name-mismatch": {"enabled": True}}}
+COLOURS = {"runOnly": ["color-contrast"]}
+ALL_BUT_COLOURS = {"rules": EVERYTHING["rules"] | {"color-contrast": {"enabled": False}}}
+
+
+class Visit(NamedTuple):
+    """What a browser saw of a page, which it loaded once."""
+
+    problems: list[str]  # errors in the console, failed requests
+    elsewhere: list[str]  # requests to other hosts
+    formulas: tuple[int, int, int]  # in the page, typeset, faulty
+    broken: list[str]  # images
+    wide: list[str]  # what needs scrolling on a desktop
+    cut: list[str]  # what paper would not show whole
+    not_inside: list[list[str]]  # what is wrong with what scrolls on a phone
+    phone: int  # width of the page on a phone
+    images: list[list[int]]  # of the figures on a phone: width and natural width
+    axe: list[tuple]  # what it found, and where
+
+
+def violations(tab, options) -> list[tuple]:
+    tab.evaluate(SETTLED)  # colours fade from one theme to the other
+    result = Axe().run(tab, options={"resultTypes": ["violations"], **options})
+    return [
+        (violation["id"], node["target"], node["html"][:200])
+        for violation in result.response["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.fixture(scope="module", params=[*PAGES, "search", "genindex"])
+def visit(request, address, browser) -> Visit:
+    """A page as on a desktop in both themes, then on paper, then on a phone."""
+    problems, elsewhere = [], []
+
+    def listen(tab):
+        tab.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.on("requestfailed", lambda r: problems.append(r.url))
+        own = ("data:", address)
+        tab.on("request", lambda r: None if r.url.startswith(own) else elsewhere.append(r.url))
+
+    tab = open_page(browser, address, request.param, before=listen)
+    counts = [tab.locator(name).count() for name in (".math", "mjx-container", "mjx-merror")]
+    axe = violations(tab, EVERYTHING)
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    axe += violations(tab, COLOURS)
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    wide = tab.evaluate(f"({WIDE})().map(e => e.innerText)")
+    broken = tab.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src)")
+    tab.set_viewport_size({"width": 718, "height": 844})  # A4 between margins of a centimetre
+    tab.emulate_media(media="print")
+    cut = tab.evaluate(CUT)
+    tab.emulate_media(media="screen")
+    tab.set_viewport_size({"width": 390, "height": 844})
+    not_inside = tab.evaluate(NOT_INSIDE)
+    phone = tab.evaluate("document.documentElement.scrollWidth")
+    images = tab.locator(".bd-content :is(figure, .cell_output) img").evaluate_all(
+        "all => all.map(i => [i.getBoundingClientRect().width, i.naturalWidth])"
+    )
+    axe += violations(tab, ALL_BUT_COLOURS)
+    tab.close()
+    return Visit(
+        problems, elsewhere, tuple(counts), broken, wide, cut, not_inside, phone, images, axe
+    )
+
+
+@needs_browser
+class TestPageInABrowser:
+    def test_it_loads_whole_and_from_here_alone(self, visit):
+        formulas, typeset, faulty = visit.formulas
+        assert typeset >= formulas
+        assert faulty == 0
+        assert (visit.broken, visit.problems, visit.elsewhere) == ([], [], [])
+
+    def test_tables_and_code_fit_a_desktop(self, visit):
+        assert visit.wide == []
+
+    def test_tables_and_code_are_printed_whole(self, visit):
+        assert visit.cut == []
+
+    def test_on_a_phone_what_is_wide_scrolls_inside_itself(self, visit):
+        assert visit.not_inside == []
+        assert visit.phone <= 390
+
+    def test_figures_can_be_read_on_a_phone(self, visit):
+        for width, natural in visit.images:
+            inches = natural / style.STYLE["figure.dpi"]
+            assert style.TEXT * width / (72 * inches) >= 9  # no text is smaller: test_figures.py
+
+    def test_axe_finds_nothing_of_our_making(self, visit):
+        assert visit.axe == []
+
+
 @needs_browser
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("kind", ["primary", "secondary"])
-def test_menu_and_page_contents_open_and_close(kind, theme, width, address, browser):
-    tab = open_page(browser, address, "notebooks/02_kan_layers", width, theme)
-    side = tab.locator(f"#pst-{kind}-sidebar")
-    dialog = tab.locator(f"#pst-{kind}-sidebar-modal")
-    shown = side.is_visible()
-    button = tab.locator(f".{kind}-toggle:visible")
-    if shown and kind == "secondary":  # wide screens show the contents all the time
-        assert button.count() == 0
-        assert side.locator("a:visible").count() > 5
-    elif shown:
-        button.click()
-        side.wait_for(state="hidden")
-        button.focus()
-        tab.keyboard.press("Enter")
-        side.wait_for(state="visible")
-    else:
-        for opens in (button.click, lambda: tab.keyboard.press("Enter")):
-            opens()
-            dialog.wait_for(state="visible")
-            assert dialog.locator("a:visible").count() > 5
-            tab.keyboard.press("Escape")
+def test_menu_and_page_contents_open_and_close(width, address, browser):
+    tab = open_page(browser, address, "notebooks/02_kan_layers", width)
+    for kind in ("primary", "secondary"):
+        side = tab.locator(f"#pst-{kind}-sidebar")
+        dialog = tab.locator(f"#pst-{kind}-sidebar-modal")
+        shown = side.is_visible()
+        button = tab.locator(f".{kind}-toggle:visible")
+        if shown and kind == "secondary":  # wide screens show the contents all the time
+            assert button.count() == 0
+            assert side.locator("a:visible").count() > 5
+        elif shown:
+            button.click()
+            side.wait_for(state="hidden")
+            button.focus()
+            tab.keyboard.press("Enter")
+            side.wait_for(state="visible")
+        else:
+            for opens in (button.click, lambda: tab.keyboard.press("Enter")):
+                opens()
+                dialog.wait_for(state="visible")
+                assert dialog.locator("a:visible").count() > 5
+                tab.keyboard.press("Escape")
+                dialog.wait_for(state="hidden")
+                assert button.evaluate("b => b === document.activeElement")
+            button.click()
+            tab.mouse.click(width - 5, 840) if kind == "primary" else tab.mouse.click(5, 840)
             dialog.wait_for(state="hidden")
-            assert button.evaluate("b => b === document.activeElement")
-        button.click()
-        tab.mouse.click(width - 5, 840) if kind == "primary" else tab.mouse.click(5, 840)
-        dialog.wait_for(state="hidden")
     tab.close()
 
 
@@ -328,35 +422,6 @@ def test_a_choice_in_the_page_contents_of_a_phone_leads_there(address, browser):
         "Math.abs(document.getElementById('counting-parameters').getBoundingClientRect().top) < 200"
     )
     tab.close()
-
-
-BOXES = ".pst-scrollable-table-container, div.math > mjx-container, .highlight > pre"
-WIDE = f"""() => [...document.querySelectorAll('.bd-content :is({BOXES})')]
-    .filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1)"""
-
-
-@needs_browser
-@pytest.mark.parametrize("page", PAGES)
-def test_tables_and_code_fit_a_desktop(page, address, browser):
-    tab = open_page(browser, address, page)
-    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    wide = tab.evaluate(f"({WIDE})().map(e => e.innerText)")
-    tab.close()
-    assert wide == []
-
-
-@needs_browser
-@pytest.mark.parametrize("page", PAGES)
-def test_tables_and_code_are_printed_whole(page, address, browser):
-    tab = open_page(browser, address, page, 718)  # A4 between margins of a centimetre
-    tab.emulate_media(media="print")
-    cut = tab.evaluate(f"""[...document.querySelectorAll('.bd-content :is({BOXES})')]
-        .filter(e => e.offsetParent)
-        .filter(e => getComputedStyle(e).overflowX !== 'visible'
-            || e.getBoundingClientRect().left + e.scrollWidth > innerWidth + 1)
-        .map(e => e.innerText)""")
-    tab.close()
-    assert cut == []
 
 
 @needs_browser
@@ -375,31 +440,6 @@ def test_paper_is_light(address, browser):
     assert seen == ["dark", "light", "dark"]
 
 
-@needs_browser
-@pytest.mark.parametrize("page", PAGES)
-def test_on_a_phone_what_is_wide_scrolls_inside_itself(page, address, browser):
-    tab = open_page(browser, address, page, 390)
-    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    problems = tab.evaluate(f"""() => {{
-        const problems = [];
-        for (const box of ({WIDE})()) {{
-            const style = getComputedStyle(box);
-            if (style.overflowX !== 'auto') problems.push(['no scroll', box.innerText]);
-            if (!style.backgroundAttachment.includes('local')) problems.push(['no edge', box.id]);
-            box.scrollLeft = 50;
-            for (const row of box.querySelectorAll('tr')) {{
-                const off = row.cells[0].getBoundingClientRect().left
-                    - box.getBoundingClientRect().left;
-                if (Math.abs(off) > 2) problems.push(['first column moved', row.innerText]);
-            }}
-        }}
-        return problems;
-    }}""")
-    assert problems == []
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-    tab.close()
-
-
 def pixels(tab, clip):
     """The colours of a part of the window: (rows, columns, 3) in 0 to 255."""
     data = tab.screenshot(clip=clip)
@@ -407,7 +447,6 @@ def pixels(tab, clip):
 
 
 @needs_browser
-@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize(
     ("page", "selector"),
     [
@@ -416,8 +455,8 @@ def pixels(tab, clip):
         ("notebooks/17_layer_cost", ".cell_input .highlight > pre"),
     ],
 )
-def test_the_edge_of_a_box_shows_that_there_is_more(page, selector, theme, address, browser):
-    tab = open_page(browser, address, page, 390, theme)
+def test_the_edge_of_a_box_shows_that_there_is_more(page, selector, address, browser):
+    tab = open_page(browser, address, page, 390)
     boxes = tab.locator(selector)
     at = boxes.evaluate_all("all => all.findIndex(e => e.scrollWidth > e.clientWidth + 20)")
     box = boxes.nth(at)
@@ -426,24 +465,15 @@ def test_the_edge_of_a_box_shows_that_there_is_more(page, selector, theme, addre
     top = max(place["y"], 60)
     height = min(place["y"] + place["height"], 830) - top
     edge = {"x": place["x"] + place["width"] - 2, "y": top, "width": 1, "height": height}
-    ground = int(np.median(pixels(tab, edge)))
-    box.evaluate("e => e.scrollLeft = e.scrollWidth")
-    end = int(np.median(pixels(tab, edge)))
+    for theme in THEMES:
+        tab.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
+        tab.evaluate(SETTLED)
+        ends = []
+        for left in ("0", "e.scrollWidth"):
+            box.evaluate(f"e => e.scrollLeft = {left}")
+            ends.append(int(np.median(pixels(tab, edge))))
+        assert abs(ends[0] - ends[1]) > 40, theme
     tab.close()
-    assert abs(ground - end) > 40
-
-
-@needs_browser
-@pytest.mark.parametrize("page", PAGES)
-def test_figures_can_be_read_on_a_phone(page, address, browser):
-    tab = open_page(browser, address, page, 390)
-    shown = tab.locator(".bd-content :is(figure, .cell_output) img").evaluate_all(
-        "all => all.map(i => [i.getBoundingClientRect().width, i.naturalWidth])"
-    )
-    tab.close()
-    for width, natural in shown:
-        inches = natural / style.STYLE["figure.dpi"]
-        assert style.TEXT * width / (72 * inches) >= 9  # no text is smaller: test_figures.py
 
 
 @needs_browser
@@ -463,39 +493,15 @@ def test_figures_read_on_light_and_dark_pages(theme, address, browser):
     assert sum(ratio > 3 for ratio in ratios) >= 3  # ink and both kinds of points
 
 
-SETTLED = "Promise.allSettled(document.getAnimations().map(animation => animation.finished))"
-
-
 @needs_browser
-@pytest.mark.parametrize("page", [*PAGES, "search", "genindex"])
-def test_axe_finds_nothing_of_our_making(page, address, browser):
-    axe = Axe()
-    everything = {"rules": {"label-content-name-mismatch": {"enabled": True}}}
-    colours = {"runOnly": ["color-contrast"]}
-    found = []
-    for width, first, second in ((1280, *THEMES), (390, *reversed(THEMES))):
-        tab = open_page(browser, address, page, width, first)
-        for theme, options in ((first, everything), (second, colours)):
-            tab.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
-            tab.evaluate(SETTLED)  # colours fade from one theme to the other
-            result = axe.run(tab, options={"resultTypes": ["violations"], **options})
-            found += [
-                (width, theme, violation["id"], node["target"], node["html"][:200])
-                for violation in result.response["violations"]
-                for node in violation["nodes"]
-            ]
-        tab.close()
-    assert found == []
-
-
-@needs_browser
-@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("kind", ["primary", "secondary"])
-def test_axe_finds_nothing_in_an_open_menu(kind, theme, address, browser):
-    tab = open_page(browser, address, "notebooks/02_kan_layers", 390, theme)
+def test_axe_finds_nothing_in_an_open_menu(kind, address, browser):
+    tab = open_page(browser, address, "notebooks/02_kan_layers", 390)
     tab.locator(f".{kind}-toggle:visible").click()
     tab.locator(f"#pst-{kind}-sidebar-modal").wait_for(state="visible")
     tab.wait_for_timeout(500)  # it slides in
-    found = Axe().run(tab).response["violations"]
+    found = violations(tab, EVERYTHING)
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    found += violations(tab, COLOURS)
     tab.close()
-    assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found] == []
+    assert found == []

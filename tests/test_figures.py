@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from kanvae import figures
-from kanvae.figures import diagrams, style
+from kanvae.figures import diagrams, scores, style
 from kanvae.studies import paper
 
 RNG = np.random.default_rng(0)
@@ -65,7 +65,7 @@ CALLS = {
 def public_figures():
     return {
         name
-        for module in (figures, diagrams)
+        for module in (figures, scores, diagrams)
         for name, value in inspect.getmembers(module, inspect.isfunction)
         if value.__module__ == module.__name__ and not name.startswith("_")
     }

@@ -6,7 +6,7 @@ from optuna.trial import FixedTrial, TrialState
 from kanvae import Architecture
 from kanvae.layers.kinds import KINDS
 from kanvae.models import count_parameters
-from kanvae.studies import cluster, command, paper, search
+from kanvae.studies import cluster, command, paper, search, space
 from kanvae.training import DivergedError
 
 SMALL = search.SearchConfig(epochs=1, importance_samples=2, likelihood_images=20)
@@ -28,8 +28,8 @@ def small_rows(monkeypatch):
     ids=str,
 )
 def test_every_architecture_can_be_proposed(architecture):
-    trial = FixedTrial(search.as_parameters(architecture))
-    assert search.suggest(trial) == architecture
+    trial = FixedTrial(space.as_parameters(architecture))
+    assert space.suggest(trial) == architecture
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_every_architecture_can_be_proposed(architecture):
 )  # fmt: skip
 def test_layers_of_every_kind_can_be_proposed(key):
     architecture = Architecture.parse(key)
-    trial = FixedTrial(search.as_parameters(architecture))
-    assert search.suggest(trial, list(KINDS)) == architecture
+    trial = FixedTrial(space.as_parameters(architecture))
+    assert space.suggest(trial, list(KINDS)) == architecture
 
 
 def test_a_search_of_unknown_layers_is_refused_in_words():
@@ -50,8 +50,8 @@ def test_a_search_of_unknown_layers_is_refused_in_words():
 
 
 def test_proposals_follow_from_the_seed():
-    assert search.proposals(4, seed=1) == search.proposals(4, seed=1)
-    assert search.proposals(4, seed=1) != search.proposals(4, seed=2)
+    assert space.proposals(4, seed=1) == space.proposals(4, seed=1)
+    assert space.proposals(4, seed=1) != space.proposals(4, seed=2)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_training_that_diverges_is_a_bad_trial(tmp_path, quick, small_rows, mo
     assert value["error"] == "the training diverged at update 3"
     study = search.open_study(tmp_path, SMALL)
     trial = study.ask()
-    trial.set_user_attr("architecture", str(search.suggest(trial)))
+    trial.set_user_attr("architecture", str(space.suggest(trial)))
     search._tell(study, trial, value)
     (line,) = search.table(study).to_dict("records")
     assert (line["state"], line["epochs"], line["front"]) == ("diverged", 0, False)
@@ -104,7 +104,7 @@ def test_a_journal_whose_last_line_was_cut_loses_that_line_only(small_rows, tmp_
     study = search.open_study(tmp_path, SMALL)
     for value in (1.0, 2.0):
         trial = study.ask()
-        search.suggest(trial)
+        space.suggest(trial)
         study.tell(trial, [value, 10])
     path = tmp_path / search.JOURNAL
     whole = path.read_bytes()
@@ -190,12 +190,12 @@ def test_the_tables_hold_every_trial_and_where_it_ran(found, tmp_path):
 def test_a_trial_that_a_killed_search_left_running_is_proposed_again(small_rows, tmp_path):
     study = search.open_study(tmp_path, SMALL)
     left = study.ask()
-    architecture = search.suggest(left)
+    architecture = space.suggest(left)
     again = search.open_study(tmp_path, SMALL)
     assert again.trials[left.number].state == TrialState.RUNNING  # another may still be at it
     search.resume(again)
     assert again.trials[left.number].state == TrialState.FAIL
-    proposed = {search.suggest(again.ask()) for _ in ROWS}
+    proposed = {space.suggest(again.ask()) for _ in ROWS}
     assert architecture in proposed
     assert proposed == {row.architecture for row in ROWS}
 

@@ -1,6 +1,8 @@
 """Sweeps on a real cluster, most of them on one that was started by hand as separate processes."""
 
+import contextlib
 import glob
+import io
 import json
 import os
 import re
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import pandas as pd
@@ -30,17 +33,31 @@ def notebook(tmp_path):
 
 
 def sweeping(notebook, output, *options):
-    return [
-        *(sys.executable, "-m", "kanvae", "sweep", str(notebook)),
-        *("--output", str(output)),
-        *map(str, options),
-    ]
+    return ["sweep", str(notebook), "--output", str(output), *map(str, options)]
 
 
-def run(*arguments, **options):
-    return subprocess.run(
-        sweeping(*arguments), capture_output=True, text=True, check=False, timeout=120, **options
-    )
+def start(*arguments, **options):
+    """A process of its own."""
+    command = [sys.executable, "-m", "kanvae", *sweeping(*arguments)]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stderr: str
+
+
+def run(*arguments):
+    """The same command, in this process."""
+    code, said = 0, io.StringIO()
+    with contextlib.redirect_stderr(said):
+        try:
+            command.main(sweeping(*arguments))
+        except SystemExit as stop:
+            code = stop.code
+    return Done(code if isinstance(code, int) else 1, f"{said.getvalue()}{code}")
 
 
 def points_done(output):
@@ -51,7 +68,7 @@ def points_done(output):
     )
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
@@ -321,12 +338,12 @@ def test_an_object_store_holds_everything(notebook, store, scheduler):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_sweep_goes_on_where_it_was_and_leaves_no_process(notebook, tmp_path, how):
+def test_a_stopped_sweep_goes_on_where_it_was_and_leaves_no_process(
+    notebook, tmp_path, scheduler, how
+):
     output = tmp_path / "out"
-    options = ["-p", "count", "0:4", "-p", "asleep", "1.5", "--workers", "2"]
-    driver = subprocess.Popen(
-        sweeping(notebook, output, *options), stderr=subprocess.PIPE, start_new_session=True
-    )
+    options = ["-p", "count", "0:4", "-p", "asleep", "1.0"]
+    driver = start(notebook, output, *options, "--workers", "2", start_new_session=True)
     wait_for(lambda: points_done(output))
     family = psutil.Process(driver.pid).children(recursive=True)
     begun = time.monotonic()
@@ -335,13 +352,12 @@ def test_a_stopped_sweep_goes_on_where_it_was_and_leaves_no_process(notebook, tm
     assert driver.returncode != 0
     if how != signal.SIGKILL:
         assert time.monotonic() - begun < 15
-    driver.stderr.close()
     psutil.wait_procs(family, timeout=20)  # kernels look for their parents once a second
     assert [p.name() for p in family if p.is_running() and p.status() != "zombie"] == []
     done = points_done(output)
     assert 1 <= len(done) < 4
     stamps = {name: (output / name / "executed.ipynb").stat().st_mtime_ns for name in done}
-    again = run(notebook, output, *options)
+    again = run(notebook, output, *options, "--scheduler", scheduler)
     assert again.returncode == 0, again.stderr
     assert len(points_done(output)) == 4
     for name, stamp in stamps.items():
@@ -352,9 +368,7 @@ def test_a_stopped_sweep_goes_on_where_it_was_and_leaves_no_process(notebook, tm
 def test_a_kernel_that_is_killed_is_started_again(notebook, tmp_path, scheduler):
     output = tmp_path / "out"
     options = ["-p", "count", "1", "-p", "asleep", "3.0", "--scheduler", scheduler]
-    with subprocess.Popen(
-        sweeping(notebook, output, *options), stderr=subprocess.DEVNULL
-    ) as driver:
+    with start(notebook, output, *options) as driver:
         wait_for(lambda: list(output.glob("*/.*-executed.ipynb")))
         (kernel,) = wait_for(lambda: kernels(output))
         kernel.kill()
@@ -366,9 +380,7 @@ def test_a_kernel_that_is_killed_is_started_again(notebook, tmp_path, scheduler)
 def test_a_worker_that_is_killed_costs_no_point(notebook, tmp_path, scheduler):
     output = tmp_path / "out"
     options = ["-p", "count", "0:3", "-p", "asleep", "2.0", "--scheduler", scheduler]
-    with subprocess.Popen(
-        sweeping(notebook, output, *options), stderr=subprocess.DEVNULL
-    ) as driver:
+    with start(notebook, output, *options) as driver:
         kernel = wait_for(lambda: kernels(output))[0]
         worker = psutil.Process(kernel.ppid())
         assert worker.pid != driver.pid
@@ -439,8 +451,8 @@ def test_a_full_disk_fails_points_in_words_and_loses_nothing(notebook, tmp_path,
 
 def test_two_sweeps_on_one_folder_do_not_meet(notebook, tmp_path, scheduler):
     output = tmp_path / "out"
-    options = ["-p", "count", "0:2", "-p", "asleep", "10.0", "--scheduler", scheduler]
-    with subprocess.Popen(sweeping(notebook, output, *options), stderr=subprocess.DEVNULL) as first:
+    options = ["-p", "count", "0:2", "-p", "asleep", "3.0", "--scheduler", scheduler]
+    with start(notebook, output, *options) as first:
         wait_for(lambda: (output / "sweep.json").exists())
         second = run(notebook, output, *options)
         assert second.returncode == 1

@@ -58,12 +58,13 @@ def _library(name: str, defines: tuple[str, ...]) -> ctypes.CDLL:
     """
     source = Path(__file__).with_name(f"{name}.c")
     compiler, folder, processor = _compiler(), _folder(), _processor()
+    sources = [path.read_bytes() for path in (source, *sorted(source.parent.glob("*.h")))]
     failure = "there is no C compiler"
     for optional in OPTIONAL:
         if platform.system() == "Linux" and not processor[-1] and "-march=native" in optional:
             continue  # nothing would tell this machine's library from another's
         flags = (*FLAGS, *optional, *defines)
-        stem = f"{name}-{_digest(source.read_bytes(), flags, processor)}"
+        stem = f"{name}-{_digest(sources, flags, processor)}"
         # Where there is no compiler, as on some nodes of a cluster, another's work will do.
         made_by = "*" if compiler is None else _digest(*compiler)
         try:

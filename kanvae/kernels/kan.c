@@ -11,10 +11,11 @@
    Where a sum is cut depends on the shapes of layer and batch alone, not on the number of threads. Threads share out
    inputs and outputs in a fixed order: what one has read or written is near it when it comes back. */
 
+#include "common.h"
+
 #include <float.h>
 #include <math.h>
 #include <pthread.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #ifdef _OPENMP
@@ -24,23 +25,18 @@
 #define THREAD 0
 #endif
 
-#define SIDE 8 /* numbers in an octet */
-#if defined(__AVX512F__)
-#define LANES 16 /* numbers in a vector, and inputs in a panel */
-#define TALL 8   /* a product keeps TALL x 2 or TALL x WIDE vectors of sums in registers */
+#if LANES > SIDE
+#define TALL 8 /* a product keeps TALL x 2 or TALL x WIDE vectors of sums in registers */
 #define WIDE 3
 #else
-#define LANES 8
 #define TALL 6
 #define WIDE 2
 #endif
 
 enum {
-    LOCAL = DEGREE + 1,
-    INTERVALS = COUNT + DEGREE,
     FEATURES = COUNT + 1,
     BITS = LANES * (COUNT < 4 ? COUNT : 4),    /* inputs in a panel of ones that are 0 or 1 */
-    WIDTH = LANES * FEATURES,                  /* features of a panel, at the most */
+    WIDTH = LANES * FEATURES,                  /* features of a panel of LANES inputs, at the most */
     PADDED = (WIDTH + TALL - 1) / TALL * TALL, /*   and with those that fill up the last product */
     BLOCK = TALL % SIDE ? 3 * SIDE : SIDE,     /* outputs: a multiple of TALL and of SIDE */
     TILE = 2 * LANES,                          /* rows that stand side by side */
@@ -57,26 +53,11 @@ enum {
     FEW = 4096                                 /* less work than this is not worth a second thread */
 };
 
-#define ALIGNED __attribute__((aligned(64)))
-#define INLINE static inline __attribute__((always_inline))
-typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef float octet __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
-typedef int places __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
 typedef unsigned char bytes __attribute__((vector_size(SIDE), aligned(1), may_alias));
-
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-INLINE vector load(const float *from) { return *(const vector *)from; }
-
-INLINE void store(float *to, vector v) { *(vector *)to = v; }
 
 INLINE octet load8(const float *from) { return *(const octet *)from; }
 
 INLINE void store8(float *to, octet v) { *(octet *)to = v; }
-
-/* A number in every lane. */
-INLINE vector all(float number) { return number - (vector){0}; }
 
 /* Keeps a value in a register, where GCC would rather read it from memory at each use. */
 #if defined(__AVX__)
@@ -84,53 +65,6 @@ INLINE vector all(float number) { return number - (vector){0}; }
 #else
 #define HOLD(v) (void)0
 #endif
-
-#if defined(__clang__)
-#define CHOOSE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define CHOOSE(a, b, ...) __builtin_shuffle(a, b, (places){__VA_ARGS__})
-#endif
-
-/* Rows of a square become columns. */
-INLINE void transpose(octet *m)
-{
-    octet s[SIDE], t[SIDE];
-#pragma GCC unroll 4
-    for (int i = 0; i < SIDE; i += 2) {
-        s[i] = CHOOSE(m[i], m[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-        s[i + 1] = CHOOSE(m[i], m[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-    }
-#pragma GCC unroll 2
-    for (int i = 0; i < SIDE; i += 4)
-#pragma GCC unroll 2
-        for (int j = 0; j < 2; j++) {
-            t[i + 2 * j] = CHOOSE(s[i + j], s[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-            t[i + 2 * j + 1] = CHOOSE(s[i + j], s[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-        }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        m[i] = CHOOSE(t[i], t[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        m[i + 4] = CHOOSE(t[i], t[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-    }
-}
-
-/* The sums of the numbers of each of eight octets. */
-INLINE octet totals(const octet *m)
-{
-    octet twos[4], fours[2];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        octet a = m[2 * i], b = m[2 * i + 1];
-        twos[i] = CHOOSE(a, b, 0, 8, 1, 9, 4, 12, 5, 13) + CHOOSE(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
-    }
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) {
-        octet a = twos[2 * i], b = twos[2 * i + 1];
-        fours[i] = CHOOSE(a, b, 0, 1, 8, 9, 4, 5, 12, 13) + CHOOSE(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
-    }
-    octet a = fours[0], b = fours[1];
-    return CHOOSE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + CHOOSE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
-}
 
 /* Copies numbers, of which there are SIDE but at an edge. */
 static inline void copy8(float *to, const float *from, int64_t size)
@@ -157,9 +91,6 @@ INLINE void local_bases(vector f, const int degree, vector *bases)
         bases[k] = carry;
     }
 }
-
-/* a where the mask is set, b elsewhere. */
-INLINE ints choose(ints mask, ints a, ints b) { return (mask & a) | (~mask & b); }
 
 /* The knots that all inputs share: the first, one over the distance between two, and all INTERVALS + 1. */
 typedef struct {
@@ -200,21 +131,6 @@ INLINE ints locate(vector x, grid g, vector *fraction)
         whole = choose(whole < INTERVALS, whole, whole - 1); /* the right end joins the last */
     *fraction = within - __builtin_convertvector(whole, vector);
     return whole | ~inside;
-}
-
-/* 1 / (1 + exp(-x)), where exp(y) = 2^w exp(r), w whole, |r| <= ln(2) / 2. Where exp(y) is beyond all floats, 2^w is
-   infinite and the result 0; where it is nothing beside 1, y is bounded. */
-INLINE vector sigmoid(vector x)
-{
-    const float round = 12582912; /* 1.5 * 2^23: what is added to it loses its fraction */
-    vector low = all(-87), high = all(89), y = -x;
-    y = (vector)choose(y < low, (ints)low, choose(y > high, (ints)high, (ints)y));
-    vector w = (y * 1.44269504f + round) - round;
-    vector r = y - w * 0.693359375f + w * 2.12194440e-4f; /* ln 2, in two parts that lose nothing */
-    vector p = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720));
-    p = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * p)));
-    ints bits = (__builtin_convertvector(w, ints) + 127) << 23;
-    return 1 / (1 + p * (vector)bits);
 }
 
 /* Numbers of which there are SIDE but at an edge; zeros in place of the others. */
@@ -340,6 +256,26 @@ static void bits_of(const unsigned char *x, int64_t rows, int64_t columns, int64
         }
     for (int64_t b = 0; b < TILE; b += LANES)
         store(to[size] + b, all(1));
+}
+
+/* Coefficients (g, I, n) of `outputs` outputs, in groups that share them. With a group an output no edge shares. */
+typedef struct {
+    const float *first;
+    int64_t outputs, groups;
+} curves;
+
+INLINE int64_t group_of(curves spline, int64_t o)
+{
+    return spline.groups == spline.outputs ? o : o * spline.groups / spline.outputs;
+}
+
+/* Whether an output before it is in the group of output o. */
+INLINE int follows(curves spline, int64_t o) { return o > 0 && group_of(spline, o) == group_of(spline, o - 1); }
+
+/* Where the coefficients of output o begin, from an input on. */
+INLINE const float *curve_of(curves spline, int64_t o, int64_t columns, int64_t i)
+{
+    return spline.first + (group_of(spline, o) * columns + i) * COUNT;
 }
 
 /* The merged weights of a panel for one output, in the order of its features. */
@@ -543,22 +479,24 @@ PRODUCT add_weight_gradients(int64_t height, const float *upstream, const float 
 
 /* The merged weights of a panel for the outputs [o0, o1), SHARE at the most.
    `at` is null but for inputs that are 0 or 1. */
-INLINE void merge_all(const float *spline, const float *scaler, const float *base, const ends *at, int64_t columns,
+INLINE void merge_all(curves spline, const float *scaler, const float *base, const ends *at, int64_t columns,
                       int64_t start, int64_t size, int64_t o0, int64_t o1, float (*merged)[WIDTH])
 {
     int64_t edge = o0 * columns + start;
-    for (int64_t o = 0; o < o1 - o0; o++, edge += columns)
+    for (int64_t o = 0; o < o1 - o0; o++, edge += columns) {
+        const float *c = curve_of(spline, o0 + o, columns, start);
         if (at)
-            merge_ends(spline + edge * COUNT, scaler + edge, base + edge, at, size, merged[o]);
+            merge_ends(c, scaler + edge, base + edge, at, size, merged[o]);
         else if (size == LANES) /* a number that the compiler knows */
-            merge(spline + edge * COUNT, scaler + edge, base + edge, LANES, merged[o]);
+            merge(c, scaler + edge, base + edge, LANES, merged[o]);
         else
-            merge(spline + edge * COUNT, scaler + edge, base + edge, size, merged[o]);
+            merge(c, scaler + edge, base + edge, size, merged[o]);
+    }
 }
 
 /* Sums of the outputs [o0, o1), from the panels [panel, end): (tiles, lines, TILE). rows is LINES at the most.
    Sums run in the order of the inputs. x holds bytes where `binary`, else numbers. */
-INLINE void panels_forward(const int binary, const void *x, const float *spline, const float *scaler,
+INLINE void panels_forward(const int binary, const void *x, curves spline, const float *scaler,
                            const float *base, int64_t rows, int64_t columns, int64_t panel, int64_t end, grid g, int64_t o0, int64_t o1, int64_t lines, workspace *work, float *sums)
 {
     float(*features)[WIDTH][TILE] = work->forward.features, (*merged)[WIDTH] = work->forward.merged;
@@ -584,13 +522,13 @@ INLINE void panels_forward(const int binary, const void *x, const float *spline,
                 int64_t start = (panel + d) * each, size = inputs_of(panel + d, each, columns), there = least(tall, o1 - o);
                 int64_t width = binary ? size + 1 : size * FEATURES;
                 /* a part of the weights of the next outputs, each output's lying in one piece */
-                const float *next = spline + ((o + tall + d * tall / deep) * columns + panel * LANES) * COUNT
+                const float *next = spline.first + ((o + tall + d * tall / deep) * columns + panel * LANES) * COUNT
                                     + d * tall % deep * LANES * COUNT;
                 merge_all(spline, scaler, base, binary ? &at : 0, columns, start, size, o, o + there, merged);
                 memset(merged[there], 0, (tall - there) * sizeof *merged); /* outputs that are not there */
                 for (int64_t b = 0; b < tiles; b++)
                     add_outputs(tall, merged[0], features[d * tiles + b][0], width, panel + d == from,
-                                sums + (b * lines + o) * TILE, b || binary ? 0 : next);
+                                sums + (b * lines + o) * TILE, b || binary || spline.groups < spline.outputs ? 0 : next);
             }
     }
 }
@@ -606,8 +544,11 @@ static inline int64_t input_parts(const int binary, int64_t columns)
     return binary || columns < 256 ? 1 : columns < 512 ? 2 : 4;
 }
 
-static inline int64_t output_parts(const int binary, int threads, int64_t columns, int64_t outputs)
+static inline int64_t output_parts(const int binary, int threads, int64_t columns, curves spline)
 {
+    int64_t outputs = spline.outputs;
+    if (spline.groups < outputs) /* their gradients are sums over outputs */
+        return 1;
     return binary ? threads : columns < 256 ? (outputs + 255) / 256 : 1;
 }
 
@@ -624,7 +565,7 @@ static float *place_for(int64_t numbers)
 
 
 /* The outputs of LINES rows at the most: all features times the merged weights, rows side by side. */
-INLINE int forward_by_products(const int binary, int threads, const void *x, const float *spline, const float *scaler,
+INLINE int forward_by_products(const int binary, int threads, const void *x, curves spline, const float *scaler,
                                 const float *base, int64_t rows, int64_t columns, int64_t outputs, grid g, float *y)
 {
     const int64_t each = binary ? BITS : LANES;
@@ -666,17 +607,19 @@ INLINE int forward_by_products(const int binary, int threads, const void *x, con
 /* The merged weights of SIDE inputs from i0 on and of `size` outputs from o0 on, as a table in which the
    outputs of a feature lie side by side, `stride` numbers for each. Before and after the coefficients of an
    input there are DEGREE rows of zeros, for bases beyond the ends; what is not there is zero too. */
-static void make_table(const float *spline, const float *scaler, const float *base, int64_t columns, int64_t i0,
+static void make_table(curves spline, const float *scaler, const float *base, int64_t columns, int64_t i0,
                        int64_t o0, int64_t size, int64_t stride, float *table)
 {
     int64_t depth = least(SIDE, columns - i0), whole = depth == SIDE && size >= SIDE && COUNT % SIDE == 0;
-    spline += (o0 * columns + i0) * COUNT, scaler += o0 * columns + i0, base += o0 * columns + i0;
+    scaler += o0 * columns + i0, base += o0 * columns + i0;
     if (!whole || size % LANES)
         memset(table, 0, SIDE * TABLE * stride * sizeof(float));
     for (int64_t o = 0; whole && o < size; o += SIDE) {
         o = least(o, size - SIDE); /* the last square overlaps the one before */
         octet scale[SIDE], square[SIDE];
+        const float *c[SIDE];
         for (int t = 0; t < SIDE; t++) {
+            c[t] = curve_of(spline, o0 + o + t, columns, i0);
             scale[t] = load8(scaler + (o + t) * columns);
             square[t] = load8(base + (o + t) * columns);
         }
@@ -689,7 +632,7 @@ static void make_table(const float *spline, const float *scaler, const float *ba
                 float *to = table + (i * TABLE + DEGREE + j) * stride + o;
 #pragma GCC unroll 8
                 for (int t = 0; t < SIDE; t++)
-                    square[t] = load8(spline + ((o + t) * columns + i) * COUNT + j);
+                    square[t] = load8(c[t] + i * COUNT + j);
                 transpose(square);
 #pragma GCC unroll 8
                 for (int t = 0; t < SIDE; t++)
@@ -699,9 +642,10 @@ static void make_table(const float *spline, const float *scaler, const float *ba
     for (int64_t o = 0; !whole && o < size; o++)
         for (int64_t i = 0; i < depth; i++) {
             int64_t edge = o * columns + i;
+            const float *c = curve_of(spline, o0 + o, columns, i0 + i);
             float *to = table + i * TABLE * stride + o;
             for (int j = 0; j < COUNT; j++)
-                to[(DEGREE + j) * stride] = spline[edge * COUNT + j] * scaler[edge];
+                to[(DEGREE + j) * stride] = c[j] * scaler[edge];
             to[(TABLE - 1) * stride] = base[edge];
         }
 }
@@ -762,7 +706,7 @@ INLINE void add_all_rows(const row_part *rows, int64_t count, int64_t i0, const 
 }
 
 /* The outputs y (B, O) of `height` rows and the outputs [o0, o1), by tables. Sums run in the order of the inputs. */
-static void outputs_by_table(workspace *work, const float *x, const float *spline, const float *scaler, const float *base,
+static void outputs_by_table(workspace *work, const float *x, curves spline, const float *scaler, const float *base,
                              int64_t height, int64_t columns, int64_t outputs, grid g, int64_t o0,
                              int64_t o1, float *y)
 {
@@ -793,7 +737,7 @@ static void outputs_by_table(workspace *work, const float *x, const float *splin
 }
 
 /* The outputs of any number of rows: what is not zero times tables of merged weights, outputs side by side. */
-static int forward_by_tables(int threads, const float *x, const float *spline, const float *scaler, const float *base, int64_t rows,
+static int forward_by_tables(int threads, const float *x, curves spline, const float *scaler, const float *base, int64_t rows,
                               int64_t columns, int64_t outputs, grid g, float *y)
 {
     int64_t vectors = (outputs + LANES - 1) / LANES, tables = (vectors + MOST - 1) / MOST;
@@ -833,11 +777,12 @@ int share_even_knots(const float *knots, int64_t columns, float *shared)
     return 1;
 }
 
-/* x (B, I), spline (O, I, n), scaler (O, I), base (O, I), the shared knots -> y (B, O). x holds bytes that are 0 or 1
+/* x (B, I), spline (g, I, n) of `groups` groups of outputs, scaler (O, I), base (O, I), the shared knots -> y (B, O). x holds bytes that are 0 or 1
    where `binary`, else numbers. Not 0 if memory is lacking. */
-int forward(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs, const float *knots, const void *x,
-            const float *spline, const float *scaler, const float *base, float *y)
+int forward(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs, int64_t groups, const float *knots,
+            const void *x, const float *coefficients, const float *scaler, const float *base, float *y)
 {
+    curves spline = {coefficients, outputs, groups};
     grid g = grid_of(knots);
     if (!binary && rows > FEW_ROWS)
         return forward_by_tables(threads, x, spline, scaler, base, rows, columns, outputs, g, y);
@@ -874,9 +819,9 @@ INLINE vector slope_of(vector x, const float *grads, const float *silu, grid g)
 }
 
 /* The gradient of a panel's merged weights, for one output -> those of the three they were made of, or, where it
-   is not the first, what is added to them. */
+   is not the first, what is added to them; to those of the coefficients where it does not `start` them. */
 INLINE void split(const float *merged_grad, const float *spline, const float *scaler, int64_t size, int is_first,
-                  float *spline_grad, float *scaler_grad, float *base_grad)
+                  int starts, float *spline_grad, float *scaler_grad, float *base_grad)
 {
     for (int64_t i0 = 0; i0 < size; i0 += SIDE) {
         octet products[SIDE] = {0};
@@ -888,13 +833,13 @@ INLINE void split(const float *merged_grad, const float *spline, const float *sc
             for (; j + SIDE <= COUNT; j += SIDE) {
                 octet grad = load8(from + j) * scaler[i0 + i];
                 products[i] += load8(from + j) * load8(c + j);
-                if (!is_first)
+                if (!starts)
                     grad += load8(to + j);
                 store8(to + j, grad);
             }
             for (; j < COUNT; j++) {
                 products[i][j % SIDE] += from[j] * c[j];
-                to[j] = (is_first ? 0 : to[j]) + from[j] * scaler[i0 + i];
+                to[j] = (starts ? 0 : to[j]) + from[j] * scaler[i0 + i];
             }
         }
         octet found = totals(products), base = load8(merged_grad + size * COUNT + i0);
@@ -911,8 +856,8 @@ INLINE void split(const float *merged_grad, const float *spline, const float *sc
    the three weights, or what is added to them. The value at 1 of an edge receives what its rise does, the value at 0
    the rest of what its output does. */
 INLINE void split_ends(const float *rise_grad, float all_rows, const float *spline, const float *scaler,
-                       const ends *at, int64_t size, int is_first, float *spline_grad, float *scaler_grad,
-                       float *base_grad)
+                       const ends *at, int64_t size, int is_first, int starts, float *spline_grad,
+                       float *scaler_grad, float *base_grad)
 {
     for (int64_t i = 0; i < size; i += SIDE) {
         int64_t there = least(SIDE, size - i);
@@ -926,14 +871,14 @@ INLINE void split_ends(const float *rise_grad, float all_rows, const float *spli
                 octet grad = load8(at->zero + j) * left[t] + load8(at->one + j) * right[t];
                 products[t] += grad * load8(c + j);
                 grad *= scaler[i + t];
-                if (!is_first)
+                if (!starts)
                     grad += load8(to + j);
                 store8(to + j, grad);
             }
             for (; j < COUNT; j++) {
                 float grad = at->zero[j] * left[t] + at->one[j] * right[t];
                 products[t][j % SIDE] += grad * c[j];
-                to[j] = (is_first ? 0 : to[j]) + grad * scaler[i + t];
+                to[j] = (starts ? 0 : to[j]) + grad * scaler[i + t];
             }
         }
         octet found = totals(products);
@@ -958,7 +903,7 @@ INLINE octet sums_of_lines(const float *lines)
 
 /* upstream (tiles, lines, TILE) -> the gradients of the inputs of `deep` panels, if x_grad is not null, and of their
    weights; those of the outputs [o0, o1). deep * rows is LINES at the most. */
-INLINE void panels_backward(const int binary, const void *x, const float *upstream, const float *spline,
+INLINE void panels_backward(const int binary, const void *x, const float *upstream, curves spline,
                             const float *scaler, const float *base, int64_t rows, int64_t columns, int64_t panel, int64_t deep,
                             int64_t o0, int64_t o1, int64_t lines, int is_first, grid g, workspace *work,
                             float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
@@ -972,7 +917,7 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
     int64_t tiles = rounded(rows + !rows, TILE) / TILE;
     /* Of many weights for few rows the outputs are few, too: as many pages of memory are in use at a time. */
     int64_t share = tiles < 4 && columns * lines > MANY ? TALL : SHARE;
-    int64_t tall = o1 - o0 > share ? TALL : height_of(o1 - o0);
+    int64_t tall = o1 - o0 > share ? TALL : height_of(o1 - o0), shared = spline.groups < spline.outputs;
     for (int64_t d = 0; d < deep; d++)
         for (int64_t b = 0; b < tiles; b++) { /* row by row */
             const void *inputs = inputs_at(binary, x, b * TILE * columns + (panel + d) * each);
@@ -1003,7 +948,8 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
                 int64_t edge = o0 * columns + start;
                 for (int64_t b = 0; b < tiles; b++)
                     add_feature_gradients(merged[0], upstream + (b * lines + o0) * TILE, depth, o0 == from, width,
-                                          sums[d * tiles + b][0], b ? 0 : spline + (edge + LANES) * COUNT,
+                                          sums[d * tiles + b][0],
+                                          b || shared ? 0 : spline.first + (edge + LANES) * COUNT,
                                           spline_grad + edge * COUNT, scaler_grad + edge, base_grad + edge, columns);
             }
             for (int64_t o = 0; o < depth; o += tall) {
@@ -1017,15 +963,16 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
                 for (int64_t b = 0; binary && rows && b < tiles; b++)
                     all_rows += sums_of_lines(upstream + (b * lines + o0 + o) * TILE);
                 for (int64_t t = 0; t < least(tall, depth - o); t++, at += columns) {
-                    const float *c = spline + at * COUNT, *s = scaler + at;
-                    float *to = spline_grad + at * COUNT;
+                    const float *c = curve_of(spline, o0 + o + t, columns, start), *s = scaler + at;
+                    float *to = spline_grad + (c - spline.first);
+                    int starts = is_first && !(shared && follows(spline, o0 + o + t));
                     if (binary)
-                        split_ends(merged_grad[t], all_rows[t], c, s, &ends_at, size, is_first, to, scaler_grad + at,
-                                   base_grad + at);
-                    else if (size == LANES && is_first) /* numbers that the compiler knows */
-                        split(merged_grad[t], c, s, LANES, 1, to, scaler_grad + at, base_grad + at);
+                        split_ends(merged_grad[t], all_rows[t], c, s, &ends_at, size, is_first, starts, to,
+                                   scaler_grad + at, base_grad + at);
+                    else if (size == LANES && starts) /* numbers that the compiler knows */
+                        split(merged_grad[t], c, s, LANES, 1, 1, to, scaler_grad + at, base_grad + at);
                     else
-                        split(merged_grad[t], c, s, size, is_first, to, scaler_grad + at, base_grad + at);
+                        split(merged_grad[t], c, s, size, is_first, starts, to, scaler_grad + at, base_grad + at);
                 }
             }
         }
@@ -1054,13 +1001,13 @@ INLINE void turn_outputs(const float *from, int64_t rows, int64_t outputs, int64
          (float(*)[TILE])(to + b * lines_of(outputs) + o * TILE));
 }
 
-INLINE int backward_of(const int binary, int threads, const void *x, const float *grad, const float *spline, const float *scaler,
+INLINE int backward_of(const int binary, int threads, const void *x, const float *grad, curves spline, const float *scaler,
                         const float *base, int64_t rows, int64_t columns, int64_t outputs, grid g,
                                                 float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
     const int64_t each = binary ? BITS : LANES;
     int64_t panels = (columns + each - 1) / each, lines = lines_of(outputs);
-    int64_t parts = output_parts(binary, threads, columns, outputs);
+    int64_t parts = output_parts(binary, threads, columns, spline);
     x_grad = rows ? x_grad : 0; /* without rows there is no upstream gradient to read */
     int64_t height = least(LINES, rows + !rows), deep = depth_of(height, columns * lines, 2);
     int64_t size = rounded(rows, TILE) * lines, own = turns_itself(rows);
@@ -1116,10 +1063,11 @@ INLINE int backward_of(const int binary, int threads, const void *x, const float
 
 /* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. x and the knots are
    what `forward` got; bytes have no gradient. Not 0 if memory is lacking. */
-int backward(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs, const float *knots,
-             const void *x, const float *grad, const float *spline, const float *scaler, const float *base,
+int backward(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs, int64_t groups, const float *knots,
+             const void *x, const float *grad, const float *coefficients, const float *scaler, const float *base,
              float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
+    curves spline = {coefficients, outputs, groups};
     grid g = grid_of(knots);
     if (binary)
         return backward_of(1, threads, x, grad, spline, scaler, base, rows, columns, outputs, g, 0,

@@ -11,21 +11,14 @@
    (g, I, B): the rows of an input stand side by side, in vectors. A thread keeps to its inputs: what it adds up over
    the rows does not depend on the number of threads. */
 
+#include "common.h"
+
 #include <string.h>
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
-#define SIDE 8 /* numbers in an octet, and inputs in a panel */
-#if defined(__AVX512F__)
-#define LANES 16 /* numbers in a vector */
-#else
-#define LANES 8
-#endif
-
 enum {
-    LOCAL = DEGREE + 1,
-    INTERVALS = COUNT + DEGREE,
     SLOTS = (INTERVALS + LANES) / LANES * LANES, /* a table: its intervals, and one of zeros for what is outside */
     FEATURES = COUNT + 1,                        /* of an input: its bases and its base function */
     WIDTH = FEATURES < 12 ? FEATURES : 12,       /* features that are summed together */
@@ -36,25 +29,6 @@ enum {
 };
 
 enum { SILU, RELU, IDENTITY }; /* base functions, numbered as in layers/shared.py */
-
-#define ALIGNED __attribute__((aligned(64)))
-#define INLINE static inline __attribute__((always_inline))
-typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef float octet __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
-typedef int places __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
-
-static inline long least(long a, long b) { return a < b ? a : b; }
-
-INLINE vector load(const float *from) { return *(const vector *)from; }
-
-INLINE void store(float *to, vector v) { *(vector *)to = v; }
-
-/* A number in every lane. */
-INLINE vector all(float number) { return number - (vector){0}; }
-
-/* a where the mask is set, b elsewhere. */
-INLINE ints choose(ints mask, ints a, ints b) { return (mask & a) | (~mask & b); }
 
 /* Numbers of which there are LANES but at an edge; zeros in place of the others. */
 INLINE vector some(const float *from, long size)
@@ -72,35 +46,6 @@ INLINE void store_some(float *to, vector v, long size)
         store(to, v);
     else
         memcpy(to, &v, size * sizeof(float));
-}
-
-#if defined(__clang__)
-#define CHOOSE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define CHOOSE(a, b, ...) __builtin_shuffle(a, b, (places){__VA_ARGS__})
-#endif
-
-/* Rows of a square become columns. */
-INLINE void transpose(octet *m)
-{
-    octet s[SIDE], t[SIDE];
-#pragma GCC unroll 4
-    for (int i = 0; i < SIDE; i += 2) {
-        s[i] = CHOOSE(m[i], m[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-        s[i + 1] = CHOOSE(m[i], m[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-    }
-#pragma GCC unroll 2
-    for (int i = 0; i < SIDE; i += 4)
-#pragma GCC unroll 2
-        for (int j = 0; j < 2; j++) {
-            t[i + 2 * j] = CHOOSE(s[i + j], s[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-            t[i + 2 * j + 1] = CHOOSE(s[i + j], s[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-        }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        m[i] = CHOOSE(t[i], t[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        m[i + 4] = CHOOSE(t[i], t[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-    }
 }
 
 /* `size` columns of a matrix, SIDE at the most, as lines of `rows` numbers, with zeros to the end of a vector. */
@@ -136,21 +81,20 @@ static void turn_back(const float from[SIDE][CHUNK], long rows, long size, long 
 }
 
 /* The sums of the numbers of each of eight vectors. */
-INLINE octet totals(const vector *from)
+INLINE octet all_totals(const vector *from)
 {
+#if LANES > SIDE
     octet m[SIDE];
 #pragma GCC unroll 8
     for (int i = 0; i < SIDE; i++) {
-#if LANES > SIDE
         octet half[2];
         memcpy(half, &from[i], sizeof half);
         m[i] = half[0] + half[1];
-#else
-        m[i] = from[i];
-#endif
     }
-    transpose(m);
-    return ((m[0] + m[1]) + (m[2] + m[3])) + ((m[4] + m[5]) + (m[6] + m[7]));
+    return totals(m);
+#else
+    return totals(from);
+#endif
 }
 
 /* The numbers of a table at the places that an index, from 0 to SLOTS - 1, names. */
@@ -222,21 +166,6 @@ INLINE ints locate(vector x, const place *at, vector *fraction)
     }
     *fraction = (vector)(((ints)u & inside) | (x != x));
     return choose(inside, whole, INTERVALS - (ints){0});
-}
-
-/* 1 / (1 + exp(-x)), where exp(y) = 2^w exp(r), w whole, |r| <= ln(2) / 2. */
-INLINE vector sigmoid(vector x)
-{
-    const float round = 12582912; /* 1.5 * 2^23: what is added to it loses its fraction */
-    vector low = all(-87), y = -x;
-    y = (vector)choose(y < low, (ints)low, choose(y > -low, (ints)-low, (ints)y));
-    vector w = (y * 1.44269504f + round) - round;
-    vector r = y - w * 0.693359375f + w * 2.12194440e-4f; /* ln 2, in two parts that lose nothing */
-    vector p = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720));
-    p = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * p)));
-    ints bits = (__builtin_convertvector(w, ints) + 127) << 23;
-    vector found = 1 / (1 + p * (vector)bits);
-    return (vector)((ints)found & ~(x < -88.72284f)); /* beyond, exp(-x) is infinite */
 }
 
 /* The base function and its slope. */
@@ -389,7 +318,7 @@ INLINE void add_sums(const notes *from, const float *grad, long rows, float *c_g
                 sum[w] += upstream * load(from->features[j + w] + b);
         }
         for (int w = 0; w < WIDTH; w += SIDE)
-            *(octet *)(sums + j + w) = totals(sum + w);
+            *(octet *)(sums + j + w) = all_totals(sum + w);
     }
     for (int j = 0; j < COUNT; j++)
         c_grad[j] += sums[j];

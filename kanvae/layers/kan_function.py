@@ -3,7 +3,7 @@
 Nothing is remembered between calls. Whether the kernels can do a call is decided in it, from its
 tensors alone, and so a layer may receive its tensors in any way.
 
-Letters: B batch, I inputs, O outputs, n = G + k bases an input.
+Letters: B batch, I inputs, O outputs, g groups of outputs, n = G + k bases an input.
 """
 
 import ctypes
@@ -36,7 +36,7 @@ def formula(
     Args:
         x: (..., I) floats, or bool.
         base_weight: (O, I).
-        spline_weight: (O, I, n).
+        spline_weight: (O, I, n), or (g, I, n) for groups of outputs that share it.
         spline_scaler: (O, I).
         grid: (I, n + k + 1) knots, any that do not decrease.
 
@@ -44,7 +44,7 @@ def formula(
         (..., O)
 
     Raises:
-        ValueError: an input that is sparse, or neither floats nor bool.
+        ValueError: an input that is sparse, or neither floats nor bool; more groups than outputs.
     """
     if x.dtype == torch.bool:
         return _affine(x, base_weight, spline_weight, spline_scaler, grid, base_activation)
@@ -56,7 +56,8 @@ def formula(
             f"{base_weight.dtype}, or torch.bool for zeros and ones."
         )
     features = bases(x, grid, spline_weight.shape[-1])  # (..., I, n)
-    weight = spline_weight * spline_scaler.unsqueeze(-1)  # (O, I, n)
+    spline = _for_each(spline_weight, base_weight.shape[0])
+    weight = spline * spline_scaler.unsqueeze(-1)  # (O, I, n)
     base = F.linear(base_activation(x), base_weight)  # (..., O)
     return base + F.linear(features.flatten(-2), weight.flatten(-2))
 
@@ -66,10 +67,30 @@ def _affine(x, base_weight, spline_weight, spline_scaler, grid, base_activation)
     points = torch.arange(2, dtype=spline_weight.dtype, device=spline_weight.device)
     points = points.unsqueeze(1).expand(2, grid.shape[0])
     features = bases(points, grid, spline_weight.shape[-1])  # (2, I, n)
-    curves = torch.einsum("oij,eij->eoi", spline_weight, features)
+    spline = _for_each(spline_weight, base_weight.shape[0])
+    curves = torch.einsum("oij,eij->eoi", spline, features)
     base = base_activation(points).unsqueeze(1)  # (2, 1, I)
     at_zero, at_one = base_weight * base + spline_scaler * curves  # (O, I) each
     return F.linear(x.to(at_one.dtype), at_one - at_zero, at_zero.sum(1))
+
+
+def _for_each(spline_weight: Tensor, outputs: int) -> Tensor:
+    if torch.jit.is_tracing():  # sizes are tensors: who traces has given each output its own
+        return spline_weight
+    groups = spline_weight.shape[0]
+    if groups > outputs:
+        raise ValueError(f"there are {groups} groups for {outputs} outputs: every one needs some.")
+    return by_output(spline_weight, groups, outputs)
+
+
+def by_output(values: Tensor, groups: int, outputs: int) -> Tensor:
+    """For each output what its group has, s = floor(o g / O): (g, ...) -> (O, ...)."""
+    if groups == outputs:
+        return values
+    if groups == 1:
+        return values.expand(outputs, *values.shape[1:])
+    of = torch.arange(outputs, device=values.device) * groups // outputs
+    return values.index_select(0, of)  # its gradient takes less time than that of values[of]
 
 
 def bases(x: Tensor, grid: Tensor, count: int) -> Tensor:
@@ -103,7 +124,7 @@ def library(degree: int, count: int) -> ctypes.CDLL | None:
     found = kernels.load("kan", DEGREE=degree, COUNT=count)
     if found is not None:
         pointer, whole, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
-        sizes = (whole, whole, size, size, size)  # is x of two values, threads, B, I, O
+        sizes = (whole, whole, *(size,) * 4)  # is x of two values, threads, B, I, O, g
         found.forward.argtypes = (*sizes, *(pointer,) * 6)
         found.backward.argtypes = (*sizes, *(pointer,) * 10)
         found.share_even_knots.argtypes = (pointer, size, pointer)
@@ -118,12 +139,11 @@ def _kernel(
         x, base_weight, spline_weight, spline_scaler, grid
     ):
         return None
-    outputs, inputs, count = spline_weight.shape
-    places = grid.shape[-1]
-    edges = (outputs, inputs)
+    groups, inputs, count = spline_weight.shape
+    outputs, places = base_weight.shape[0], grid.shape[-1]
     if not (
-        x.shape[-1] == inputs > 0 < outputs
-        and base_weight.shape == spline_scaler.shape == edges
+        x.shape[-1] == inputs > 0 < groups <= outputs
+        and base_weight.shape == spline_scaler.shape == (outputs, inputs)
         and grid.shape == (inputs, places)  # where shapes do not fit, torch's operations say so
         and base_weight.is_contiguous()
         and spline_weight.is_contiguous()
@@ -146,6 +166,7 @@ def _forward(x, base_weight, spline_weight, spline_scaler, found, knots) -> Tens
     y = base_weight.new_empty((count, outputs) if x.ndim == 2 else (*x.shape[:-1], outputs))
     if found.forward(
         *sizes,
+        len(spline_weight),
         knots,
         rows.data_ptr(),
         spline_weight.data_ptr(),
@@ -167,6 +188,7 @@ def _backward(grad, x, base_weight, spline_weight, spline_scaler, found, knots, 
     scaler_grad = torch.empty_like(spline_scaler)
     if found.backward(
         *sizes,
+        len(spline_weight),
         knots,
         rows.data_ptr(),
         upstream.data_ptr(),

@@ -17,15 +17,23 @@ from torch import Tensor, nn
 
 from kanvae import kernels, splines
 from kanvae.layers.grid import is_plain
+from kanvae.layers.kan_function import by_output, kan_linear
 from kanvae.layers.kan_function import formula as kan_linear_formula
-from kanvae.layers.kan_function import kan_linear
 
 COMPILED_BASES: tuple[type[nn.Module], ...] = (nn.SiLU, nn.ReLU, nn.Identity)  # as in shared.c
 MOST_DEGREE, MOST_KNOTS = 5, 64
 MOST_VALUES = 1 << 22  # of functions that are in memory at a time: 16 MB
-FEW = 12  # outputs of a group, with fewer of which a product with all bases costs less
 
 Base = Callable[[Tensor], Tensor]
+
+
+def few(base: Base) -> int:
+    """Outputs of a group, with fewer of which a product with all bases costs less, as measured.
+
+    Functions of a group take time as the groups are many; the product, by the kernels of
+    `KANLinear` where the base is its SiLU, takes the same time for any number of groups.
+    """
+    return 20 if is_plain(base, nn.SiLU) else 8
 
 
 def group_ends(outputs: int, groups: int) -> tuple[int, ...]:
@@ -65,16 +73,11 @@ def shared_linear(
     """The layer as it reads on paper, for every device and type: (..., I) -> (..., O)."""
     outputs, groups = ends[-1], len(ends) - 1
 
-    def by_output(values: Tensor) -> Tensor:  # (g, ...) -> (O, ...)
-        if groups == outputs:
-            return values
-        if groups == 1:
-            return values.expand(outputs, *values.shape[1:])
-        return values[torch.arange(outputs, device=values.device) * groups // outputs]
-
-    if FEW * groups > outputs:  # a product with all bases costs less
-        tensors = (x, weight * by_output(base_scale), by_output(spline_weight), weight, grid)
-        plain = is_plain(base, nn.SiLU)
+    if few(base) * groups > outputs:
+        plain, spline = is_plain(base, nn.SiLU), spline_weight
+        if not plain or torch.jit.is_tracing():
+            spline = by_output(spline, groups, outputs)
+        tensors = (x, weight * by_output(base_scale, groups, outputs), spline, weight, grid)
         y = kan_linear(*tensors) if plain else kan_linear_formula(*tensors, base)
         return y if bias is None else y + bias.to(y.dtype)
     if x.dtype == torch.bool:  # 0 or 1: every function is a line through two points
@@ -82,9 +85,10 @@ def shared_linear(
         points = points.unsqueeze(1).expand(2, weight.shape[1])
         values = functions(points, base_scale, spline_weight, grid, order, base)  # (g, 2, I)
         at_zero, at_one = values.unbind(1)
-        constant = (weight * by_output(at_zero)).sum(1)  # (O,)
+        constant = (weight * by_output(at_zero, groups, outputs)).sum(1)  # (O,)
         constant = constant if bias is None else constant + bias
-        return F.linear(x.to(weight.dtype), weight * by_output(at_one - at_zero), constant)
+        rises = weight * by_output(at_one - at_zero, groups, outputs)
+        return F.linear(x.to(weight.dtype), rises, constant)
     values = functions(x, base_scale, spline_weight, grid, order, base)
     sizes = [b - a for a, b in itertools.pairwise(ends)]
     biases = [None] * groups if bias is None else bias.split(sizes)
@@ -115,7 +119,7 @@ def library(
     expected = (inputs, (groups, inputs), (groups, inputs, places - order - 1), (inputs, places))
     if (
         x.dtype is torch.bool
-        or FEW * groups > outputs
+        or few(base) * groups > outputs
         or order > MOST_DEGREE
         or places > MOST_KNOTS
         or shapes != expected  # torch's operations say what is wrong

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,11 +26,10 @@ from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
-from kanvae.layers.kinds import KINDS
-from kanvae.layers.wavelet import WAVELETS
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, watching
 from kanvae.studies.options import add_fields, values
+from kanvae.studies.space import as_parameters, suggest
 from kanvae.studies.trials import FINISHED, collect, damaged, mend_journal, resume, set_aside, table
 from kanvae.training import DivergedError, Epoch, TrainingConfig, load_model, train
 
@@ -101,59 +100,6 @@ class Rival(NamedTuple):
 
     parameters: int
     curve: list[float]  # test ELBO after each epoch, nats per image
-
-
-SPACE: dict[str, Callable[[Trial], Any]] = {  # of what a kind of layer lets us choose
-    "grid_range": lambda trial: _symmetric(trial.suggest_float("grid_half_width", 1, 4, step=0.5)),
-    "grid_size": lambda trial: trial.suggest_int("grid_size", 2, 10),
-    "spline_order": lambda trial: trial.suggest_int("spline_order", 1, 3),
-    "degree": lambda trial: trial.suggest_int("degree", 2, 6),
-    "groups": lambda trial: trial.suggest_int("groups", 1, 16, log=True),
-    "wavelet": lambda trial: trial.suggest_categorical("wavelet", list(WAVELETS)),
-}
-
-
-def _symmetric(half: float) -> tuple[float, float]:
-    return (-half, half)
-
-
-def suggest(trial: Trial, layers: Sequence[str] = ("kan", "linear")) -> Architecture:
-    """An architecture of these kinds of layers that Optuna proposes.
-
-    The names of their settings stand for layers that have them only.
-    """
-    layer = trial.suggest_categorical("layer", layers)
-    narrow = layer != "linear" and not KINDS[layer].shares  # with parameters on every edge
-    wide = (8, 400) if narrow else (40, 640)
-    hidden = trial.suggest_int(f"{layer}_hidden_features", *wide, log=True)
-    latent = trial.suggest_int("latent_dim", 4, 32, log=True)
-    depth = trial.suggest_int("depth", 1, 2)
-    options = KINDS[layer].options
-    settings = {name: propose(trial) for name, propose in SPACE.items() if name in options}
-    return Architecture(layer, hidden, latent, depth=depth, settings=settings)
-
-
-def proposals(count: int, seed: int = 0) -> list[Architecture]:
-    """What Optuna proposes before it has seen any trial: draws from the space of the search."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        directions=["minimize", "minimize"], sampler=optuna.samplers.TPESampler(seed=seed)
-    )
-    return [suggest(study.ask()) for _ in range(count)]
-
-
-def as_parameters(architecture: Architecture) -> dict[str, Any]:
-    """What Optuna has to be told to propose this architecture: the inverse of `suggest`."""
-    a = architecture
-    found = {
-        "layer": a.layer, f"{a.layer}_hidden_features": a.hidden_features,
-        "latent_dim": a.latent_dim, "depth": a.depth,
-    }  # fmt: skip
-    last = a.layers()["decoder", "pixels"]
-    chosen = {name: getattr(last, name) for name in SPACE if getattr(last, name) is not None}
-    if "grid_range" in chosen:
-        found["grid_half_width"] = chosen.pop("grid_range")[1]
-    return found | chosen
 
 
 def hopeless(

@@ -213,7 +213,7 @@ def run_name(config: TrainingConfig) -> str:
 def code_digest(folder: Path = Path(__file__).parents[1]) -> str:
     """A digest of the code that determines a trained model's numbers, without its words."""
     modules = ("splines", "likelihoods", "models", "architectures", "objective")
-    folders = ("layers/*.py", "kernels/*.py", "kernels/*.c", "data/*.py", "training/*.py")
+    folders = ("layers/*.py", "kernels/*.py", "kernels/*.[ch]", "data/*.py", "training/*.py")
     names = (*(f"{module}.py" for module in modules), *folders)
     files = sorted(path for name in names for path in folder.glob(name))
     parts = [f"{path.relative_to(folder)}\n{_without_words(path)}" for path in files]

@@ -1,0 +1,95 @@
+/* What the kernels have in common: vectors, and what is done with them.
+
+   Compiled for one DEGREE and one COUNT of bases an input. */
+
+#include <stdint.h>
+
+#define SIDE 8 /* numbers in an octet */
+#if defined(__AVX512F__)
+#define LANES 16 /* numbers in a vector */
+#else
+#define LANES 8
+#endif
+
+enum { LOCAL = DEGREE + 1, INTERVALS = COUNT + DEGREE }; /* bases that are not zero at a point; of a grid */
+
+#define ALIGNED __attribute__((aligned(64)))
+#define INLINE static inline __attribute__((always_inline))
+typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float octet __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
+typedef int places __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
+
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+INLINE vector load(const float *from) { return *(const vector *)from; }
+
+INLINE void store(float *to, vector v) { *(vector *)to = v; }
+
+/* A number in every lane. */
+INLINE vector all(float number) { return number - (vector){0}; }
+
+/* a where the mask is set, b elsewhere. */
+INLINE ints choose(ints mask, ints a, ints b) { return (mask & a) | (~mask & b); }
+
+#if defined(__clang__)
+#define CHOOSE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define CHOOSE(a, b, ...) __builtin_shuffle(a, b, (places){__VA_ARGS__})
+#endif
+
+/* Rows of a square become columns. */
+INLINE void transpose(octet *m)
+{
+    octet s[SIDE], t[SIDE];
+#pragma GCC unroll 4
+    for (int i = 0; i < SIDE; i += 2) {
+        s[i] = CHOOSE(m[i], m[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        s[i + 1] = CHOOSE(m[i], m[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < SIDE; i += 4)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            t[i + 2 * j] = CHOOSE(s[i + j], s[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            t[i + 2 * j + 1] = CHOOSE(s[i + j], s[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        m[i] = CHOOSE(t[i], t[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        m[i + 4] = CHOOSE(t[i], t[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+}
+
+/* The sums of the numbers of each of eight octets. */
+INLINE octet totals(const octet *m)
+{
+    octet twos[4], fours[2];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        octet a = m[2 * i], b = m[2 * i + 1];
+        twos[i] = CHOOSE(a, b, 0, 8, 1, 9, 4, 12, 5, 13) + CHOOSE(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        octet a = twos[2 * i], b = twos[2 * i + 1];
+        fours[i] = CHOOSE(a, b, 0, 1, 8, 9, 4, 5, 12, 13) + CHOOSE(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    octet a = fours[0], b = fours[1];
+    return CHOOSE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + CHOOSE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+}
+
+/* 1 / (1 + exp(-x)), where exp(y) = 2^w exp(r), w whole, |r| <= ln(2) / 2. Where exp(y) is beyond all floats, 2^w is
+   infinite and the result 0; where it is nothing beside 1, y is bounded. */
+INLINE vector sigmoid(vector x)
+{
+    const float round = 12582912; /* 1.5 * 2^23: what is added to it loses its fraction */
+    vector low = all(-87), high = all(89), y = -x;
+    y = (vector)choose(y < low, (ints)low, choose(y > high, (ints)high, (ints)y));
+    vector w = (y * 1.44269504f + round) - round;
+    vector r = y - w * 0.693359375f + w * 2.12194440e-4f; /* ln 2, in two parts that lose nothing */
+    vector p = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720));
+    p = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * p)));
+    ints bits = (__builtin_convertvector(w, ints) + 127) << 23;
+    return 1 / (1 + p * (vector)bits);
+}
