@@ -47,8 +47,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from kanvae import data, digits, figures
-from kanvae.figures import tables
+from kanvae import data, digits, export, figures
+from kanvae.figures import interactive, tables
 from kanvae.studies import paper, results
 from kanvae.training import load_model
 
@@ -148,6 +148,34 @@ Real digits: {table.loc["real test digits", "recognised"]:.1%}.
 """)
 
 # %% [markdown]
+# ## A walk through the latent space
+#
+# Samples show single points. To see what a latent does, we move it alone, and leave the others at zero, the middle of the prior. The latents of a model are numbered in no particular order; we take the one that carries the most nats of KL per image.
+
+# %%
+test = data.load("MNIST", "test")
+first = [int((test.labels == digit).nonzero()[0]) for digit in range(10)]
+along = torch.linspace(-3, 3, 11)
+walks, shown = {}, []
+for name in ("VAE", "KAN-VAE**"):
+    model = load_model(trained[name]).requires_grad_(False)
+    mean, log_var = model.encode(data.binarize(test.pixels))
+    nats = (mean.square() + log_var.exp() - log_var - 1).mean(0) / 2
+    z = torch.zeros(len(along), model.latent_dim)
+    z[:, nats.argmax()] = along
+    walks[name] = model.decode(z).sigmoid()
+    layers = export.layers(model.decoder)
+    about = {"name": name, "layers": layers, "starts": mean[first]}
+    shown.append(about | {"nats": nats.tolist()})
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-walk", "caption": "What one latent does: the latent that carries the most, from -3 to 3, with all others at zero."}, "image": {"alt": "Along one latent the decoded image changes smoothly from one digit into another, in both models."}}
+figure = figures.image_rows(walks)
+about = {"models": shown, "digits": list(map(str, range(10)))}
+interactive.figure("latent", about, figure)
+
+# %% [markdown]
+# In the book's page {numref}`fig-walk` is the decoder itself: move the point in the plane, any latent by its slider, or start from a test digit and change it. Sliders come in the order of what they carry. Those with italic names carry nothing, and moving one leaves the image as it is.
+#
 # ## Where the noise falls
 #
 # A KAN decoder's first layer sees $z$ itself, through splines on a grid over $[-1, 1]$ that vanish beyond the last knots at $\pm 2.2$. How much of a standard normal falls there?
