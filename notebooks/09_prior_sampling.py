@@ -150,7 +150,7 @@ Real digits: {table.loc["real test digits", "recognised"]:.1%}.
 # %% [markdown]
 # ## A walk through the latent space
 #
-# Samples show single points. To see what a latent does, we move it alone, and leave the others at zero, the middle of the prior. The latents of a model are numbered in no particular order; we take the one that carries the most nats of KL per image.
+# Samples show single points. To see what a latent does, we start from the code of an image, the first 0 of the test set, and move one latent alone. The latents of a model are numbered in no particular order; we take the one that carries the most nats of KL per image.
 
 # %%
 test = data.load("MNIST", "test")
@@ -161,19 +161,21 @@ for name in ("VAE", "KAN-VAE**"):
     model = load_model(trained[name]).requires_grad_(False)
     mean, log_var = model.encode(data.binarize(test.pixels))
     nats = (mean.square() + log_var.exp() - log_var - 1).mean(0) / 2
-    z = torch.zeros(len(along), model.latent_dim)
+    z = mean[first[0]].repeat(len(along), 1)
     z[:, nats.argmax()] = along
     walks[name] = model.decode(z).sigmoid()
     layers = export.layers(model.decoder)
     about = {"name": name, "layers": layers, "starts": mean[first]}
     shown.append(about | {"nats": nats.tolist()})
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-walk", "caption": "What one latent does: the latent that carries the most, from -3 to 3, with all others at zero."}, "image": {"alt": "Along one latent the decoded image changes smoothly from one digit into another, in both models."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-walk", "caption": "What one latent does: the one that carries the most goes from \u22123 to 3, and the others stay where a test image has put them."}, "image": {"alt": "From left to right the 0 of the VAE opens and slants; that of KAN-VAE** narrows and becomes a 1."}}
 figure = figures.image_rows(walks)
 about = {"models": shown, "digits": list(map(str, range(10)))}
 interactive.figure("latent", about, figure)
 
 # %% [markdown]
+# In {numref}`fig-walk` no step is sudden: the decoders are smooth. A single latent of KAN-VAE**, which spreads its information over fewer of them, changes more of the image than one of the VAE.
+#
 # In the book's page {numref}`fig-walk` is the decoder itself: move the point in the plane, any latent by its slider, or start from a test digit and change it. Sliders come in the order of what they carry. Those with italic names carry nothing, and moving one leaves the image as it is.
 #
 # ## Where the noise falls

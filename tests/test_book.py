@@ -4,7 +4,6 @@ import functools
 import http.server
 import io
 import re
-import shutil
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,16 +14,13 @@ import numpy as np
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT
+from conftest import BROWSER, ROOT
 from test_figures import contrast
 
 from kanvae.figures import style
 from kanvae.studies import paper
 
 HTML = ROOT / "book" / "_build" / "html"
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 CONTENTS = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 PAGES = [CONTENTS["root"]] + [
     page["file"]
@@ -210,17 +206,6 @@ def address():
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=flags)
-        yield browser
-        browser.close()
 
 
 @needs_browser
@@ -437,9 +422,9 @@ def test_the_edge_of_a_box_shows_that_there_is_more(page, selector, theme, addre
 @pytest.mark.parametrize("page", PAGES)
 def test_figures_can_be_read_on_a_phone(page, address, browser):
     tab = open_page(browser, address, page, 390)
-    shown = tab.locator(".bd-content :is(figure, .cell_output) img").evaluate_all(
+    shown = tab.locator(".bd-content :is(figure, .cell_output) img:visible").evaluate_all(
         "all => all.map(i => [i.getBoundingClientRect().width, i.naturalWidth])"
-    )
+    )  # those that are not are interactive: test_interactive.py
     tab.close()
     for width, natural in shown:
         inches = natural / style.STYLE["figure.dpi"]

@@ -2,7 +2,7 @@
 
    data: rows, each {name, kind, x, and a value for every choice and measure}; xlabel;
    choices: [{key, name, options: [[value, words]]}], each of which keeps the rows with its value;
-   measures: [{key, words, spread (key of the error, or null), log}]; kinds: [[kind, words]];
+   measures: [{key, words, spread (key of the error, or null), digits, log}]; kinds: [[kind, words]];
    pairs: [[name, name]], joined by a line */
 "use strict";
 
@@ -16,7 +16,6 @@ kanvae.figure("scores", (box, data) => {
     data.choices.every(({ key }) => row[key] === chosen[key]) && Number.isFinite(row[measure.key]));
   const value = (row) => row[measure.key];
   const error = (row) => (measure.spread === null ? 0 : row[measure.spread] ?? 0);
-  const digits = (number) => Math.max(0, 3 - Math.ceil(Math.log10(Math.abs(number) + 1e-9)));
 
   const words = element("p", { class: "touch-words", role: "status" });
   const hint = "Point at a model, or move to it by the tab key.";
@@ -25,9 +24,8 @@ kanvae.figure("scores", (box, data) => {
     log: measure.log ? "xy" : "x", left: 58,
   });
   const say = (row) => {
-    const number = value(row);
-    const spread = error(row) ? ` ± ${text(error(row), digits(number))}` : "";
-    return `${row.name}: ${text(number, digits(number))}${spread}, ${row.x.toLocaleString("en")} ${data.xlabel}`;
+    const spread = error(row) ? ` ± ${text(error(row), measure.digits)}` : "";
+    return `${row.name}: ${text(value(row), measure.digits)}${spread}, ${row.x.toLocaleString("en")} ${data.xlabel}`;
   };
   const drawPoints = (plot, group) => {
     group.replaceChildren();

@@ -49,7 +49,7 @@ const kanvae = (() => {
 
   /** A choice of one among some: {node, set(value)}; options are [value, words]. */
   const choice = ({ name, options, value, change }) => {
-    const select = element("select", { onchange: () => change(options[select.selectedIndex][0]) });
+    const select = element("select", { "aria-label": name, onchange: () => change(options[select.selectedIndex][0]) });
     for (const [, words] of options) select.append(element("option", {}, words));
     const set = (chosen) => {
       select.selectedIndex = options.findIndex(([one]) => one === chosen);
@@ -239,6 +239,8 @@ const kanvae = (() => {
         const [a, b] = self.at(event);
         move(a + offset[0], b + offset[1]);
       });
+      // where touch-action does not reach into drawings
+      node.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
       for (const end of ["pointerup", "pointercancel"]) {
         node.addEventListener(end, () => {
           offset = null;
