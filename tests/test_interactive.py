@@ -232,7 +232,10 @@ def values(tab, kind: str, *arguments):
 
 
 def choose(tab, kind: str, name: str, words: str) -> None:
-    tab.locator(f"#{kind}").get_by_label(name, exact=True).select_option(words)
+    select = tab.locator(f"#{kind}").get_by_label(name, exact=True)
+    select.focus()
+    select.select_option(words)
+    assert select.evaluate("node => node === document.activeElement")  # who tabs goes on from there
 
 
 def slide(tab, kind: str, name: str, number: float) -> None:
@@ -376,6 +379,7 @@ def test_the_edges_of_a_trained_layer_are_its_functions(tab):
         at = inputs.double()
         seen = torch.einsum("bin,oin->boi", layer.bases(at), layer.spline_weight)
         spread = (seen + nn.functional.silu(at)[:, None] * layer.base_weight).std(0)
+    choose(tab, "network", "layer", "again")
     for i, o in ((2, 4), (0, 5), (3, 0)):
         slide(tab, "network", "latent", i + 1)
         slide(tab, "network", "hidden unit", o + 1)

@@ -29,7 +29,7 @@ kanvae.figure("latent", (box, data) => {
   });
   const name = (i) => `z${i + 1}`;
   const point = plane.handle({
-    label: "The point in the plane", step: [0.1, 0.1], now: () => model.z[model.plane[0]],
+    label: "The point in the plane", step: [0.1, 0.1], span: "x", now: () => model.z[model.plane[0]],
     at: () => model.plane.map((i) => clip(model.z[i])),
     words: () => model.plane.map((i) => `${name(i)} ${text(model.z[i])}`).join(", "),
     move: (x, y) => {
@@ -94,14 +94,16 @@ kanvae.figure("latent", (box, data) => {
     });
     bank.replaceChildren(...sliders.map(({ node }) => node));
     const options = model.order.map((i) => [i, `${name(i)} (${text(model.nats[i], 1)} nats)`]);
-    axes.replaceChildren(...["across", "up"].map((way, axis) => choice({
+    const choices = ["across", "up"].map((way, axis) => choice({
       name: way, options, value: model.plane[axis],
       change: (i) => {
         if (i === model.plane[1 - axis]) model.plane[1 - axis] = model.plane[axis];
         model.plane[axis] = i;
-        build();
+        choices.forEach((one, other) => one.set(model.plane[other]));
+        setPlane();
       },
-    }).node));
+    }));
+    axes.replaceChildren(...choices.map(({ node }) => node));
     setPlane();
   };
   const which = choice({

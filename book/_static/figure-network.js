@@ -35,7 +35,7 @@ kanvae.figure("network", (box, data) => {
   };
   const strengths = data.layers.map((layer) =>
     Array.from({ length: outputsOf(layer) }, (_, o) =>
-      Array.from({ length: inputsOf(layer) }, (_, i) => strength(layer, i, o))));
+      Array.from({ length: inputsOf(layer) }, (__, i) => strength(layer, i, o))));
 
   const map = element("canvas", { class: "touch-map touch-ink", "aria-hidden": true });
   const plot = panel({ label: "The function on the chosen edge", height: 250, x: [-1, 1], y: [-1, 1], xlabel: "", ylabel: "φ", left: 58 });
@@ -98,7 +98,7 @@ kanvae.figure("network", (box, data) => {
     cross.style.top = `${(100 * (down + 0.5)) / map.height}%`;
   };
 
-  const controls = element("div", { class: "touch-controls" });
+  const ends = element("div", { class: "touch-controls" });
   let sliders = {};
   const makeControls = () => {
     const layer = current();
@@ -113,7 +113,7 @@ kanvae.figure("network", (box, data) => {
       input: one("input", layer.inputs, inputsOf(layer)),
       output: one("output", layer.outputs, outputsOf(layer)),
     };
-    controls.replaceChildren(choice.node, sliders.input.node, sliders.output.node);
+    ends.replaceChildren(sliders.input.node, sliders.output.node);
   };
   const show = (at, input, output) => {
     Object.assign(state, { at, input, output });
@@ -143,7 +143,7 @@ kanvae.figure("network", (box, data) => {
   map.addEventListener("pointerdown", pick);
   map.addEventListener("pointermove", (event) => event.buttons && pick(event));
   box.append(
-    controls,
+    element("div", { class: "touch-controls" }, choice.node, ends),
     element("div", { class: "touch-grid" }, map, cross),
     about,
     kanvae.legend(["c1 wide", "edge: the sum"], ["c2 dashed", "base"], ["c3 dashdot", "spline"], ["ink dotted thin", "ends of the grid and of the knots"]),

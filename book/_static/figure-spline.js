@@ -89,7 +89,7 @@ kanvae.figure("spline", (box, data) => {
     for (const knot of knots) knot.remove();
     knots = state.inner.map((_, i) =>
       line.handle({
-        label: `Knot ${i + 1}`, kind: "knot", step: [0.1, 0], now: () => state.inner[i],
+        label: `Knot ${i + 1}`, kind: "knot", step: [0.1, 0], span: "x", now: () => state.inner[i],
         at: () => [state.inner[i], 0],
         words: () => kanvae.text(state.inner[i]),
         // knots that coincide stand on each other

@@ -212,9 +212,10 @@ const kanvae = (() => {
      * A point to move by pointer, finger and arrow keys.
      *
      * at() gives its place, move(x, y) is called with the one wished for, start() before the first
-     * move; shift() lifts it by so many pixels; words() says where it is.
+     * move; shift() lifts it by so many pixels; words() and now() say where it is, now() along the
+     * axis `span`.
      */
-    self.handle = ({ label: name, kind = "", step, at, move, words, now, shift = () => 0, start = () => {} }) => {
+    self.handle = ({ label: name, kind = "", step, at, move, words, now, span = "y", shift = () => 0, start = () => {} }) => {
       const node = element(
         "g", { class: `touch-handle ${kind}`, tabindex: 0, role: "slider", "aria-label": name },
         element("circle", { class: "touch-reach", r: 18 }), element("circle", { class: "touch-dot", r: 7 }),
@@ -222,6 +223,8 @@ const kanvae = (() => {
       const draw = () => {
         const [a, b] = at();
         node.setAttribute("transform", `translate(${self.px(a)} ${self.py(b) - shift()})`);
+        [["min", self[span][0]], ["max", self[span][1]]].forEach(([end, limit]) =>
+          node.setAttribute(`aria-value${end}`, limit));
         node.setAttribute("aria-valuenow", Number(now().toFixed(3)));
         node.setAttribute("aria-valuetext", words());
       };
