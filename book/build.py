@@ -33,6 +33,7 @@ import nbformat
 import yaml
 
 from kanvae import files, origin
+from kanvae.figures import interactive
 from kanvae.studies import chapters, parameters, results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -233,7 +234,10 @@ def sources(executed: dict[str, dict[str, Any]]) -> dict[Path, bytes]:
     pages[Path("book", "changelog.md")] = (ROOT / "CHANGELOG.md").read_bytes()
     pages[Path("book", "colophon.md")] = colophon(executed).encode()
     for stem in executed:
-        pages[Path("notebooks", f"{stem}.ipynb")] = nbformat.writes(page(stem)).encode()
+        notebook = page(stem)
+        if data := figure_data(notebook):  # for pages.py, which puts it into the page
+            pages[Path("notebooks", f"{stem}.figures.json")] = json.dumps(data).encode()
+        pages[Path("notebooks", f"{stem}.ipynb")] = nbformat.writes(notebook).encode()
     return pages
 
 
@@ -367,6 +371,21 @@ def page(stem: str, solved: bool = True) -> nbformat.NotebookNode:
             cells.append(code.pop(0))
     notebook.cells = cells
     return notebook
+
+
+def figure_data(notebook: nbformat.NotebookNode) -> dict[str, Any]:
+    """The data of a page's interactive figures by their names, taken out of the notebook.
+
+    A digest of the data stays, so that the page is made anew when the data changes.
+    """
+    found = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if data := output.get("metadata", {}).get(interactive.KEY):
+                digest = hashlib.sha256(json.dumps(data).encode()).hexdigest()
+                output.metadata[interactive.KEY] = digest
+                found[cell.metadata["mystnb"]["figure"]["name"]] = data
+    return found
 
 
 def _tables(cell: nbformat.NotebookNode, where: str) -> list[nbformat.NotebookNode]:

@@ -5,6 +5,7 @@ jupyter-book loads this file as an extension (`local_extensions` in `_config.yml
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from pathlib import Path
@@ -70,11 +71,42 @@ def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: A
         context["body"] = body
 
 
+def add_figures(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Give a page the data of its interactive figures, which build.py left beside it, and scripts.
+
+    Nothing of it goes into other formats than pages for browsers.
+    """
+    beside = Path(app.srcdir, f"{page}.figures.json")
+    if app.builder.name == "html" and context.get("body") and beside.exists():
+        figures = json.loads(beside.read_text(encoding="utf-8"))
+        context["body"] += figure_tags(figures)
+        app.add_css_file("figure.css")
+        for name in figure_scripts(figures):
+            app.add_js_file(name, loading_method="defer")
+
+
+def figure_tags(figures: dict[str, Any]) -> str:
+    """The data of figures (id of the figure -> kind and data) as tags of a page."""
+    tags = []
+    for name, figure in figures.items():
+        text = json.dumps(figure["data"], separators=(",", ":")).replace("<", "\\u003c")
+        about = f'data-figure="{name}" data-kind="{figure["kind"]}"'
+        tags.append(f'<script type="application/json" {about}>{text}</script>\n')
+    return "".join(tags)
+
+
+def figure_scripts(figures: dict[str, Any]) -> list[str]:
+    """The scripts that draw them, the shared one first."""
+    kinds = sorted({figure["kind"] for figure in figures.values()})
+    return ["figure.js", *(f"figure-{kind}.js" for kind in kinds)]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx when to call the functions above."""
     app.setup_extension("sphinx_exercise")
     app.add_node(solution_node, override=True, html=(fold_solution, end_solution))
     app.connect("doctree-read", set_tables)
     app.connect("html-page-context", mend)
+    app.connect("html-page-context", add_figures)
     version = zlib.crc32(Path(__file__).read_bytes())  # pages are made anew when this file changes
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": version}

@@ -1,8 +1,10 @@
-"""Encoder and decoder of a trained run as ONNX, for programs that know nothing of this package."""
+"""Trained models for programs that know nothing of this package: as ONNX, and as plain arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +12,13 @@ from torch import Tensor, nn
 from kanvae import files, runs
 from kanvae.architectures import Architecture
 from kanvae.extras import extra
-from kanvae.layers import kan_function
+from kanvae.layers import KANLinear, SharedKANLinear, kan_function
 from kanvae.models import VAE
 from kanvae.training import load_model
+
+FUNCTIONS: dict[type[nn.Module], str] = {
+    nn.SiLU: "silu", nn.ReLU: "relu", nn.Tanh: "tanh", nn.Identity: "identity",
+}  # fmt: skip
 
 
 class _Encoder(nn.Module):
@@ -84,3 +90,60 @@ def _onnx(part: nn.Module, width: int, inputs: list[str], outputs: list[str]) ->
     )
     assert written is not None
     return written.model_proto.SerializeToString()
+
+
+def layers(stack: Iterable[nn.Module]) -> list[dict[str, Any]]:
+    """A stack of layers, such as a decoder, as arrays: the script `book/_static/figure.js` runs it.
+
+    Weights are rounded to float16, which is half the bytes; knots are float32 (1 or I, m + 1), one
+    row where all inputs share theirs.
+
+    Returns:
+        For each layer its `kind` and its arrays, with O outputs, I inputs, n bases, g groups:
+
+        - function: `name`, one of `FUNCTIONS`.
+        - linear: weight (O, I), bias (O,) or None.
+        - kan: base (a name as above), order, grid, base_weight (O, I), and spline_weight (O, I, n)
+          with the spline scale multiplied in.
+        - shared: base, order, grid, weight (O, I), bias (O,) or None, base_scale (g, I),
+          spline_weight (g, I, n).
+
+    Raises:
+        ValueError: a layer, or a base function, of another type.
+    """
+    return [_layer(module) for module in stack]
+
+
+@torch.no_grad()
+def _layer(module: nn.Module) -> dict[str, Any]:
+    if type(module) in FUNCTIONS:
+        return {"kind": "function", "name": FUNCTIONS[type(module)]}
+    if type(module) is nn.Linear:
+        return {"kind": "linear", "weight": _half(module.weight), "bias": _half(module.bias)}
+    if isinstance(module, KANLinear | SharedKANLinear):
+        base = FUNCTIONS.get(type(module.base_activation))
+        if base is None:
+            raise ValueError(
+                f"the base function {type(module.base_activation).__name__} cannot be given as "
+                f"arrays: there are {', '.join(FUNCTIONS.values())}."
+            )
+        shared_knots = bool((module.grid == module.grid[:1]).all())
+        grid = (module.grid[:1] if shared_knots else module.grid).float().cpu().numpy()
+        about = {"base": base, "order": module.spline_order, "grid": grid}
+        if isinstance(module, KANLinear):
+            scale = 1.0 if module.spline_scaler is None else module.spline_scaler.unsqueeze(-1)
+            weights = {
+                "base_weight": module.base_weight,
+                "spline_weight": module.spline_weight * scale,
+            }
+            return {"kind": "kan", **about, **{k: _half(v) for k, v in weights.items()}}
+        names = ("weight", "bias", "base_scale", "spline_weight")
+        return {"kind": "shared", **about, **{k: _half(getattr(module, k)) for k in names}}
+    raise ValueError(
+        f"{type(module).__name__} cannot be given as arrays: give nn.Linear, KANLinear, "
+        f"SharedKANLinear or one of {', '.join(kind.__name__ for kind in FUNCTIONS)}."
+    )
+
+
+def _half(weight: Tensor | None) -> Any:
+    return None if weight is None else weight.half().cpu().numpy()

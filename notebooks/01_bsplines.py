@@ -51,7 +51,7 @@ import torch
 from torch import Tensor
 
 from kanvae import figures, splines
-from kanvae.figures import diagrams, tables
+from kanvae.figures import diagrams, interactive, tables
 
 torch.set_default_dtype(torch.float64)
 
@@ -184,11 +184,18 @@ joints = {
     name: splines.evaluate(at_knots, torch.tensor(knots), p, degree)
     for name, p in polygons.items()
 }
-diagrams.control_curves(
+picture = diagrams.control_curves(
     {name: (p, curves[name]) for name, p in polygons.items()}, joints
 )
+shown = {"points": after, "before": before, "inner": inner}
+shown |= {"range": [0, 5], "degree": degree}
+interactive.figure("spline", shown, picture)
 
 # %% [markdown]
+# In the book's page you can take hold of {numref}`fig-local-control`. Drag a control point, or reach it with the
+# tab key and move it with the arrow keys: only the thick part of the curve can follow. Drag two knots onto each
+# other, or choose another degree, and watch the bases change with the curve.
+#
 # The number behind {numref}`fig-local-control`: how far the curve moves, before and after the knot at which
 # the second base ends.
 

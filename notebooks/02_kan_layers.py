@@ -51,7 +51,7 @@ import torch
 import torch.nn.functional as F
 
 from kanvae import KANLinear, figures, splines
-from kanvae.figures import diagrams, tables
+from kanvae.figures import diagrams, interactive, tables
 from kanvae.models import count_parameters
 from kanvae.studies import paper
 
@@ -165,7 +165,7 @@ with torch.no_grad():
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-edge", "caption": "One edge: its base, its spline, and their sum. Dotted lines are the knots; the grid itself is [-1, 1]."}, "image": {"alt": "Between the outer knots the edge follows its wavy spline; beyond them the spline is zero and the edge is its base function alone."}}
 parts = {"base": base, "spline": whole - base, "edge": whole}
-figures.lines(
+picture = figures.lines(
     at[:, 0],
     {name: value[:, 0] for name, value in parts.items()},
     "$x$",
@@ -173,10 +173,17 @@ figures.lines(
     marks=edge.grid[0].tolist(),
     dashed=["base", "spline"],
 )
+shown = {"coefficients": edge.spline_weight[0, 0].tolist()}
+shown |= {"base_weight": 0.5, "spline_scale": 1.0, "sizes": [3, 20]}
+shown |= {"grid_size": grid_size, "order": spline_order}
+shown["range"] = edge.grid_range
+interactive.figure("edge", shown, picture)
 
 # %% [markdown]
 # {numref}`fig-edge` shows where an edge can learn: inside the knots. Beyond the last knot the spline is exactly
-# zero and the edge is only its base, one number times SiLU.
+# zero and the edge is only its base, one number times SiLU. In the book's page you can move the coefficients, up and
+# down, and weigh the two parts. The number $G$ of intervals can be changed, too: the spline keeps its shape as well
+# as the new grid allows, which the section on finer grids explains.
 #
 # ## MLP and KAN
 #

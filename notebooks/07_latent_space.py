@@ -50,7 +50,7 @@ from IPython.display import Markdown
 from sklearn.manifold import TSNE
 
 from kanvae import data, evaluation, figures, objective
-from kanvae.figures import tables
+from kanvae.figures import interactive, tables
 from kanvae.studies import paper, results
 from kanvae.training import load_model
 
@@ -101,10 +101,20 @@ embedded = {
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-tsne", "caption": "The paper's Figure 7, redrawn: t-SNE of latent means of test images. Each digit has a colour and a shape, and its name stands at the median of its points."}, "image": {"alt": "All three models part the ten digits into islands; 4 and 9 lie side by side and mix, and so do 3, 5 and 8."}}
-figures.scatter_digits(embedded, test.labels[:points])
+labels = test.labels[:points]
+picture = figures.scatter_digits(embedded, labels)
+panels = [
+    {"name": name, "points": plane.astype("float16")}
+    for name, plane in embedded.items()
+]
+sheet = interactive.sheet(x[:points], columns=100)
+shown = {"panels": panels, "labels": labels.byte(), "images": sheet}
+shown |= {"columns": 100, "side": 28}
+interactive.figure("points", shown, picture)
 
 # %% [markdown]
 # In {numref}`fig-tsne` each model groups the digits to some extent, although none was told a label. Which picture is clearest is a matter of taste, and the paper decides by it.
+# In the book's page, point at a dot to see its digit, and where the other two models put the same image. Look at the dots between two islands.
 #
 # ## The numbers
 #

@@ -47,8 +47,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from kanvae import data, digits, figures
-from kanvae.figures import tables
+from kanvae import data, digits, export, figures
+from kanvae.figures import interactive, tables
 from kanvae.studies import paper, results
 from kanvae.training import load_model
 
@@ -148,6 +148,36 @@ Real digits: {table.loc["real test digits", "recognised"]:.1%}.
 """)
 
 # %% [markdown]
+# ## A walk through the latent space
+#
+# Samples show single points. To see what a latent does, we start from the code of an image, the first 0 of the test set, and move one latent alone. The latents of a model are numbered in no particular order; we take the one that carries the most nats of KL per image.
+
+# %%
+test = data.load("MNIST", "test")
+first = [int((test.labels == digit).nonzero()[0]) for digit in range(10)]
+along = torch.linspace(-3, 3, 11)
+walks, shown = {}, []
+for name in ("VAE", "KAN-VAE**"):
+    model = load_model(trained[name]).requires_grad_(False)
+    mean, log_var = model.encode(data.binarize(test.pixels))
+    nats = (mean.square() + log_var.exp() - log_var - 1).mean(0) / 2
+    z = mean[first[0]].repeat(len(along), 1)
+    z[:, nats.argmax()] = along
+    walks[name] = model.decode(z).sigmoid()
+    layers = export.layers(model.decoder)
+    about = {"name": name, "layers": layers, "starts": mean[first]}
+    shown.append(about | {"nats": nats.tolist()})
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-walk", "caption": "What one latent does: the one that carries the most goes from \u22123 to 3, and the others stay where a test image has put them."}, "image": {"alt": "From left to right the 0 of the VAE opens and slants; that of KAN-VAE** narrows and becomes a 1."}}
+figure = figures.image_rows(walks)
+about = {"models": shown, "digits": list(map(str, range(10)))}
+interactive.figure("latent", about, figure)
+
+# %% [markdown]
+# In {numref}`fig-walk` no step is sudden: the decoders are smooth. A single latent of KAN-VAE**, which spreads its information over fewer of them, changes more of the image than one of the VAE.
+#
+# In the book's page {numref}`fig-walk` is the decoder itself: move the point in the plane, any latent by its slider, or start from a test digit and change it. Sliders come in the order of what they carry. Those with italic names carry nothing, and moving one leaves the image as it is.
+#
 # ## Where the noise falls
 #
 # A KAN decoder's first layer sees $z$ itself, through splines on a grid over $[-1, 1]$ that vanish beyond the last knots at $\pm 2.2$. How much of a standard normal falls there?

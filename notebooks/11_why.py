@@ -46,10 +46,11 @@ if (
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from IPython.display import Markdown
 
-from kanvae import data, figures
-from kanvae.figures import tables
+from kanvae import data, export, figures
+from kanvae.figures import interactive, tables
 from kanvae.studies import paper, plan, results
 from kanvae.training import load_model
 
@@ -178,6 +179,56 @@ figures.densities(edges, panels, marks=[-2.2, -1, 1, 2.2])
 
 # %% [markdown]
 # Read {numref}`fig-inputs` with the dotted lines in mind: what lies between the inner two meets full splines, what lies beyond the outer two meets none. The table has the shares.
+#
+# The densities mix all units. One edge at a time shows what a function does with the inputs that it gets: the next figure takes KAN-VAE**, and there the edge from a latent to a hidden unit of the decoder that varies the most over the training images.
+
+# %%
+model = trained["KAN-VAE**"]
+places = {
+    "decoder.latents": ("latent", "hidden unit"),
+    "encoder.mean": ("hidden unit", "mean of latent"),
+    "encoder.log_var": ("hidden unit", "log-variance of latent"),
+}
+
+
+def edges_from(layer, inputs):
+    """The base and the spline of every edge: (N, I) -> two (N, O, I)."""
+    spline = torch.einsum(
+        "bij,oij->boi", layer.bases(inputs), layer.spline_weight
+    )
+    base = layer.base_weight * F.silu(inputs).unsqueeze(1)
+    return base, layer.spline_scaler * spline
+
+
+layer, z = model.decoder.latents, seen["KAN-VAE**"]["decoder.latents"]
+torch.testing.assert_close(sum(edges_from(layer, z)).sum(2), layer(z))
+deviation = sum(edges_from(layer, z)).std(0)  # (O, I)
+unit, latent = divmod(int(deviation.argmax()), layer.in_features)
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-trained-edge", "caption": "One edge of the trained KAN-VAE**, from a latent to a hidden unit of its decoder: base, spline, and their sum. Dotted: the ends of the grid and of the knots."}, "image": {"alt": "The edge bends where the spline acts, between the outer dotted lines; beyond them it is its base alone."}}
+at = torch.linspace(-4, 4, 401)
+base, spline = edges_from(layer, at[:, None].expand(-1, len(z[0])))
+parts = {"base": base, "spline": spline, "edge": base + spline}
+picture = figures.lines(
+    at,
+    {name: values[:, unit, latent] for name, values in parts.items()},
+    f"latent {latent + 1}",
+    r"$\phi$",
+    marks=[-2.2, -1, 1, 2.2],
+    dashed=["base", "spline"],
+)
+shown = []
+for name, (inputs, outputs) in places.items():
+    (arrays,) = export.layers([model.get_submodule(name)])
+    spread = interactive.histograms(seen["KAN-VAE**"][name], (1, 2.2))
+    about = {"name": f"{inputs} to {outputs}", "layer": arrays}
+    about |= {"inputs": inputs, "outputs": outputs, "seen": spread}
+    shown.append(about)
+about = {"layers": shown, "marks": [1, 2.2], "start": [0, latent, unit]}
+interactive.figure("network", about, picture)
+
+# %% [markdown]
+# In the book's page you can choose any other edge of {numref}`fig-trained-edge`, also of the encoder's two heads, and see below its function where its inputs fall. Look for edges whose inputs lie beyond the outer dotted lines: there is no spline.
 #
 # ## Does it matter? An ablation
 #

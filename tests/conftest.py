@@ -22,6 +22,9 @@ with warnings.catch_warnings():  # a layer warns where there is no C compiler: n
         os.environ["KANVAE_KERNELS"] = "0"
 
 ROOT = Path(__file__).resolve().parents[1]
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 @pytest.fixture(autouse=True)
@@ -134,3 +137,15 @@ def scheduler(tmp_path_factory, store):
         for process in reversed(processes):
             process.wait(30)
         log.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; tests that use it are skipped where `BROWSER` is None."""
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=flags)
+        yield browser
+        browser.close()

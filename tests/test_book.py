@@ -4,7 +4,6 @@ import functools
 import http.server
 import io
 import re
-import shutil
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,16 +15,13 @@ import numpy as np
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT
+from conftest import BROWSER, ROOT
 from test_figures import contrast
 
 from kanvae.figures import style
 from kanvae.studies import paper
 
 HTML = ROOT / "book" / "_build" / "html"
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 CONTENTS = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 PAGES = [CONTENTS["root"]] + [
     page["file"]
@@ -213,17 +209,6 @@ def address():
     thread.join()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=flags)
-        yield browser
-        browser.close()
-
-
 @needs_browser
 def test_search_finds_a_chapter(address, browser):
     tab = browser.new_page()
@@ -301,7 +286,7 @@ class Visit(NamedTuple):
     cut: list[str]  # what paper would not show whole
     not_inside: list[list[str]]  # what is wrong with what scrolls on a phone
     phone: int  # width of the page on a phone
-    images: list[list[int]]  # of the figures on a phone: width and natural width
+    images: list[list[int]]  # of the still figures on a phone: width and natural width
     axe: list[tuple]  # what it found, and where
 
 
@@ -342,7 +327,7 @@ def visit(request, address, browser) -> Visit:
     tab.set_viewport_size({"width": 390, "height": 844})
     not_inside = tab.evaluate(NOT_INSIDE)
     phone = tab.evaluate("document.documentElement.scrollWidth")
-    images = tab.locator(".bd-content :is(figure, .cell_output) img").evaluate_all(
+    images = tab.locator(".bd-content :is(figure, .cell_output) img:visible").evaluate_all(
         "all => all.map(i => [i.getBoundingClientRect().width, i.naturalWidth])"
     )
     axe += violations(tab, ALL_BUT_COLOURS)

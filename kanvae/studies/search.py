@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
+from kanvae.layers.kinds import KINDS
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, watching
 from kanvae.studies.options import add_fields, values
