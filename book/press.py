@@ -243,7 +243,8 @@ def sphinx(builder: str, config: dict[str, Any]) -> Path:
     with patch_docutils(None), docutils_namespace():
         app = Sphinx(
             str(SOURCE), None, str(output), str(FOLDER / f".doctrees-{builder}"), builder,
-            confoverrides=config, status=None, warning=sys.stderr, warningiserror=True, keep_going=True,
+            confoverrides=config, status=None, warning=sys.stderr, warningiserror=True,
+            keep_going=True,
         )  # fmt: skip
         app.build(force_all=False)
     if app.statuscode:
