@@ -297,3 +297,32 @@ def test_wrong_inputs_are_refused():
         layer.update_grid(torch.randn(1, 6))
     with pytest.raises(ValueError, match="not finite"):
         layer.update_grid(torch.full((3, 6), torch.nan))
+
+
+@pytest.mark.parametrize("options", [{}, {"enable_standalone_scale_spline": False}])
+def test_edges_add_up_to_the_output_and_have_their_importance(options):
+    layer = KANLinear(5, 4, **options).double()
+    x = 2 * torch.randn(300, 5, dtype=torch.float64)
+    base, spline = layer.edges(x)
+    assert base.shape == spline.shape == (300, 4, 5)
+    torch.testing.assert_close((base + spline).sum(-1), layer(x))
+    torch.testing.assert_close(layer.importance(x), (base + spline).std(0))
+    one = layer.edges(x[0])
+    torch.testing.assert_close(sum(one), (base + spline)[0])
+    bits = x > 0
+    torch.testing.assert_close(sum(layer.edges(bits)).sum(-1), layer(bits))
+    with pytest.raises(ValueError, match=r"the shape \(1, 5\): give two rows"):
+        layer.importance(x[:1])
+
+
+def test_a_pruned_edge_is_zero_and_the_others_are_as_they_were():
+    layer = KANLinear(5, 4)
+    x = 2 * torch.randn(50, 5)
+    before = sum(layer.edges(x))
+    keep = torch.rand(4, 5) < 0.5
+    layer.prune(keep)
+    torch.testing.assert_close(sum(layer.edges(x)), before * keep)
+    torch.testing.assert_close(layer(x), (before * keep).sum(-1))
+    for bad in (keep.float(), keep[:2]):
+        with pytest.raises(ValueError, match="it must be bool and"):
+            layer.prune(bad)

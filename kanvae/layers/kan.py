@@ -140,6 +140,70 @@ class KANLinear(SplineLayer):
             return kan_function.kan_linear(x, *weights, self.grid)
         return kan_function.formula(x, *weights, self.grid, self.base_activation)
 
+    def edges(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The two parts of every edge function, base and spline: (..., I) -> two (..., O, I).
+
+        Their sum over both parts and all inputs is the layer's output.
+
+        Raises:
+            ValueError: the last dimension of `x` is not `in_features`.
+        """
+        self.check_input(x)
+        base, bases, weights = self._parts(x)
+        return base[..., None, :] * self.base_weight, torch.einsum(
+            "...in,oin->...oi", bases, weights
+        )
+
+    @torch.no_grad()
+    def importance(self, x: Tensor) -> Tensor:
+        """How much every edge moves its output: the standard deviation of phi_oi over inputs.
+
+        It knows what an edge does by itself, not what others make up for.
+
+        Args:
+            x: (N, I), two rows or more, such as what the layer sees of a training set.
+
+        Returns:
+            (O, I).
+
+        Raises:
+            ValueError: x has another shape.
+        """
+        self.check_input(x)
+        if x.ndim != 2 or len(x) < 2:
+            raise ValueError(f"x has the shape {tuple(x.shape)}: give two rows of inputs or more.")
+        base, bases, weights = self._parts(x)
+        features = torch.cat((base.unsqueeze(-1), bases), -1)  # (N, I, 1 + n)
+        features = features - features.mean(0)
+        covariance = torch.einsum("nia,nib->iab", features, features) / (len(x) - 1)
+        weights = torch.cat((self.base_weight.unsqueeze(-1), weights), -1)  # (O, I, 1 + n)
+        moved = torch.einsum("oia,iab->oib", weights, covariance)
+        return (moved * weights).sum(-1).clamp(min=0).sqrt()
+
+    @torch.no_grad()
+    def prune(self, keep: Tensor) -> None:
+        """Set to zero the functions of all edges but those where `keep`, bool (O, I), is true.
+
+        Raises:
+            ValueError: `keep` is no such mask.
+        """
+        if keep.dtype != torch.bool or keep.shape != self.base_weight.shape:
+            raise ValueError(
+                f"keep is of {keep.dtype} and the shape {tuple(keep.shape)}: it must be bool and "
+                f"{tuple(self.base_weight.shape)}, a value an edge."
+            )
+        self.base_weight.mul_(keep)
+        self.spline_weight.mul_(keep.unsqueeze(-1))
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """b(x_i) (..., I), the bases (..., I, n), and the weights of the bases (O, I, n)."""
+        x = x.to(self.base_weight.dtype) if x.dtype == torch.bool else x
+        scaler = self.spline_scaler
+        weights = (
+            self.spline_weight if scaler is None else self.spline_weight * scaler.unsqueeze(-1)
+        )
+        return self.base_activation(x), self.bases(x).to(weights.dtype), weights
+
     def regularization_loss(
         self, regularize_activation: float = 1.0, regularize_entropy: float = 1.0
     ) -> Tensor:
