@@ -128,7 +128,7 @@ class FunctionConvTranspose2d(nn.Module):
         _check_channels(x, self.in_channels)
         patches = self.layer(x.movedim(-3, -1)).movedim(-1, -3).flatten(-2)  # (..., O k k, H W)
         step, size, cut = self.stride, self.kernel_size, self.padding
-        sides = [(n - 1) * step - 2 * cut + size for n in x.shape[-2:]]
+        sides = tuple((n - 1) * step - 2 * cut + size for n in x.shape[-2:])
         rows = patches.reshape(math.prod(x.shape[:-3]), *patches.shape[-2:])
         whole = F.fold(rows, sides, size, stride=step, padding=cut)
         return whole.view(*x.shape[:-3], self.out_channels, *sides)
