@@ -203,7 +203,7 @@ def test_only_files_that_are_there_are_offered(made, tmp_path, monkeypatch):
 def test_a_first_visit_loads_less_than_a_megabyte(page, address, browser):  # noqa: F811
     tab = browser.new_page()
     loads = []
-    tab.on("response", loads.append)
+    tab.on("response", lambda load: loads.append(load))
     tab.goto(f"{address}/{page}.html", wait_until="networkidle")
     sizes = {
         urlparse(load.url).path: len(gzip.compress(load.body()))
