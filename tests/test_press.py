@@ -54,7 +54,9 @@ Much.
 
 def test_exercises_become_directives_with_their_solutions():
     text = build.exercises(TWO, "03_vae_elbo")
-    assert text == """## Exercises
+    assert (
+        text
+        == """## Exercises
 
 ::::{exercise}
 :label: ex-vae-elbo-1
@@ -81,6 +83,7 @@ How much?
 
 Much.
 ::::"""
+    )
 
 
 def test_on_paper_exercises_stand_without_solutions():
