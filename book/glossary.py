@@ -14,7 +14,6 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 # Inside these a word stays as it is: code, formulas, names of things, what is a link already.
@@ -34,11 +33,12 @@ def read(app: Sphinx, document: nodes.document) -> None:
             meaning = " ".join(item[-1].astext().split())
             for term in item.findall(nodes.term):
                 found[term.astext().lower()] = (app.env.docname, term["ids"][0], meaning)
-        app.env.book_words_changed = found != getattr(app.env, "book_words", None)
-        app.env.book_words = found
+        env: Any = app.env  # keeps what extensions give it
+        env.book_words_changed = found != getattr(env, "book_words", None)
+        env.book_words = found
 
 
-def renew(app: Sphinx, env: BuildEnvironment) -> list[str]:
+def renew(app: Sphinx, env: Any) -> list[str]:
     """The pages to write again: all, if the glossary has changed."""
     changed, env.book_words_changed = getattr(env, "book_words_changed", False), False
     return sorted(env.found_docs) if changed else []

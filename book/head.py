@@ -105,7 +105,7 @@ def tell(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: A
         return
     files = {path.name for folder in app.config.html_extra_path
              for path in (Path(app.confdir) / folder).glob("*")}  # fmt: skip
-    title = unescape(re.sub(r"<.*?>|^[\d.]+ ", "", context["title"]))
+    title = re.sub(r"^[\d.]+\s", "", unescape(re.sub(r"<.*?>", "", context["title"])))
     context["metatags"] += citation(page, title, app.config.html_baseurl, files)
     root = "../" * page.count("/")
     line = top(page, context.get("meta") or {}, root)

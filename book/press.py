@@ -155,6 +155,7 @@ def settings() -> dict[str, Any]:
         "master_doc": "index",
         "project": citation["title"],
         "author": ", ".join(author["name"] for author in citation["authors"]),
+        "version": str(citation["version"]),
         "release": str(citation["version"]),
         "language": "en",
         "exercise_style": "",
@@ -238,16 +239,17 @@ def sphinx(builder: str, config: dict[str, Any]) -> Path:
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-    output = FOLDER / builder
+    output, doctrees = FOLDER / builder, FOLDER / f".doctrees-{builder}"
     shutil.rmtree(output, ignore_errors=True)
     with patch_docutils(None), docutils_namespace():
         app = Sphinx(
-            str(SOURCE), None, str(output), str(FOLDER / f".doctrees-{builder}"), builder,
+            str(SOURCE), None, str(output), str(doctrees), builder,
             confoverrides=config, status=None, warning=sys.stderr, warningiserror=True,
             keep_going=True,
         )  # fmt: skip
         app.build(force_all=False)
     if app.statuscode:
+        shutil.rmtree(doctrees, ignore_errors=True)  # Sphinx would not repeat the warnings
         sys.exit("the book was not written: see the warnings above.")
     return output
 
