@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -95,15 +96,17 @@ def test_every_setting_is_an_option_with_its_help(capsys):
 
 
 @pytest.mark.parametrize("name", ["sweep", "search", "reproduce", "training", "evaluation"])
-def test_the_old_spelling_works_and_names_the_new_one(name):
-    done = subprocess.run(
-        [sys.executable, "-m", f"kanvae.{name}", "--help"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_the_old_spelling_works_and_names_the_new_one(name, monkeypatch, capsys):
     new = {"training": "train", "evaluation": "evaluate"}.get(name, name)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: kanvae {new} ")
-    assert done.stderr == f"`python -m kanvae.{name}` is now `kanvae {new}`.\n"
+    monkeypatch.setattr(sys, "argv", ["", "--help"])
+    for module in ("kanvae.__main__", f"kanvae.{name}.__main__"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module(f"kanvae.{name}", run_name="__main__")  # as `python -m` does
+    said = capsys.readouterr()
+    assert stop.value.code == 0
+    assert said.out.startswith(f"usage: kanvae {new} ")
+    assert said.err == f"`python -m kanvae.{name}` is now `kanvae {new}`.\n"
 
 
 def test_notebooks_written_for_the_last_release_still_record():

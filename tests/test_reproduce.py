@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from kanvae import Architecture, evaluation, runs
+from kanvae import Architecture, data, evaluation, runs
 from kanvae.models import count_parameters
 from kanvae.studies import command, paper, reproduce, results
 from kanvae.training import TrainingConfig
@@ -82,12 +82,25 @@ def test_a_finished_run_that_was_cut_is_named_and_the_others_are_collected(small
     assert "2 of 2 runs" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory, small_mnist):
+    """The folder of two runs on a few images."""
+    folder = tmp_path_factory.mktemp("two")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda *args, **kwargs: small_mnist)
+        patch.setenv("KANVAE_RUNS", str(folder))
+        patch.setattr(reproduce, "SETTINGS", QUICK)
+        patch.setattr(paper, "EPOCHS", 1)
+        options = ["--rows", "kan-8-3,vae-6-2", "--regime", "figure6", "--seeds", "0"]
+        command.main(["reproduce", *options, "--workers", "0"])
+    return folder
+
+
 @pytest.fixture
-def collected(small, monkeypatch, tmp_path):
-    """Two runs of the book, on a few images, in tables."""
+def collected(small, two_runs, monkeypatch, tmp_path):
+    """Two runs of the book, in tables."""
+    shutil.copytree(two_runs, small)
     monkeypatch.setattr(reproduce, "MODELS", {"kan-8-3": "table", "vae-6-2": "baseline"})
-    options = ["--rows", "kan-8-3,vae-6-2", "--regime", "figure6", "--seeds", "0"]
-    command.main(["reproduce", *options, "--workers", "0"])
     monkeypatch.setattr(
         reproduce, "configs", lambda *_: configs(("kan-8-3", "vae-6-2"), ["figure6"], [0])
     )
