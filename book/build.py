@@ -14,6 +14,7 @@ path.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -23,6 +24,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -171,19 +173,26 @@ def _inputs() -> bytes:
     return digest.digest()
 
 
-def execute(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Execute a chapter if need be; what is known of its execution."""
+def execution(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any] | None:
+    """What is known of a chapter's execution, if nothing that it depends on has changed since."""
     output, stamp = EXECUTED / notebook.name, EXECUTED / f"{notebook.stem}.json"
-    wanted = fingerprint(notebook, parameters)
-    if output.exists() and stamp.exists():
-        known = json.loads(stamp.read_text(encoding="utf-8"))
-        if known["fingerprint"] == wanted:
-            print(f"{notebook.stem}: unchanged since {known['date']}")
-            return known
-    chapters.execute(notebook, output, parameters)
+    if not (output.exists() and stamp.exists()):
+        return None
+    known = json.loads(stamp.read_text(encoding="utf-8"))
+    return known if known["fingerprint"] == fingerprint(notebook, parameters) else None
+
+
+def execute(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Execute a chapter if need be, in an empty folder; what is known of its execution."""
+    if known := execution(notebook, parameters):
+        print(f"{notebook.stem}: unchanged since {known['date']}")
+        return known
+    output, wanted = EXECUTED / notebook.name, fingerprint(notebook, parameters)
+    with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):  # alone, as in Colab
+        chapters.execute(notebook, output, parameters)
     seconds = nbformat.read(output, as_version=4).metadata.papermill.duration
     known = {"fingerprint": wanted, "seconds": seconds, **origin.provenance(_device())}
-    files.write_text(stamp, json.dumps(known, indent=2))
+    files.write_text(EXECUTED / f"{notebook.stem}.json", json.dumps(known, indent=2))
     return known
 
 

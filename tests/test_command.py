@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_what_cannot_be_done_is_said_in_one_line(arguments, message, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_is_trained_scored_and_explained(tmp_path):
+def test_a_model_is_trained_scored_and_explained(tmp_path, capsys):
     run = tmp_path / "run"
     options = ["--architecture", "kan-4-2", "--epochs", 1, "--batch_size", 500, "--beta", 0.5]
     done = kanvae("train", run, *options)
@@ -74,10 +75,11 @@ def test_a_model_is_trained_scored_and_explained(tmp_path):
     config = json.loads((run / "config.json").read_text())["config"]
     assert (config["architecture"], config["batch_size"], config["beta"]) == ("kan-4-2", 500, 0.5)
     options = ["--importance_samples", 2, "--likelihood_images", 10, "--features", "none"]
-    done = kanvae("evaluate", run, *options)
-    assert done.returncode == 0, done.stderr
+    command.main(["evaluate", str(run), *map(str, options)])
     assert json.loads((run / "metrics.json").read_text())["importance_samples"] == 2
-    assert re.search(r"in all +62,960", kanvae("explain", "kan-4-2").stdout)
+    capsys.readouterr()
+    command.main(["explain", "kan-4-2"])
+    assert re.search(r"in all +62,960", capsys.readouterr().out)
 
 
 def test_every_setting_is_an_option_with_its_help(capsys):
@@ -95,15 +97,17 @@ def test_every_setting_is_an_option_with_its_help(capsys):
 
 
 @pytest.mark.parametrize("name", ["sweep", "search", "reproduce", "training", "evaluation"])
-def test_the_old_spelling_works_and_names_the_new_one(name):
-    done = subprocess.run(
-        [sys.executable, "-m", f"kanvae.{name}", "--help"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_the_old_spelling_works_and_names_the_new_one(name, monkeypatch, capsys):
     new = {"training": "train", "evaluation": "evaluate"}.get(name, name)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: kanvae {new} ")
-    assert done.stderr == f"`python -m kanvae.{name}` is now `kanvae {new}`.\n"
+    monkeypatch.setattr(sys, "argv", ["", "--help"])
+    for module in ("kanvae.__main__", f"kanvae.{name}.__main__"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module(f"kanvae.{name}", run_name="__main__")  # as `python -m` does
+    said = capsys.readouterr()
+    assert stop.value.code == 0
+    assert said.out.startswith(f"usage: kanvae {new} ")
+    assert said.err == f"`python -m kanvae.{name}` is now `kanvae {new}`.\n"
 
 
 def test_notebooks_written_for_the_last_release_still_record():

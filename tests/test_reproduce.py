@@ -2,13 +2,14 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
 
-from kanvae import Architecture, evaluation, runs
+from kanvae import Architecture, data, evaluation, runs
 from kanvae.models import count_parameters
 from kanvae.studies import command, paper, plan, reproduce, results
 
@@ -19,17 +20,38 @@ QUICK = evaluation.Settings(
 KAN, VAE = "kan-8-3", "vae-6-2"
 
 
+def make_small(patch, folder):
+    """Reproducing on a few images, for two epochs; its results are its own."""
+    patch.setenv("KANVAE_RUNS", str(folder))
+    patch.setenv("KANVAE_RESULTS", str(folder / "results"))
+    for name, value in {"SETTINGS": QUICK, "MORE_SAMPLES": 4, "FEWER_IMAGES": 5}.items():
+        patch.setattr(reproduce, name, value)
+    patch.setattr(paper, "EPOCHS", 2)
+    patch.setattr(plan, "STUDIES", {"none": list})
+    patch.setattr(paper, "FEATURED", {"KAN": Architecture.parse(KAN)})
+
+
 @pytest.fixture
 def small(monkeypatch, tmp_path, quick):
-    """Reproducing on a few images, for two epochs; its results are its own."""
-    monkeypatch.setenv("KANVAE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("KANVAE_RESULTS", str(tmp_path / "runs" / "results"))
-    for name, value in {"SETTINGS": QUICK, "MORE_SAMPLES": 4, "FEWER_IMAGES": 5}.items():
-        monkeypatch.setattr(reproduce, name, value)
-    monkeypatch.setattr(paper, "EPOCHS", 2)
-    monkeypatch.setattr(plan, "STUDIES", {"none": list})
-    monkeypatch.setattr(paper, "FEATURED", {"KAN": Architecture.parse(KAN)})
+    make_small(monkeypatch, tmp_path / "runs")
     return tmp_path / "runs"
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory, small_mnist):
+    """The folder of two runs, trained, scored and in tables."""
+    folder = tmp_path_factory.mktemp("reproduced") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda *args, **kwargs: small_mnist)
+        make_small(patch, folder)
+        run("--workers", "0")
+    return folder
+
+
+@pytest.fixture
+def reproduced(small, once):
+    """A copy of it that a test may change."""
+    return Path(shutil.copytree(once, small))
 
 
 def run(*options, seeds="0"):
@@ -111,8 +133,8 @@ def test_a_run_is_trained_scored_and_written_to_the_tables(small, capsys):
     assert len(results.learning()) == 2 * 2
 
 
-def test_a_run_whose_line_is_there_is_done_wherever_it_was_made(small, capsys):
-    run("--workers", "0")
+def test_a_run_whose_line_is_there_is_done_wherever_it_was_made(reproduced, capsys):
+    small = reproduced
     before = contents(small / "results")
     shutil.rmtree(small / "reproduce")
     run("--workers", "0")
@@ -139,9 +161,10 @@ def test_a_run_that_only_chooses_is_not_scored_on_test_images(small, monkeypatch
     assert np.isfinite(results.scores(reading="best")["test_nll"]).all()
 
 
-def test_a_finished_run_that_was_cut_is_named_and_the_others_are_collected(small, capsys, tmp_path):
-    run("--workers", "0")
-    (cut,) = (small / "reproduce").glob("vae-*")
+def test_a_finished_run_that_was_cut_is_named_and_the_others_are_collected(
+    reproduced, capsys, tmp_path
+):
+    (cut,) = (reproduced / "reproduce").glob("vae-*")
     whole = (cut / "weights.safetensors").read_bytes()
     os.truncate(cut / "weights.safetensors", 1000)
     again = ["--output", str(tmp_path / "tables")]
@@ -163,15 +186,17 @@ def contents(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_collecting_again_changes_no_byte(small):
-    run("--workers", "0")
-    before = contents(small / "results")
+def test_collecting_again_changes_no_byte(reproduced):
+    before = contents(reproduced / "results")
     run("--collect")
-    assert contents(small / "results") == before
+    assert contents(reproduced / "results") == before
+    shutil.rmtree(reproduced / "results")
+    run("--collect")
+    assert contents(reproduced / "results") == before
 
 
-def test_a_featured_run_is_read_back_with_its_weights(small):
-    run("--workers", "0")
+def test_a_featured_run_is_read_back_with_its_weights(reproduced):
+    small = reproduced
     (original,) = (runs.read(p) for p in (small / "reproduce").glob("kan-*"))
     name = results.run_name(plan.config(KAN))
     copy = runs.read(small / "results" / "runs" / name)
@@ -181,8 +206,9 @@ def test_a_featured_run_is_read_back_with_its_weights(small):
     assert not (small / "results" / "runs" / results.run_name(plan.config(VAE))).exists()
 
 
-def test_own_results_begin_as_a_copy_of_the_reference(small, monkeypatch, capsys, tmp_path):
-    run("--workers", "0", "--output", str(tmp_path / "reference"))
+def test_own_results_begin_as_a_copy_of_the_reference(reproduced, monkeypatch, capsys, tmp_path):
+    small = reproduced
+    (small / "results").rename(tmp_path / "reference")
     (tmp_path / "reference" / "provenance.json").write_text("{}")
     monkeypatch.setenv("KANVAE_RESULTS", str(tmp_path / "reference"))
     shutil.rmtree(small / "reproduce")
