@@ -270,7 +270,7 @@ tables.table(table, dict.fromkeys(table, ".2f"))
 # ## Bézier curves
 #
 # A Bézier curve is the special case without inner knots: one interval, and all its bases live everywhere on
-# it. Move a control point, and the whole curve moves. We use the same recursion with the inner knots left
+# it. Move a control point, and all of the curve moves, though little of it far. We use the same recursion with the inner knots left
 # out, the same control points, and the same move.
 
 # %%

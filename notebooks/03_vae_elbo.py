@@ -248,8 +248,8 @@ figures.lines(
 )
 
 # %% [markdown]
-# The rise in {numref}`fig-bound` is what the ELBO underestimates. The axis is logarithmic: every further nat costs several times the samples. Our quick tables use a hundred,
-# for every model alike; the cell above says how much the bound still gains from there.
+# The rise in {numref}`fig-bound` is what the ELBO underestimates. The axis is logarithmic: every further nat costs several times the samples. The book's tables take 500
+# samples for every model alike; what is still missing there is about the same for models that are alike, and more for those that fit worse.
 #
 # ## What we saw
 #

@@ -193,7 +193,7 @@ figures.lines(
 #
 # - The paper's Figure 6 ends at the number of updates that 10,000 images give, not 60,000.
 # - Trained so, our curves end near the paper's, in the same order: KAN-VAE* reconstructs the *training* images best.
-# - On the test images it does not: its ELBO there is the worse the longer it trains. Reconstruction on training images says little about a model that may have learned them by heart.
+# - On the test images it does not: its ELBO there rises for some ten epochs and then falls for the rest of the training. Reconstruction on training images says little about a model that may have learned them by heart.
 #
 # ## Exercises
 #

@@ -180,7 +180,7 @@ accuracy = 100 * lines.groupby("model")["neighbour_accuracy"].mean()
 accuracy = accuracy[[str(a) for a in paper.FEATURED.values()]]
 first, last = accuracy.idxmax(), accuracy.idxmin()
 percent = lines.assign(percent=100 * lines["neighbour_accuracy"])
-gap = results.paired_difference(percent, first, last, "percent")
+gap = results.difference(percent, first, last, "percent")
 active = [
     f"{row['active units']} of {row['latents']} ({name})"
     for name, row in table.astype(object).iterrows()
@@ -221,7 +221,7 @@ figure.axes[0].set_xticks([1, *range(5, width + 1, 5)])
 figure
 
 # %% [markdown]
-# {numref}`fig-kl-units` tells more than the count of active units: a latent can be active, in that its mean varies, and still carry next to nothing. Where a curve falls, the
+# {numref}`fig-kl-units` shows how much each latent carries, where the count of active units says only whether its mean varies. Where a curve falls, the
 # model has stopped using latents.
 
 # %% tags=["hide-input"]
@@ -239,7 +239,7 @@ Markdown(
 #
 # - Every model groups the digits without having seen a label.
 # - A t-SNE picture depends on its perplexity and seed. The neighbour accuracy and the silhouette do not, and they are the ground for a claim about "better latent space".
-# - Which space is better depends on the use. Labels are found best where the sentences above say; a small share of the latents carries most of the information in every model.
+# - Which space is better depends on the use. Labels are found best where the sentences above say. The VAE spreads its information over all its latents; KAN-VAE** puts all of it into half of them.
 #
 # ## Exercises
 #

@@ -161,7 +161,7 @@ training images those of {near_seen} are, with
 # %% [markdown]
 # ## What we saw
 #
-# - All three models give back mostly the same digit, with softer strokes; the two numbers above say how often and how near.
+# - All three models give back mostly the same digit, with softer strokes; the table above says how often and how near.
 # - The paper finds the samples of KAN-VAE* much clearer than the others'. It does not say whether it shows training images or test images; they are [training images](10_paper_figures.ipynb), and for a model that has learned
 #   these by heart this decides the picture: compare its two rows in the table.
 #

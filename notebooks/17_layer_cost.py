@@ -21,7 +21,7 @@
 # [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/17_layer_cost.ipynb)
 #
 # **The question.** A KAN layer has ten parameters where a linear layer has one. Must it also take ten times as
-# long, and why do straightforward implementations take thirty times as long?
+# long, and why do straightforward implementations take many times that?
 #
 # **You need** the [KAN layer](02_kan_layers.ipynb) of the second chapter. **On this page** we count operations and
 # bytes, find a floor, follow the steps by which `KANLinear` comes near it or below, prove each exact, find a case in which it goes far
@@ -127,8 +127,8 @@ print("KANLinear gives the same outputs and gradients, to rounding")
 # $$ (eq-merged)
 #
 # A product costs one multiplication and one addition for each edge, feature and row, forward; backward it costs twice that, once for the gradient
-# of the weight and once for that of the features. So a cubic layer on five intervals, with $n + 1 = 9$, cannot take less than **nine times** `nn.Linear`, as long as it
-# multiplies all features. That product, forward and backward, is the **dense floor**, against which we measure.
+# of the weight and once for that of the features. So a cubic layer on five intervals, with $n + 1 = 9$, does **nine times** the arithmetic of `nn.Linear`, as long as it
+# multiplies all features. (It need not take nine times as long: large products use the processor better than small ones.) That product, forward and backward, is the **dense floor**, against which we measure.
 #
 # On top of the floor come two kinds of work. The bases are computed *per input and row*: their cost does not depend on $O$, so it weighs heavily where
 # a layer is narrow. The weights are scaled *per edge*: the cost does not depend on $B$, so it weighs heavily where the batch is small. At batch 32 an edge takes
@@ -548,7 +548,7 @@ Markdown(
 #
 # ## What we saw
 #
-# - A cubic layer on five intervals multiplies nine features an input: nine times `nn.Linear` is the floor of every method that multiplies them all.
+# - A cubic layer on five intervals multiplies nine features an input: nine times the arithmetic of `nn.Linear` is the floor of every method that multiplies them all.
 # - What comes on top is not arithmetic but memory: passes over arrays of the size of the bases, and of the weights. They can be left out, with the same numbers, and so can the forward products with bases that are zero.
 # - On binarised pixels the layer is affine, and costs as little as an affine layer and the writing of its gradients.
 #
@@ -558,8 +558,8 @@ Markdown(
 #
 # <details><summary>Solution</summary>
 #
-# The formula differs from the obvious layer in the bases alone, so the difference of the two columns is a lower bound of that share. It hardly depends on the outputs: in milliseconds it is about the same in both rows
-# with the same batch, but the rest of the layer is ten times smaller at 784→35.
+# The formula differs from the obvious layer in the bases alone, so the difference of the two columns is a lower bound of that share. The bases do not depend on the outputs, so their part weighs most at 784→35, where
+# the rest of the layer is ten times smaller. In milliseconds the difference is larger at 784→400, because the obvious layer also writes more intermediate values there.
 #
 # </details>
 #

@@ -182,21 +182,24 @@ def test_own_results_come_before_the_reference(monkeypatch, tmp_path):
     assert results.root() == tmp_path / "results"
 
 
-def paired(values):
+def between(values):
     records = [
         {"model": model, "seed": seed, "score": score}
         for model, scores in values.items()
         for seed, score in enumerate(scores)
     ]
-    return results.paired_difference(pd.DataFrame(records), "a", "b", "score")
+    return results.difference(pd.DataFrame(records), "a", "b", "score")
 
 
-def test_a_paired_difference_has_students_interval():
-    # differences 1, 2, 3: mean 2, standard error 1 / sqrt(3), t(0.975, 2) = 4.302653
-    found = paired({"a": [11.0, 22.0, 33.0], "b": [10.0, 20.0, 30.0]})
-    assert found[:3] == pytest.approx((2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), rel=1e-6)
+def test_a_difference_has_welchs_interval():
+    # variances 1 / 3 and 4 / 3 of the means: 2.9412 degrees of freedom, t(0.975) = 3.2178
+    found = between({"a": [11.0, 12.0, 13.0], "b": [8.0, 10.0, 12.0]})
+    error = (5 / 3) ** 0.5
+    assert found.mean == pytest.approx(2)
+    assert (found.high - 2) / error == pytest.approx(3.2178, abs=1e-3)
+    assert 2 - found.low == pytest.approx(found.high - 2)
     assert found.seeds == 3
-    assert str(found) == "+2.0 (95 %: -0.5 to +4.5)"
+    assert str(found) == "+2.0 (95 %: -2.2 to +6.2)"
 
 
 def test_an_interval_holds_the_mean_as_often_as_it_says():
@@ -204,16 +207,30 @@ def test_an_interval_holds_the_mean_as_often_as_it_says():
     draws = torch.randn(1000, 2, 5, generator=generator)
     inside = 0
     for a, b in draws.tolist():
-        found = paired({"a": a, "b": b})
+        found = between({"a": a, "b": [3 * value for value in b]})  # with unequal spread
         inside += found.low < 0 < found.high
     assert 930 <= inside <= 968  # 950 expected, standard deviation 7
 
 
+def test_a_family_of_differences_is_judged_as_a_whole():
+    def known(p):
+        return results.Difference(1.0, 0.5, 1.5, p, 5)
+
+    family = {"a": known(0.04), "b": known(0.001), "c": known(0.02), "d": known(0.9)}
+    assert list(results.clear(family)) == ["b"]  # 0.001 < 0.05 / 4, but 0.02 > 0.05 / 3
+    assert list(results.clear({"a": known(0.04)})) == ["a"]
+    assert list(results.clear({str(p): known(p) for p in (0.01, 0.02, 0.03)})) == [
+        "0.01", "0.02", "0.03",
+    ]  # fmt: skip
+    alone = results.Difference(1.0, math.nan, math.nan, math.nan, 1)
+    assert results.clear({"a": alone, "b": known(0.03)}) == {"b": known(0.03)}
+
+
 def test_one_seed_has_no_interval():
-    found = paired({"a": [3.0], "b": [1.0, 5.0]})
-    assert found.mean == 2
+    found = between({"a": [3.0], "b": [1.0, 2.0]})
+    assert found.mean == 1.5
     assert math.isnan(found.low)
-    assert str(found) == "+2.0"
+    assert str(found) == "+1.5"
 
 
 def test_spreads_are_written_with_what_there_is():

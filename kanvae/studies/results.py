@@ -23,6 +23,7 @@ import io
 import json
 import os
 import zlib
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,41 +160,59 @@ def reading(table: str) -> pd.DataFrame:
 
 
 class Difference(NamedTuple):
-    """A difference between two models, over the seeds that both were trained with."""
+    """A difference between the means of two models over training seeds."""
 
     mean: float
-    low: float  # the ends of the 95 % interval for the mean, nan with fewer than two seeds
+    low: float  # the ends of the 95 % interval, nan where a model has fewer than two seeds
     high: float
-    seeds: int
+    p: float  # of no difference
+    seeds: int  # of the model that has fewer
 
     def __str__(self) -> str:
         text = f"{self.mean:+.1f}"
-        return text if self.seeds < 2 else f"{text} (95 %: {self.low:+.1f} to {self.high:+.1f})"
+        if self.seeds < 2:
+            return text
+        return f"{text} (95 %: {self.low:+.1f} to {self.high:+.1f})"
 
     def short(self) -> str:
         """The same for a table whose caption says what stands in brackets."""
         return str(self).replace("95 %: ", "")
 
 
-def paired_difference(lines: pd.DataFrame, first: str, second: str, column: str) -> Difference:
-    """First minus second, paired by seed, with Student's interval for the mean.
+def difference(lines: pd.DataFrame, first: str, second: str, column: str) -> Difference:
+    """The mean of the first model minus that of the second, with Welch's interval.
 
-    Two runs of one seed share their order of images and their noise: pairing takes out what those
-    do to both.
+    Runs of one seed share the order of their images and, where their latents are as many, their
+    noise; that was measured to tie their scores so little that pairing them gains nothing.
 
     Args:
-        lines: of `table()`, of one regime.
+        lines: of `table()` or `scores()`, of one regime.
         first, second: models.
         column: what to compare.
     """
     from scipy import stats
 
-    both = lines.pivot(index="seed", columns="model", values=column)[[first, second]].dropna()
-    mean = float((both[first] - both[second]).mean())
-    if len(both) < 2:
-        return Difference(mean, np.nan, np.nan, len(both))
-    ends = stats.ttest_rel(both[first], both[second]).confidence_interval()
-    return Difference(mean, float(ends.low), float(ends.high), len(both))
+    a, b = (lines.loc[lines["model"] == model, column].dropna() for model in (first, second))
+    mean, seeds = float(a.mean() - b.mean()), min(len(a), len(b))
+    if seeds < 2:
+        return Difference(mean, np.nan, np.nan, np.nan, seeds)
+    test = stats.ttest_ind(a, b, equal_var=False)
+    ends = test.confidence_interval()
+    return Difference(mean, float(ends.low), float(ends.high), float(test.pvalue), seeds)
+
+
+def clear(family: Mapping[str, Difference], level: float = 0.05) -> dict[str, Difference]:
+    """Those of a family of differences that chance does not explain, by Holm's procedure.
+
+    With all of them at chance, the probability that any is among these is at most `level`.
+    """
+    tested = {name: d for name, d in family.items() if d.seeds >= 2}
+    found: dict[str, Difference] = {}
+    for i, name in enumerate(sorted(tested, key=lambda name: tested[name].p)):
+        if tested[name].p > level / (len(tested) - i):
+            break
+        found[name] = tested[name]
+    return {name: d for name, d in family.items() if name in found}
 
 
 def spread(values: pd.Series, digits: int = 1) -> str:
