@@ -35,7 +35,7 @@ class FunctionConv2d(nn.Module):
         stride: s, the step from patch to patch, 1 or more.
         padding: p, how many rows of zeros are added on each side, 0 or more.
         make: makes the layer of the patches, called with (C k^2, O).
-        **options: of that layer.
+        options: of that layer.
 
     Shapes:
         input (..., C, H, W), output (..., O, H', W') with H' = floor((H + 2 p - k) / s) + 1.
@@ -94,7 +94,7 @@ class FunctionConvTranspose2d(nn.Module):
         stride: s, the step from patch to patch, 1 or more.
         padding: p, how many rows are cut off on each side, 0 or more.
         make: makes the layer of the pixels, called with (C, O k^2).
-        **options: of that layer.
+        options: of that layer.
 
     Shapes:
         input (..., C, H, W), output (..., O, H', W') with H' = (H - 1) s - 2 p + k.

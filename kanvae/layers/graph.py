@@ -28,7 +28,7 @@ class GraphKAN(nn.Module):
         out_features: O, 1 or more.
         steps: K, 1 or more; with 1 nodes do not see each other.
         make: makes a layer, called with (I, O).
-        **options: of these layers.
+        options: of these layers.
 
     Raises:
         ValueError: `steps` below 1, or widths or options that the layers refuse.

@@ -133,7 +133,7 @@ class TKAN(nn.Module):
 
     Args:
         input_size, hidden_size: I and H.
-        **options: of the `TKANCell`.
+        options: of the `TKANCell`.
     """
 
     def __init__(self, input_size: int, hidden_size: int, **options: Any) -> None:
