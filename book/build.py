@@ -14,6 +14,7 @@ path.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import functools
 import hashlib
@@ -239,6 +240,10 @@ def sources(executed: dict[str, dict[str, Any]]) -> dict[Path, bytes]:
         pages[Path(name)] = pages.pop(Path("book", name))
     index = Path("book", "index.md")
     filled = re.sub(r"<!-- found (\w+) -->", lambda match: found(match[1]), pages[index].decode())
+    for stem, name in re.findall(r"<!-- figure (\w+) ([\w-]+) -->", filled):
+        text, picture = shown(stem, name)
+        filled = filled.replace(f"<!-- figure {stem} {name} -->", text)
+        pages[Path("book", f"{name}.png")] = picture
     pages[index] = filled.encode()
     pages[Path("book", "changelog.md")] = (ROOT / "CHANGELOG.md").read_bytes()
     pages[Path("book", "colophon.md")] = colophon(executed).encode()
@@ -430,17 +435,27 @@ def _is_found(cell: nbformat.NotebookNode) -> bool:
 
 
 def found(stem: str) -> str:
-    """What a chapter found: the sentences that its cells tagged `found` computed.
-
-    Each sentence ends with a link to the cell that computed it.
-    """
+    """What a chapter found: the sentences of its cells tagged `found`, each with a link to it."""
     lines = []
     for i, cell in enumerate(filter(_is_found, page(stem).cells), 1):
         link = f' <a href="../notebooks/{stem}.html#found-{i}">[cell]</a>'
-        for item in re.split(r"\n(?=- )", cell.outputs[0].data["text/markdown"].strip()):
-            lines.append(item.rstrip() + link)
+        lines.append(cell.outputs[0].data["text/markdown"].strip() + link)
     text = "\n".join(lines)
     return re.sub(r"\]\((\d\d_\w+)\.html", r"](../notebooks/\1.ipynb", text)  # from book/
+
+
+def shown(stem: str, name: str) -> tuple[str, bytes]:
+    """A figure of a chapter for another page: its Markdown, with a link, and the picture."""
+    for cell in page(stem).cells:
+        about = cell.metadata.get("mystnb", {})
+        if about.get("figure", {}).get("name") == name:
+            (picture,) = (
+                output.data["image/png"] for output in cell.outputs if "image/png" in output.data
+            )
+            link = f"[From the chapter.](../notebooks/{stem}.ipynb)"
+            text = f":::{{figure}} {name}.png\n:alt: {about['image']['alt']}\n\n"
+            return f"{text}{about['figure']['caption']} {link}\n:::", base64.b64decode(picture)
+    sys.exit(f"book: {stem} has no figure {name}, which the front page shows.")
 
 
 def _last_states(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import unicodedata
@@ -23,6 +24,8 @@ from sphinx.util.math import get_node_equation_number
 
 MATHML = "http://www.w3.org/1998/Math/MathML"
 THIN = "0.167em"
+ARROW = re.compile(r"<svg .*?</svg>", re.DOTALL)
+FOLD = re.compile(r"<details\b")
 ALPHABETS = {"double-struck": "DOUBLE-STRUCK", "script": "SCRIPT", "bold": "BOLD"}
 
 
@@ -42,8 +45,10 @@ def equation(writer: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def drop_styles(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Leave out the styles that extensions bring for screens."""
+def simplify(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Leave out what extensions bring for screens: styles, and folds that are shut."""
+    if body := context.get("body"):
+        context["body"] = FOLD.sub('<details open="open"', ARROW.sub("", body))
     if "css_files" in context:
         kept = ("epub.css", "pygments.css", "paper.css")
         context["css_files"] = [
@@ -137,6 +142,6 @@ def _mathjax() -> Any:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx of the functions above."""
     app.add_html_math_renderer("mathml", (formula, None), (equation, None))
-    app.connect("html-page-context", drop_styles)
+    app.connect("html-page-context", simplify)
     version = zlib.crc32(Path(__file__).read_bytes())
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": version}

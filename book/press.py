@@ -83,11 +83,15 @@ def lay_out(executed: dict[str, dict[str, Any]], kind: str) -> None:
 
 def chapter(stem: str) -> nbformat.NotebookNode:
     """A chapter without badge, without code that a page folds, and without solutions."""
-    notebook = build.page(stem, solved=False)
+    notebook, site = build.page(stem, solved=False), build.citation()["url"]
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if "hide-input" in tags or "hide-cell" in tags:
             cell.metadata["tags"] = [*tags, "remove-input"]
+        for output in cell.get("outputs", []):  # Sphinx does not resolve what is computed
+            if text := output.get("data", {}).get("text/markdown"):
+                text = re.sub(r"(\]\()(\d\d_\w+\.html)", rf"\1{site}notebooks/\2", text)
+                output.data["text/markdown"] = text
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"^\[!\[Open in Colab\].*\n", "", cell.source, flags=re.MULTILINE)
     return notebook

@@ -78,8 +78,9 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     for path in output.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         shown |= set(SHOWN.findall(text))
-        slim = text if path.name == "search.html" else SEARCH.sub("", text)
-        slim = SCRIPT.sub('<script defer src="', slim)
+        slim = text
+        if path.name != "search.html":  # which needs those scripts, one by one
+            slim = SCRIPT.sub('<script defer src="', SEARCH.sub("", text))
         slim = FIGURE.sub(functools.partial(_size, path.parent), slim)
         if slim != text:
             path.write_text(slim, encoding="utf-8")

@@ -247,7 +247,7 @@ chart("test_nll", "NLL, nats per image", "x")
 # {numref}`fig-frechet` and {numref}`fig-nll` disagree about who leads, and that is a result. The distance looks at samples from the prior, through 64 features of a classifier; the NLL looks at every pixel of every test image. A model that spreads its latents
 # badly over the prior can have a good NLL and poor samples. The next cell puts this page's findings into sentences, computed from the scores above.
 
-# %% tags=["found", "hide-input"]
+# %% tags=["hide-input"]
 means = table_lines.groupby("model")[[distance, "test_nll"]].mean()
 best, likely = means[distance].idxmin(), means["test_nll"].idxmin()
 fid = pd.Series({key: row.fid for key, row in rows.items()})[means.index]
@@ -278,7 +278,7 @@ sentences = [
 ]
 Markdown("\n".join(f"- {sentence}" for sentence in sentences))
 
-# %% tags=["found", "hide-input"]
+# %% tags=["hide-input"]
 better = {
     title: [k for k, v in compared.items() if v[title].high < 0]
     for title in ("Fréchet", "NLL")

@@ -139,7 +139,7 @@ for regime in results.REGIMES:
 frame = pd.DataFrame(found).T
 tables.table(frame.rename_axis(["regime", "model", "images"]))
 
-# %% tags=["found", "hide-input"]
+# %% tags=["hide-input"]
 short = (
     lines[lines["regime"] == "figure6"]
     .groupby("model")

@@ -175,7 +175,7 @@ for name, architecture in paper.FEATURED.items():
     } | {"seeds": len(own)}
 tables.table(pd.DataFrame(several).T.rename_axis("model"))
 
-# %% tags=["found", "hide-input"]
+# %% tags=["hide-input"]
 accuracy = 100 * lines.groupby("model")["neighbour_accuracy"].mean()
 accuracy = accuracy[[str(a) for a in paper.FEATURED.values()]]
 first, last = accuracy.idxmax(), accuracy.idxmin()

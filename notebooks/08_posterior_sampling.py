@@ -139,7 +139,7 @@ tables.table(
     },
 )
 
-# %% tags=["found", "hide-input"]
+# %% tags=["hide-input"]
 unseen, trained_on = table.loc["test"], table.loc["training"]
 near, kept = (
     unseen["cross-entropy"].idxmin(),

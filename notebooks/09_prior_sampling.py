@@ -135,7 +135,7 @@ tables.table(
     {"confidence": ".3f", "recognised": ".1%", "variety (bits)": ".2f"},
 )
 
-# %% tags=["found", "hide-input"]
+# %% tags=["hide-input"]
 models = table.drop("real test digits")
 top, bottom = models["recognised"].idxmax(), models["recognised"].idxmin()
 Markdown(f"""

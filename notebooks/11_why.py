@@ -390,7 +390,7 @@ figures.intervals(
     }
 )
 
-# %% tags=["found", "hide-input"]
+# %% tags=["hide-input"]
 outside = (
     1 - reached.loc[("KAN-VAE**", "decoder.latents"), "inside the grid"]
 )

@@ -132,7 +132,7 @@ for trial, curve in curves.groupby("trial")["test_elbo"]:
 epochs = range(1, settings["epochs"] + 1)
 figures.bundles(epochs, bundle, "epoch", "test ELBO, nats per image")
 
-# %% tags=["found", "hide-input"]
+# %% tags=["hide-input"]
 spent, whole = trials["epochs"].sum(), settings["epochs"] * len(trials)
 best = complete.loc[complete["score"].idxmin()]
 beaten = complete[rows & ~complete["front"]]

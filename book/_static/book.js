@@ -52,6 +52,18 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
+// A formula that scrolls inside itself can be reached, and so scrolled, by the keyboard.
+function reachFormulas() {
+  for (const formula of document.querySelectorAll("div.math > mjx-container")) {
+    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+    else formula.removeAttribute("tabindex");
+  }
+}
+document.addEventListener("DOMContentLoaded", () => {
+  window.MathJax?.startup?.promise?.then(reachFormulas);
+});
+addEventListener("resize", reachFormulas);
+
 // Paper is white, whatever the screen's theme.
 let theme;
 addEventListener("beforeprint", () => {
