@@ -103,6 +103,7 @@ def layers(stack: Iterable[nn.Module]) -> list[dict[str, Any]]:
 
         - function: `name`, one of `FUNCTIONS`.
         - linear: weight (O, I), bias (O,) or None.
+        - norm: eps, weight and bias (I,): a LayerNorm.
         - kan: base (a name as above), order, grid, base_weight (O, I), and spline_weight (O, I, n)
           with the spline scale multiplied in.
         - shared: base, order, grid, weight (O, I), bias (O,) or None, base_scale (g, I),
@@ -120,6 +121,9 @@ def _layer(module: nn.Module) -> dict[str, Any]:
         return {"kind": "function", "name": FUNCTIONS[type(module)]}
     if type(module) is nn.Linear:
         return {"kind": "linear", "weight": _half(module.weight), "bias": _half(module.bias)}
+    if type(module) is nn.LayerNorm and module.elementwise_affine and module.bias is not None:
+        weights = {"weight": _half(module.weight), "bias": _half(module.bias)}
+        return {"kind": "norm", "eps": module.eps, **weights}
     if isinstance(module, KANLinear | SharedKANLinear):
         base = FUNCTIONS.get(type(module.base_activation))
         if base is None:
@@ -139,9 +143,10 @@ def _layer(module: nn.Module) -> dict[str, Any]:
             return {"kind": "kan", **about, **{k: _half(v) for k, v in weights.items()}}
         names = ("weight", "bias", "base_scale", "spline_weight")
         return {"kind": "shared", **about, **{k: _half(getattr(module, k)) for k in names}}
+    others = ", ".join(kind.__name__ for kind in FUNCTIONS)
     raise ValueError(
         f"{type(module).__name__} cannot be given as arrays: give nn.Linear, KANLinear, "
-        f"SharedKANLinear or one of {', '.join(kind.__name__ for kind in FUNCTIONS)}."
+        f"SharedKANLinear, an nn.LayerNorm with weights, or one of {others}."
     )
 
 

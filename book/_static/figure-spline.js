@@ -24,11 +24,12 @@ kanvae.figure("spline", (box, data) => {
   const sampled = (given) => {
     const knots = clamped(given);
     const pieces = [];
+    const each = Math.max(33, Math.ceil(200 / (given.inner.length + 1)));
     for (let i = given.degree; i < given.points.length; i += 1) {
       const [low, high] = [knots[i], knots[i + 1]];
       if (low === high) continue;
       const last = high - 1e-9 * (high - low); // at the knot itself the next piece begins
-      pieces.push(kanvae.range(low, last, 33).map((x) => [x, bases(x, knots, given.degree)]));
+      pieces.push(kanvae.range(low, last, each).map((x) => [x, bases(x, knots, given.degree)]));
     }
     return pieces;
   };
@@ -119,6 +120,10 @@ kanvae.figure("spline", (box, data) => {
     for (const dot of dots) dot.draw();
     for (const knot of knots) knot.draw();
     const [low, high] = [all[chosen], all[chosen + degree + 1]].map((x) => kanvae.text(x, 1));
+    if (degree === 0) {
+      words.textContent = "Degree 0: the curve jumps from one control point to the next.";
+      return;
+    }
     words.textContent = `Control point ${chosen + 1} moves the curve from x = ${low} to ${high} and nowhere else.`;
   };
 

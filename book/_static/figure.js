@@ -413,6 +413,12 @@ const kanvae = (() => {
         return sum;
       });
     },
+    norm: ({ eps, weight, bias }, x) => {
+      const mean = x.reduce((sum, value) => sum + value, 0) / x.length;
+      const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / x.length;
+      const scale = 1 / Math.sqrt(variance + eps);
+      return x.map((value, i) => (value - mean) * scale * weight.values[i] + bias.values[i]);
+    },
     kan: (layer, x) => {
       const [outputs, inputs, count] = layer.spline_weight.shape;
       const y = new Float64Array(outputs);
