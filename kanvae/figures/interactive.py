@@ -24,7 +24,13 @@ PACKED = ("uint8", "uint16", "float16", "float32")  # the types of arrays that t
 
 @dataclass(frozen=True)
 class Interactive:
-    """A static picture, and what a script needs to draw it anew; made by `figure`."""
+    """A static picture, and what a script needs to draw it anew; made by `figure`.
+
+    Args:
+        kind: one of `KINDS`.
+        data: as JSON holds it.
+        static: the picture.
+    """
 
     kind: str
     data: dict[str, Any]
