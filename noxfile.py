@@ -141,7 +141,7 @@ def address(session: nox.Session) -> None:
 
     listing = session.run("git", "ls-files", silent=True, external=True)
     for path in map(Path, str(listing).split()):
-        if path.suffix not in (".gz", ".safetensors"):
+        if path.suffix not in (".gz", ".png", ".safetensors"):
             text = path.read_text(encoding="utf-8")
             moved = text.replace(old[1], new[1]).replace(pages(old[1]), pages(new[1]))
             if moved != text:

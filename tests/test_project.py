@@ -25,7 +25,7 @@ def tracked() -> list[str]:
 
 
 def texts() -> dict[str, str]:
-    binary = (".gz", ".safetensors", ".csv")
+    binary = (".gz", ".safetensors", ".csv", ".png")
     return {name: (ROOT / name).read_text() for name in tracked() if not name.endswith(binary)}
 
 
