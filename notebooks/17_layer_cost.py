@@ -403,7 +403,7 @@ figures.ratio_bars(
 # little more than `nn.Linear` with a SiLU behind it.
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-shared-cost", "caption": "Time of one forward and backward pass of 784→400 over that of `nn.Linear` and SiLU, by the number of functions an input."}, "image": {"alt": "With one function an input the layer takes little longer than nn.Linear with SiLU; with four about twice as long; the time rises to some dozens of functions and is lower again with one an edge, where it is several times as long."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-shared-cost", "caption": "Time of one forward and backward pass of 784→400 over that of `nn.Linear` and SiLU, by the number of functions an input."}, "image": {"alt": "With one function an input the layer takes little longer than nn.Linear with SiLU; with four about twice as long; the time rises to some two dozens of functions and stays there, several times as long, up to one an edge."}}
 def shared_candidates(inputs, outputs, batch, dial):
     x = torch.randn(batch, inputs)
     mlp = nn.Sequential(nn.Linear(inputs, outputs), nn.SiLU())
@@ -450,7 +450,7 @@ Markdown(
 )
 
 # %% [markdown]
-# {numref}`fig-shared-cost` shows the dial's price. The left end is the cost of an activation function that is learned; the right end is `KANLinear`'s. The prediction holds for few functions. With some dozens the layer is dearer than with one an edge: its groups then have a handful of outputs each, too few for a product of their own, and so every edge is given a copy of its function first. What the functions are worth is another question; here we only note that a few of them an input are cheap.
+# {numref}`fig-shared-cost` shows the dial's price. The left end is the cost of an activation function that is learned; the right end is `KANLinear`'s. The prediction holds for few functions. From some two dozens on the price stays that of one an edge: the groups then have so few outputs each that the functions would cost more than the edges, and so the layer is computed edge by edge, as `KANLinear` is, from coefficients that the edges of a group share. What the functions are worth is another question; here we only note that a few of them an input are cheap.
 #
 # ## A whole training step
 #

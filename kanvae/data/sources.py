@@ -12,7 +12,6 @@ import hashlib
 import os
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,7 +95,6 @@ CHECKSUMS = {
     "EMNIST-letters": {"gzip.zip": "58c8d27c78d21e728a6bc7b3cc06412e"},
     "EMNIST-digits": {"gzip.zip": "58c8d27c78d21e728a6bc7b3cc06412e"},
 }
-DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, KeyError, ValueError)
 
 
 class DataError(RuntimeError):

@@ -496,8 +496,9 @@ INLINE void merge_all(curves spline, const float *scaler, const float *base, con
 
 /* Sums of the outputs [o0, o1), from the panels [panel, end): (tiles, lines, TILE). rows is LINES at the most.
    Sums run in the order of the inputs. x holds bytes where `binary`, else numbers. */
-INLINE void panels_forward(const int binary, const void *x, curves spline, const float *scaler,
-                           const float *base, int64_t rows, int64_t columns, int64_t panel, int64_t end, grid g, int64_t o0, int64_t o1, int64_t lines, workspace *work, float *sums)
+INLINE void panels_forward(const int binary, const void *x, curves spline, const float *scaler, const float *base,
+                           int64_t rows, int64_t columns, int64_t panel, int64_t end, grid g, int64_t o0, int64_t o1,
+                           int64_t lines, workspace *work, float *sums)
 {
     float(*features)[WIDTH][TILE] = work->forward.features, (*merged)[WIDTH] = work->forward.merged;
 
@@ -563,7 +564,6 @@ static float *place_for(int64_t numbers)
     return posix_memalign(&found, 64, (numbers + !numbers) * sizeof(float)) ? 0 : found;
 }
 
-
 /* The outputs of LINES rows at the most: all features times the merged weights, rows side by side. */
 INLINE int forward_by_products(const int binary, int threads, const void *x, curves spline, const float *scaler,
                                 const float *base, int64_t rows, int64_t columns, int64_t outputs, grid g, float *y)
@@ -572,7 +572,7 @@ INLINE int forward_by_products(const int binary, int threads, const void *x, cur
     int64_t panels = (columns + each - 1) / each, lines = lines_of(outputs), size = rounded(rows, TILE) * lines;
     int64_t parts = input_parts(binary, columns), shares = (threads + parts - 1) / parts; /* work for every thread */
     int64_t share = rounded((outputs + shares - 1) / shares, TALL);
-        float *sums = place_for(parts * size);
+    float *sums = place_for(parts * size);
     int failed = !sums;
 #pragma omp parallel num_threads(threads) if (rows * columns * outputs > FEW) reduction(| : failed)
     {
@@ -581,14 +581,13 @@ INLINE int forward_by_products(const int binary, int threads, const void *x, cur
 #pragma omp for collapse(2)
         for (int64_t p = 0; p < parts; p++)
             for (int64_t o = 0; o < outputs; o += share)
-
                 if (work)
                     panels_forward(binary, x, spline, scaler, base, rows, columns, p * panels / parts,
                                    (p + 1) * panels / parts, g, o, least(o + share, outputs), lines, work,
                                    sums + p * size);
 
 #pragma omp for collapse(2)
-                for (int64_t b = 0; b < (sums ? rows : 0); b += TILE)
+        for (int64_t b = 0; b < (sums ? rows : 0); b += TILE)
             for (int64_t o = 0; o < outputs; o += SIDE) {
                 float *to = sums + b * lines + o * TILE;
                 for (int64_t p = 1; p < parts; p++)
@@ -601,8 +600,6 @@ INLINE int forward_by_products(const int binary, int threads, const void *x, cur
     free(sums);
     return failed;
 }
-
-
 
 /* The merged weights of SIDE inputs from i0 on and of `size` outputs from o0 on, as a table in which the
    outputs of a feature lie side by side, `stride` numbers for each. Before and after the coefficients of an
@@ -649,8 +646,6 @@ static void make_table(curves spline, const float *scaler, const float *base, in
             to[(TABLE - 1) * stride] = base[edge];
         }
 }
-
-
 
 INLINE void look(const float *x, int64_t size, grid g, row_part *row)
 {
@@ -710,7 +705,7 @@ static void outputs_by_table(workspace *work, const float *x, curves spline, con
                              int64_t height, int64_t columns, int64_t outputs, grid g, int64_t o0,
                              int64_t o1, float *y)
 {
-        float *table = work->tables.table, *total = work->tables.total;
+    float *table = work->tables.table, *total = work->tables.total;
     row_part *rows = work->tables.rows;
     int64_t V = (o1 - o0 + LANES - 1) / LANES, stride = V * LANES;
     memset(table, 0, SIDE * TABLE * stride * sizeof(float));
@@ -759,7 +754,6 @@ static int forward_by_tables(int threads, const float *x, curves spline, const f
     return failed;
 }
 
-
 /* Whether the knots (I, INTERVALS + 1) of all inputs are the same, and evenly spaced but for rounding. If so they are
    written to `shared`. */
 int share_even_knots(const float *knots, int64_t columns, float *shared)
@@ -777,8 +771,8 @@ int share_even_knots(const float *knots, int64_t columns, float *shared)
     return 1;
 }
 
-/* x (B, I), spline (g, I, n) of `groups` groups of outputs, scaler (O, I), base (O, I), the shared knots -> y (B, O). x holds bytes that are 0 or 1
-   where `binary`, else numbers. Not 0 if memory is lacking. */
+/* x (B, I), coefficients (g, I, n) of `groups` groups of outputs, scaler (O, I), base (O, I), the shared knots -> y (B, O).
+   x holds bytes that are 0 or 1 where `binary`, else numbers. Not 0 if memory is lacking. */
 int forward(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs, int64_t groups, const float *knots,
             const void *x, const float *coefficients, const float *scaler, const float *base, float *y)
 {
@@ -794,8 +788,6 @@ int forward(int binary, int threads, int64_t rows, int64_t columns, int64_t outp
                                       least(LINES, rows - b), columns, outputs, g, y + b * outputs);
     return failed;
 }
-
-
 
 /* The gradients of the bases and of the SiLU of an input in LANES rows -> that of the input. The slope of a base
    is the difference of two bases of one degree less, over the step. */
@@ -1003,7 +995,7 @@ INLINE void turn_outputs(const float *from, int64_t rows, int64_t outputs, int64
 
 INLINE int backward_of(const int binary, int threads, const void *x, const float *grad, curves spline, const float *scaler,
                         const float *base, int64_t rows, int64_t columns, int64_t outputs, grid g,
-                                                float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
+                       float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
     const int64_t each = binary ? BITS : LANES;
     int64_t panels = (columns + each - 1) / each, lines = lines_of(outputs);
@@ -1011,7 +1003,7 @@ INLINE int backward_of(const int binary, int threads, const void *x, const float
     x_grad = rows ? x_grad : 0; /* without rows there is no upstream gradient to read */
     int64_t height = least(LINES, rows + !rows), deep = depth_of(height, columns * lines, 2);
     int64_t size = rounded(rows, TILE) * lines, own = turns_itself(rows);
-        int64_t whole = (own ? threads : 1) * size, summed = parts > 1 && x_grad ? parts * rows * columns : 0;
+    int64_t whole = (own ? threads : 1) * size, summed = parts > 1 && x_grad ? parts * rows * columns : 0;
     float *upstream = place_for(whole + summed), *x_parts = summed ? upstream + whole : x_grad;
     if (!upstream)
         return 1;
@@ -1039,7 +1031,7 @@ INLINE int backward_of(const int binary, int threads, const void *x, const float
                     for (int64_t o = o0; o < o1; o += SIDE)
                         turn_outputs(grad, rows, outputs, b, o, turned);
                 part = p;
-                                for (int64_t b = 0; work && (b == 0 || b < rows); b += height)
+                for (int64_t b = 0; work && (b == 0 || b < rows); b += height)
                     panels_backward(binary, inputs_at(binary, x, b * columns), turned + b * lines, spline, scaler, base,
                                     least(height, rows - b), columns, from, to - from, o0, least(o1, outputs), lines,
                                     b == 0, g, work, x_parts ? x_parts + (p * rows + b) * columns : 0,
@@ -1051,15 +1043,13 @@ INLINE int backward_of(const int binary, int threads, const void *x, const float
                 float sum = 0;
                 for (int64_t p = 0; p < parts; p++)
                     sum += x_parts[p * rows * columns + i];
-                                                x_grad[i] = sum;
+                x_grad[i] = sum;
             }
         }
     }
     free(upstream);
     return failed;
 }
-
-
 
 /* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. x and the knots are
    what `forward` got; bytes have no gradient. Not 0 if memory is lacking. */
