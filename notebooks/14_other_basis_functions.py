@@ -1,0 +1,240 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,mystnb,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: jupytext,kernelspec,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Other basis functions
+#
+# [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/14_other_basis_functions.ipynb)
+#
+# **The question.** The paper's edges are B-splines. Its related work builds them from Gaussians, Chebyshev
+# polynomials, Jacobi polynomials and wavelets. What can each of these functions do, and what does it do with
+# an input outside its range?
+#
+# Far outside, a rational function goes on as a line, splines and Gaussians leave their base function alone, and
+# polynomials and wavelets go flat.
+#
+# **You need** the chapter on [KAN layers](02_kan_layers.ipynb). **On this page** we draw every family, move one input
+# far outside, and count parameters. A few seconds on two cores; a GPU does not matter here.
+
+# %% tags=["remove-cell"]
+import importlib.util
+
+from IPython import get_ipython
+
+if (
+    importlib.util.find_spec("kanvae") is None
+):  # in Colab: install the book's module
+    get_ipython().run_line_magic(
+        "pip",
+        'install -q "kanvae[studies] @ '
+        'git+https://github.com/kan-vae-book/kan-vae-book"',
+    )
+
+# %% [markdown]
+# The imports, and the parameters that you may change.
+
+# %%
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from kanvae import Architecture, KANLinear, figures
+from kanvae.figures import tables
+from kanvae.layers import (
+    ChebyshevLinear,
+    GaussianLinear,
+    JacobiLinear,
+    RationalLinear,
+    WaveletLinear,
+)
+from kanvae.layers.wavelet import WAVELETS
+from kanvae.models import count_parameters
+
+# %% tags=["parameters"]
+degree = 4
+hidden = 35
+latent = 15
+
+# %% [markdown]
+# ## Gaussians: FastKAN
+#
+# FastKAN {cite}`li2024` replaces the B-splines by Gaussians at eight fixed centres from $-2$ to $2$, a distance $h$ apart:
+#
+# $$
+# \phi_{oi}(x) = v_{oi}\, \mathrm{SiLU}(x) + \sum_{j} w_{oij}\, e^{-((u - t_j)/h)^2} .
+# $$ (eq-gaussian)
+#
+# Here $u$ is the LayerNorm of the inputs. It keeps most of what the Gaussians see within their centres, and it makes an
+# edge depend on all inputs of its layer.
+
+# %% mystnb={"figure": {"name": "fig-gaussians", "caption": "The eight Gaussians of FastKAN. Dotted lines are their centres."}, "image": {"alt": "Eight bells of one width stand side by side between -2 and 2; beyond -3 and 3 all of them are close to zero."}}
+x = torch.linspace(-4, 4, 401)
+gaussians = GaussianLinear(2, 1).bases(x)
+centres = torch.linspace(-2, 2, 8).tolist()
+figures.lines(x, {"": gaussians}, "$u$", "$g_j(u)$", marks=centres)
+
+# %% [markdown]
+# {numref}`fig-gaussians` looks like the B-splines of the first chapter, with two differences: a Gaussian is
+# nowhere exactly zero, and the eight do not sum to one.
+#
+# ## Chebyshev polynomials: ChebyKAN
+#
+# ChebyKAN {cite}`ss2024` takes the polynomials $T_n(t) = \cos(n \arccos t)$ of $t = \tanh x$, up to degree 4, and no base function.
+
+# %% mystnb={"figure": {"name": "fig-chebyshev", "caption": "Chebyshev polynomials of tanh x."}, "image": {"alt": "Five curves oscillate between -1 and 1 near zero, the higher the degree the faster; beyond -3 and 3 all of them are flat at -1 or 1."}}
+chebyshev = ChebyshevLinear(1, 1, degree).bases(x)
+by_hand = torch.cos(
+    torch.arange(degree + 1) * torch.tanh(x).acos()[:, None]
+)
+torch.testing.assert_close(chebyshev, by_hand, rtol=0, atol=1e-4)
+curves = {f"$T_{n}$": chebyshev[:, n] for n in range(degree + 1)}
+figures.lines(x, curves, "$x$", r"$T_n(\tanh x)$")
+
+# %% [markdown]
+# In {numref}`fig-chebyshev` every polynomial reaches everywhere: moving one coefficient changes the edge at all inputs. A
+# B-spline changes it on four intervals.
+#
+# ## Jacobi polynomials: fKAN
+#
+# fKAN {cite}`aghaei2024` puts *one* function before a linear layer, the same for all its inputs: a Jacobi polynomial of
+# $2\sigma(x)^\gamma - 1$ with the logistic function $\sigma$. Three numbers are learned, the two parameters of the polynomial
+# and the fraction $\gamma$.
+
+# %% mystnb={"figure": {"name": "fig-jacobi", "caption": "The function of an fKAN layer of degree 3 for three fractions. It starts at one half."}, "image": {"alt": "Three waves of one shape: a smaller fraction moves the wave to the left and stretches it; far left and right all are flat."}}
+layer = JacobiLinear(1, 1)
+curves = {}
+for fraction in (0.25, 0.5, 0.75):
+    layer.gamma.data.fill_(torch.tensor(fraction).logit())
+    curves[rf"$\gamma$ = {fraction}"] = layer.function(x).detach()
+figures.lines(x, curves, "$x$", r"$P_3(2\sigma(x)^\gamma - 1)$")
+
+# %% [markdown]
+# {numref}`fig-jacobi` shows what the fraction does: it moves the wave along $x$, and stretches it.
+#
+# ## Wavelets: Wav-KAN
+#
+# Wav-KAN {cite}`bozorgasl2024` gives every edge one wavelet with a translation, a scale and a weight of its own, and puts a BatchNorm
+# behind the sum: $\phi_{oi}(x) = w_{oi}\, \psi((x - t_{oi}) / s_{oi})$.
+
+# %% mystnb={"figure": {"name": "fig-wavelets", "caption": "The three wavelets, with translation 0 and scale 1."}, "image": {"alt": "The Mexican hat has one deep trough, the Morlet wavelet six fast waves, the derivative of a Gaussian one rise and one fall; all are zero beyond -4 and 4."}}
+curves = {name.replace("_", " "): psi(x) for name, psi in WAVELETS.items()}
+figures.lines(x, curves, "$u$", r"$\psi(u)$")
+
+# %% [markdown]
+# All of {numref}`fig-wavelets` are local, as B-splines are, but here the place itself is learned. No two edges see an
+# input alike, and so such a layer computes a wavelet for every edge and row: it is the slowest on this page.
+#
+# ## Rational functions: KAT
+#
+# The Kolmogorov–Arnold transformer {cite}`yang2025` shares functions: all inputs of a group go through one
+# $P(x) / (1 + |Q(x)|)$ of degrees 5 and 4, and a linear layer follows. The function starts as a fit to SiLU.
+
+# %% mystnb={"figure": {"name": "fig-rational", "caption": "A new rational function and SiLU, to which it is fitted on [-3, 3] (dotted)."}, "image": {"alt": "The two curves cannot be told apart, neither between the dotted lines nor outside them: flat on the left, a line on the right."}}
+wide = torch.linspace(-8, 8, 401)
+rational = RationalLinear(1, 1, groups=1)
+start = rational.functions(wide[:, None])[:, 0].detach()
+curves = {"rational": start, "SiLU": F.silu(wide)}
+figures.lines(
+    wide, curves, "$x$", "$F(x)$", marks=(-3, 3), dashed=["SiLU"]
+)
+
+# %% [markdown]
+# Outside the fit, {numref}`fig-rational` grows as a line, because the numerator's degree is one above the denominator's.
+#
+# ## Outside the range
+#
+# What stands before an edge learns only where the edge has a slope. We take an edge of each kind without norms, set its
+# weights to one and its base to zero, and ask for the slope at $x = 8$.
+
+# %%
+layers = {
+    "splines": KANLinear(1, 1),
+    "Gaussians": GaussianLinear(1, 1, norm=False),
+    "Chebyshev": ChebyshevLinear(1, 1, degree),
+    "Jacobi": JacobiLinear(1, 1),
+    "wavelet": WaveletLinear(1, 1, norm=False),
+    "rational": RationalLinear(1, 1, groups=1),
+}
+slopes = {}
+for name, layer in layers.items():
+    for part, weight in layer.named_parameters():
+        if part.endswith("weight"):
+            torch.nn.init.constant_(weight, "base" not in part)
+    at = torch.tensor([[8.0]], requires_grad=True)
+    (slope,) = torch.autograd.grad(layer(at).sum(), at)
+    slopes[name] = abs(float(slope))
+tables.table(
+    pd.DataFrame({"slope at 8": slopes}).reset_index(names="edge")
+)
+
+# %% [markdown]
+# Only the rational function still has a slope above 0.01 there. A layer of splines or Gaussians lives on its base function, and
+# one of polynomials or wavelets without a norm before it cannot bring an input back that has left its range.
+
+# %% tags=["remove-cell"]
+far = {name for name, slope in slopes.items() if slope > 0.01}
+assert far == {"rational"}, slopes
+
+# %% [markdown]
+# ## Parameters
+#
+# One edge costs from one number to ten. At the paper's widths the models are of very different sizes, and so they can be
+# compared in two ways: at the same widths, and at the same number of parameters.
+
+# %%
+kinds = ["kan", "gaussian", "chebyshev", "wavelet", "rational", "jacobi"]
+rows = []
+for kind in kinds:
+    architecture = Architecture(kind, hidden, latent)
+    size = count_parameters(architecture.build())
+    rows.append((str(architecture), size, size / architecture.edges()))
+columns = ["model", "parameters", "an edge"]
+tables.table(pd.DataFrame(rows, columns=columns), {"an edge": ".2f"})
+
+# %% [markdown]
+# ## What we saw
+#
+# - Gaussians and wavelets are local, as B-splines are; polynomials reach everywhere.
+# - Far outside, splines and Gaussians leave the base function, polynomials of a tanh and wavelets nothing, rational
+#   functions a line.
+# - FastKAN and Wav-KAN bring norms along, and ChebyKAN's authors advise one: what keeps inputs in range is part of
+#   the method.
+# - fKAN and KAT learn a few functions for a whole layer, and spend about one number on an edge.
+#
+# ## Exercises
+#
+# **1.** Why does ChebyKAN need no bias?
+#
+# <details><summary>Solution</summary>
+#
+# $T_0$ is 1 everywhere: its coefficients are constants on every edge, and their sum over the inputs is a bias of the output.
+#
+# </details>
+#
+# **2.** The first layer sees zeros and ones. Which of these layers are then nothing but a linear layer?
+#
+# <details><summary>Solution</summary>
+#
+# All in which an edge sees its own input alone: a function of two points is a line. FastKAN's Gaussians see a
+# LayerNorm, which depends on all pixels, and are the exception.
+#
+# </details>
+#
+# ## References
+#
+# The layers are those of {cite:t}`li2024`, {cite:t}`ss2024`, {cite:t}`aghaei2024`, {cite:t}`bozorgasl2024` and {cite:t}`yang2025`, whose
+# function is the unit of {cite:t}`molina2020`. Where ours depart from theirs stands in the [API reference](../book/api/layers.md).
