@@ -326,7 +326,7 @@ def downloads() -> list[str]:
         bundle.name: "all notebooks",
     }
     return [
-        f'<a href="../{name}" download>{words}</a> ({(EXTRA / name).stat().st_size / 1e6:.1f} MB)'
+        f'- <a href="../{name}" download>{words}</a> ({(EXTRA / name).stat().st_size / 1e6:.1f} MB)'
         for name, words in offered.items()
         if (EXTRA / name).exists()
     ]

@@ -190,11 +190,11 @@ def pdf():
 
 @needs_pdf
 def test_the_pdf_has_all_chapters_in_order_and_solutions_after_them(pdf):
-    titles = [item.title for item in flat(pdf.outline)]
-    wanted = [prose(name).splitlines()[0].removeprefix("# ") for name in CHAPTERS]
-    wanted += ["Solutions of the exercises", "API reference"]
-    places = [[plain(title) for title in titles].index(plain(title)) for title in wanted]
-    assert places == sorted(places)
+    titles = [plain(item.title) for item in flat(pdf.outline)]
+    wanted = ["Conventions", *(prose(name).splitlines()[0].removeprefix("# ") for name in CHAPTERS)]
+    place = -1
+    for title in [*wanted, "Solutions of the exercises", "API reference", "Bibliography"]:
+        place = titles.index(plain(title), place + 1)  # after the one before
 
 
 def flat(outline):
