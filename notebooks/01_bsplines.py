@@ -23,6 +23,10 @@
 # **The question.** A KAN layer learns functions of one variable. How are they written down so that a
 # computer can learn them, and why does learning one part of such a function leave the rest alone?
 #
+# **The answer.** A B-spline is a weighted sum of bumps, each of which lives on a few neighbouring intervals. To learn
+# the function is to learn the weights, and a weight that moves changes the function under its own bump and exactly
+# nothing elsewhere.
+#
 # **You need** polynomials, and Python. **On this page** we build B-splines from their recursion, redraw
 # the paper's Figure 5 (one control point moves, one piece of the curve follows), compare Bézier curves,
 # and end with the closed form that our layers use. It runs in a few seconds on two cores; a GPU does not

@@ -23,6 +23,10 @@
 # **The question.** What does a Kolmogorov–Arnold layer compute, what does the theorem behind its name
 # promise, and why does the paper's layer spend ten parameters on every edge?
 #
+# **The answer.** It sums one learnable function for each pair of an input and an output. The theorem says that such sums
+# can be any continuous function; it does not say that the functions can be learned. The ten parameters are eight
+# coefficients of a spline, the weight of a fixed curve beside it, and a scale.
+#
 # **You need** the [B-splines](01_bsplines.ipynb) of the first chapter, and matrix products. **On this page**
 # we write a layer by hand, prove it equal to `KANLinear`, redraw the paper's Figures 2, 3 and 4, refine a
 # grid without changing the function, and count parameters. A few seconds on two cores; a GPU does not matter

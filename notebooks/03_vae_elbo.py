@@ -23,6 +23,10 @@
 # **The question.** What does a variational auto-encoder maximise, and why can it be trained by gradient descent
 # although it draws random numbers on the way?
 #
+# **The answer.** It maximises a lower bound on the log-likelihood of its data: how well the decoder describes an image
+# by its latents, minus what the latents cost. The random numbers come from a fixed distribution and are then shifted and
+# scaled as the encoder says; gradients pass through shift and scale.
+#
 # **You need** densities, expectations and the normal distribution, and [KAN layers](02_kan_layers.ipynb) by name.
 # **On this page** we derive the loss, write each of its parts in a line or two, prove them equal to the module's, check
 # the closed form of the KL divergence by Monte Carlo, and draw the paper's Figure 1. About half a minute on two cores;

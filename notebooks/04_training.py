@@ -22,6 +22,10 @@
 #
 # **The question.** What happens in a training, what can you set, and what is left when the machine goes down halfway?
 #
+# **The answer.** A training follows from its configuration, every part of which you can set: the same configuration
+# gives the same weights, bit for bit. A training that was killed goes on from its last whole epoch and ends at those
+# same weights.
+#
 # **You need** the [loss](03_vae_elbo.ipynb). **On this page** a model trains in front of you; we read its curve, look into its run folder,
 # kill a training and resume it to the same weights, bit for bit. About half a minute on two cores; not measured on a GPU.
 #

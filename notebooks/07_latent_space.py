@@ -22,6 +22,8 @@
 #
 # **The question.** Do KAN layers make a latent space in which the digits are better separated?
 #
+# **The answer.** No. By the digits of neighbouring images the latents of KAN-VAE* are as good as the VAE's, and those of KAN-VAE** worse.
+#
 # **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 7, t-SNE pictures of latent means, and put numbers beside them that do not depend on how a
 # picture looks. About four minutes on two cores, nearly all of it t-SNE; the models were trained before.
 
@@ -181,6 +183,9 @@ accuracy = accuracy[[str(a) for a in paper.FEATURED.values()]]
 first, last = accuracy.idxmax(), accuracy.idxmin()
 percent = lines.assign(percent=100 * lines["neighbour_accuracy"])
 gap = results.difference(percent, first, last, "percent")
+vae, wide, narrow = (str(a) for a in paper.FEATURED.values())
+assert abs(results.difference(percent, wide, vae, "percent").mean) < 0.5
+assert results.difference(percent, narrow, vae, "percent").high < -3
 active = [
     f"{row['active units']} of {row['latents']} ({name})"
     for name, row in table.astype(object).iterrows()

@@ -24,7 +24,7 @@
 # polynomials, Jacobi polynomials and wavelets. What can each of these functions do, and what does it do with
 # an input outside its range?
 #
-# Far outside, a rational function goes on as a line, splines and Gaussians leave their base function alone, and
+# **The answer.** Far outside, a rational function goes on as a line, splines and Gaussians leave their base function alone, and
 # polynomials and wavelets go flat.
 #
 # **You need** the chapter on [KAN layers](02_kan_layers.ipynb). **On this page** we draw every family, move one input

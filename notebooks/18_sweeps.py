@@ -22,6 +22,8 @@
 #
 # **The question.** How do we run a notebook for many parameters, on a laptop or on a cluster, and lose nothing when something breaks?
 #
+# **The answer.** With one command. Each point is executed by papermill in a process of its own and written when it is done. Killed at any moment and started again, a sweep repeats only the points that were running.
+#
 # **You need** to have seen a [training](04_training.ipynb). **On this page** a small notebook is executed over a grid, its results become one table, the sweep is killed halfway and goes on where it was, and we
 # see what a point costs beyond its training. At the end stand the commands for a Slurm or Kubernetes cluster. About two minutes on two cores; not measured on a GPU.
 
