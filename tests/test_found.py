@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from conftest import ROOT
-from test_book import HTML, PAGES, address, browser, needs_browser, open_page  # noqa: F401
+from test_book import HTML, PAGES, address, needs_browser, open_page  # noqa: F401
 
 sys.path.insert(0, str(ROOT / "book"))
 import build
