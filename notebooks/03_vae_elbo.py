@@ -253,7 +253,7 @@ figures.lines(
 
 # %% [markdown]
 # The rise in {numref}`fig-bound` is what the ELBO underestimates. The axis is logarithmic: every further nat costs several times the samples. The book's tables take 500
-# samples for every model alike; what is still missing there is about the same for models that are alike, and more for those that fit worse.
+# samples for every model alike; how much the bound would still gain from more may differ from model to model.
 #
 # ## What we saw
 #

@@ -231,6 +231,8 @@ figure
 
 # %% tags=["hide-input"]
 used = {name: int((value > 0.5).sum()) for name, value in nats.items()}
+assert used["VAE"] == len(nats["VAE"])
+assert used["KAN-VAE**"] <= len(nats["KAN-VAE**"]) / 2 + 1
 Markdown(
     "Latents that carry more than half a nat: "
     + ", ".join(

@@ -563,7 +563,7 @@ Markdown(
 # <details><summary>Solution</summary>
 #
 # The formula differs from the obvious layer in the bases alone, so the difference of the two columns is a lower bound of that share. The bases do not depend on the outputs, so their part weighs most at 784→35, where
-# the rest of the layer is ten times smaller. In milliseconds the difference is larger at 784→400, because the obvious layer also writes more intermediate values there.
+# the rest of the layer is ten times smaller.
 #
 # </details>
 #

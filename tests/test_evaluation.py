@@ -112,7 +112,7 @@ def test_kernel_distance_is_the_mean_over_all_pairs():
 def test_features_that_are_not_finite_are_refused():
     features = evaluation.load_features("digits")
     with pytest.raises(ValueError, match="the digits features of 3 images cannot be compared"):
-        evaluation.statistics(features, [torch.full((3, 784), torch.nan)])
+        evaluation.values(features, [torch.full((3, 784), torch.nan)])
 
 
 def test_distances_are_repeatable_and_differ_between_seeds(test_set):
@@ -361,7 +361,7 @@ def test_references_are_binarised_as_the_run_is(run, monkeypatch, test_set):
     for threshold in (0.5, 0.1):
         evaluation.evaluate(run._replace(config=run.config | {"threshold": threshold}), settings)
         images = (test_set.pixels > threshold * 255).float()
-        expected = evaluation.statistics(features, images.split(1000))
+        expected = evaluation.summary(evaluation.values(features, images.split(1000)))
         np.testing.assert_allclose(seen.pop()[1], expected.mean, rtol=1e-5, atol=1e-5)
 
 

@@ -58,6 +58,20 @@ def test_every_training_has_the_papers_settings_and_says_where_it_ran(lines):
             assert found[field], field
 
 
+def test_the_rate_never_fell():
+    """As the chapter on training says: no run came to a plateau of ten epochs."""
+    assert (results.epochs()["learning_rate"] == 0.002).all()
+
+
+def test_pairing_by_seed_would_gain_nothing(lines):
+    """As the exercise of "What we found" says: scores of one seed hardly go together."""
+    scores = lines[lines["regime"] == "figure6"].pivot(
+        index="seed", columns="model", values="test_nll"
+    )
+    pairs = {key: str(plan.baseline(Architecture.parse(key))) for key in plan.TABLE[1:]}
+    assert abs(np.mean([scores[a].corr(scores[b]) for a, b in pairs.items()])) < 0.1
+
+
 def test_times_and_memory_are_those_of_the_provenance(lines):
     for name, found in results.provenance().items():
         line = lines.loc[name]

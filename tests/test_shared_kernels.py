@@ -55,7 +55,7 @@ def assert_close(found, expected, scale=1e-5):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from([(0, 5), (1, 1), (1, 5), (2, 5), (3, 1), (3, 5), (3, 20), (5, 9), (4, 45)]),
+    st.sampled_from([(0, 3), (1, 1), (1, 6), (2, 5), (3, 1), (3, 5), (3, 20), (5, 9), (4, 45)]),
     st.sampled_from(shared_function.COMPILED_BASES),
     st.integers(1, 40),
     st.integers(1, 40),
@@ -135,14 +135,14 @@ def test_the_number_of_threads_changes_no_bit_of_the_functions_gradients(threads
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="vectors of one width only")
-@pytest.mark.parametrize("level", ["x86-64-v2", "x86-64-v3"])
+@pytest.mark.parametrize("level", ["x86-64-v2", "x86-64-v3", "x86-64-v4"])
 def test_kernels_for_narrower_vectors_give_the_same(level, monkeypatch, tmp_path):
     """Built as for a processor without AVX-512, and for one without AVX."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(kernels, "OPTIONAL", ((f"-march={level}", "-fopenmp"),))
     monkeypatch.setattr(kernels, "load", kernels.load.__wrapped__)
     monkeypatch.setattr(shared_function, "_load", shared_function._load.__wrapped__)
-    for order, size, width, groups in ((3, 5, 20, 1), (1, 40, 9, 4)):
+    for order, size, width, groups in ((3, 5, 20, 1), (1, 3, 9, 4), (2, 40, 13, 2)):
         layer = learned(width, 8, groups, grid_size=size, spline_order=order)
         x = 3 * torch.randn(270, width)
         assert_close(run(layer, x), run(layer, x, kernel=False), scale=2e-5)

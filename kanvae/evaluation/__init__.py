@@ -29,7 +29,6 @@ from kanvae.evaluation.features import (
     load_features,
     reference_statistics,
     reference_values,
-    statistics,
     summary,
     values,
 )
@@ -50,7 +49,7 @@ __all__ = [
     "active_units", "evaluate", "evaluate_model", "evaluate_run", "features_for", "features_here",
     "frechet_distance", "frechet_distances", "kernel_distance", "latent_means", "load_features",
     "negative_log_likelihood", "neighbour_accuracy", "precision_recall", "reference_statistics",
-    "reference_values", "sample_features", "sample_prior", "silhouette", "statistics", "summary",
+    "reference_values", "sample_features", "sample_prior", "silhouette", "summary",
     "values",
 ]  # fmt: skip
 

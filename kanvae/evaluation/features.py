@@ -183,15 +183,6 @@ def summary(values: np.ndarray) -> Statistics:
     return Statistics(values.mean(axis=0), np.cov(values, rowvar=False))
 
 
-def statistics(features: Features, images: Iterable[Tensor]) -> Statistics:
-    """The mean and covariance of the features over batches of images (B, D) in [0, 1].
-
-    Raises:
-        ValueError: fewer than two images, or features that are not finite.
-    """
-    return summary(values(features, images))
-
-
 def reference_statistics(
     features: Features, pixels: Tensor, binarized: bool = False, threshold: float = 0.5
 ) -> Statistics:

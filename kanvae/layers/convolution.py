@@ -20,7 +20,37 @@ from kanvae.layers.kan import KANLinear
 Make = Callable[..., nn.Module]
 
 
-class FunctionConv2d(nn.Module):
+class _Convolution(nn.Module):
+    """What both convolutions are made of: sizes, and one layer of `_widths` for all patches."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        make: Make = KANLinear,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        check_whole("in_channels", in_channels, 1)
+        check_whole("out_channels", out_channels, 1)
+        check_whole("kernel_size", kernel_size, 1)
+        check_whole("stride", stride, 1)
+        check_whole("padding", padding, 0)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.layer = make(*self._widths(), **options)
+
+    def _widths(self) -> tuple[int, int]:
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class FunctionConv2d(_Convolution):
     """A convolution, y_o(h, w) = sum_cij phi_ocij(x_c(h s + i - p, w s + j - p)).
 
     With `KANLinear` this is the public Convolutional-KANs layer: there, one KAN layer of k^2 inputs
@@ -44,21 +74,8 @@ class FunctionConv2d(nn.Module):
         ValueError: a size below the least that is allowed, or options that the layer refuses.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        make: Make = KANLinear,
-        **options: Any,
-    ) -> None:
-        super().__init__()
-        _check_sizes(in_channels, out_channels, kernel_size, stride, padding)
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-        self.layer = make(in_channels * kernel_size**2, out_channels, **options)
+    def _widths(self) -> tuple[int, int]:
+        return self.in_channels * self.kernel_size**2, self.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (..., C, H, W) -> (..., O, H', W').
@@ -77,11 +94,8 @@ class FunctionConv2d(nn.Module):
         patches = patches.movedim(-5, -3).flatten(-3)  # (..., H', W', C k k)
         return self.layer(patches).movedim(-1, -3)
 
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
-
-class FunctionConvTranspose2d(nn.Module):
+class FunctionConvTranspose2d(_Convolution):
     """A transposed convolution: every pixel makes a patch of k x k, and patches are added up.
 
     A bias of the layer belongs to an element of the patch, where `nn.ConvTranspose2d` has one a
@@ -103,21 +117,8 @@ class FunctionConvTranspose2d(nn.Module):
         ValueError: a size below the least that is allowed, or options that the layer refuses.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        make: Make = KANLinear,
-        **options: Any,
-    ) -> None:
-        super().__init__()
-        _check_sizes(in_channels, out_channels, kernel_size, stride, padding)
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-        self.layer = make(in_channels, out_channels * kernel_size**2, **options)
+    def _widths(self) -> tuple[int, int]:
+        return self.in_channels, self.out_channels * self.kernel_size**2
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (..., C, H, W) -> (..., O, H', W').
@@ -132,19 +133,6 @@ class FunctionConvTranspose2d(nn.Module):
         rows = patches.reshape(math.prod(x.shape[:-3]), *patches.shape[-2:])
         whole = F.fold(rows, sides, size, stride=step, padding=cut)
         return whole.view(*x.shape[:-3], self.out_channels, *sides)
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-def _check_sizes(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int
-) -> None:
-    check_whole("in_channels", in_channels, 1)
-    check_whole("out_channels", out_channels, 1)
-    check_whole("kernel_size", kernel_size, 1)
-    check_whole("stride", stride, 1)
-    check_whole("padding", padding, 0)
 
 
 def _check_channels(x: Tensor, channels: int) -> None:

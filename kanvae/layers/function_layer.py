@@ -69,6 +69,16 @@ def parameter(
     return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
 
 
+def draw_linear(
+    weight: Tensor, bias: Tensor | None, generator: torch.Generator | None = None
+) -> None:
+    """Give a weight (O, I) and a bias (O,) the values that a new `nn.Linear` would draw."""
+    nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+    if bias is not None:
+        bound = 1 / math.sqrt(weight.shape[1])
+        nn.init.uniform_(bias, -bound, bound, generator=generator)
+
+
 def of_bits(x: Tensor, at_zero: Tensor, at_one: Tensor) -> Tensor:
     """The layer on zeros and ones, where every function is a line: (..., I) -> (..., O).
 

@@ -7,14 +7,19 @@ keeps what it sees within their range by a LayerNorm.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kanvae.layers.function_layer import FunctionLayer, check_range, check_whole, parameter
+from kanvae.layers.function_layer import (
+    FunctionLayer,
+    check_range,
+    check_whole,
+    draw_linear,
+    parameter,
+)
 
 
 class GaussianLinear(FunctionLayer):
@@ -84,9 +89,7 @@ class GaussianLinear(FunctionLayer):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new weights; the norm becomes that of a new layer."""
         nn.init.trunc_normal_(self.weight, std=self.scale, generator=generator)
-        nn.init.kaiming_uniform_(self.base_weight, a=math.sqrt(5), generator=generator)
-        bound = 1 / math.sqrt(self.in_features)
-        nn.init.uniform_(self.bias, -bound, bound, generator=generator)
+        draw_linear(self.base_weight, self.bias, generator)
         if isinstance(self.norm, nn.LayerNorm):
             self.norm.reset_parameters()
 

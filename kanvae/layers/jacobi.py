@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kanvae.layers.function_layer import FunctionLayer, check_whole, parameter
+from kanvae.layers.function_layer import FunctionLayer, check_whole, draw_linear, parameter
 
 
 class JacobiLinear(FunctionLayer):
@@ -62,10 +61,7 @@ class JacobiLinear(FunctionLayer):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new weights as `nn.Linear` does; the function becomes that of a new layer."""
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5), generator=generator)
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features)
-            nn.init.uniform_(self.bias, -bound, bound, generator=generator)
+        draw_linear(self.weight, self.bias, generator)
         nn.init.ones_(self.alpha)
         nn.init.ones_(self.beta)
         nn.init.zeros_(self.gamma)

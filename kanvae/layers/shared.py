@@ -9,14 +9,13 @@ learnable activations (DeepSplines, Bohra et al. 2020); some, a grouped KAN (KAT
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from kanvae.layers import shared_function
-from kanvae.layers.function_layer import check_whole
+from kanvae.layers.function_layer import check_whole, draw_linear
 from kanvae.layers.grid import SplineLayer
 from kanvae.layers.shared_function import Compiled, functions, group_ends, shared_linear
 
@@ -105,10 +104,7 @@ class SharedKANLinear(SplineLayer):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new weights as `nn.Linear` does; functions and grid become those of a new layer."""
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5), generator=generator)
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features)
-            nn.init.uniform_(self.bias, -bound, bound, generator=generator)
+        draw_linear(self.weight, self.bias, generator)
         nn.init.ones_(self.base_scale)
         nn.init.zeros_(self.spline_weight)
         self._space_grid_evenly()

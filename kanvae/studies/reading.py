@@ -236,10 +236,9 @@ def band(values: np.ndarray) -> tuple[float, float]:
     The lower and the upper edge in the last pixels of the drawing, the median over them.
     """
     pixels = END_COLUMNS // 2  # the paper's pictures have two columns to one of the drawing
-    width = AXES[1] / (1 + 2 * MARGIN)
-    last = values[-max(round(len(values) * pixels / width), pixels) :]
-    columns = [part for part in np.array_split(last, pixels) if len(part)]
-    low, high = (np.median([edge(part) for part in columns]) for edge in (np.min, np.max))
+    share = pixels * (1 + 2 * MARGIN) / AXES[1]  # of the curve's length
+    columns = np.array_split(values[-max(round(len(values) * share), pixels) :], pixels)
+    low, high = (np.median([edge(c) for c in columns if len(c)]) for edge in (np.min, np.max))
     return float(low), float(high)
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
-from kanvae.studies import cluster, plan, results, tables
+from kanvae.studies import cluster, collecting, plan, results
 from kanvae.studies.plan import SCORES, Job
 from kanvae.training import load_model, resolve_device, run_name, train
 
@@ -135,7 +135,7 @@ def complete_all(todo: list[Job], workers: int | None, output: Path) -> list[str
             if result.error:
                 failures.append(f"{result.name}: {result.error}")
             else:
-                tables.collect(output, [(by_name[result.name], folder(by_name[result.name]))])
+                collecting.collect(output, [(by_name[result.name], folder(by_name[result.name]))])
             bar.set_postfix_str(f"last: {result.name}")
             bar.update(weights[result.name])
     return failures
@@ -226,25 +226,25 @@ def command(options: argparse.Namespace) -> str | None:
     if workers is not None and workers < 0:
         raise ValueError(f"--workers is {workers}: it must be 0 or more.")
     if options.status:
-        print(report(todo, tables.scored(options.output or results.root())))
+        print(report(todo, collecting.scored(options.output or results.root())))
         return None
     output = options.output or _own_results()
-    tabled = tables.scored(output)
+    tabled = collecting.scored(output)
     states = {job: state(job, tabled) for job in todo}
     scored = [job for job, found in states.items() if found == "scored"]
     done = len(scored) + list(states.values()).count("done")
     print(f"{len(todo)} runs, {done} of them done before")
-    tables.collect(output, [(job, folder(job)) for job in scored])
+    collecting.collect(output, [(job, folder(job)) for job in scored])
     failures: list[str] = []
     missing = [job for job, found in states.items() if found not in ("done", "scored", "damaged")]
     if workers == 0 and not options.collect:
         for job in missing:
             complete(job)
-            tables.collect(output, [(job, folder(job))])
+            collecting.collect(output, [(job, folder(job))])
     elif not options.collect:
         failures = complete_all(missing, workers, output)
     failures += damage(dict.fromkeys(folder(job) for job in todo))
-    print(f"{len(tables.scored(output))} runs in {output}")
+    print(f"{len(collecting.scored(output))} runs in {output}")
     if failures:
         return "\n".join(["these runs failed; start again to go on with them:", *failures])
     return None

@@ -142,8 +142,7 @@ def fit(
 
     is_gpu = device.type == "cuda"
     run = captured(step, optimizer, generator, chosen.batch_size) if is_gpu else step
-    every_update = chosen.scheduler_counts == "updates"
-    if every_update:
+    if every_update := chosen.scheduler_counts == "updates":
         run = updates.watching(run, scheduler, chosen.beta)
     per_epoch = math.ceil(len(images) / chosen.batch_size)
     with _bar(chosen, per_epoch, state["epoch"], progress) as bar:
