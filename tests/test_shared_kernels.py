@@ -1,12 +1,12 @@
 """The compiled functions of `SharedKANLinear` against its formula."""
 
 import copy
-import platform
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_kernels import LEVELS
 from test_shared import learned
 from torch import nn
 
@@ -134,8 +134,7 @@ def test_the_number_of_threads_changes_no_bit_of_the_functions_gradients(threads
         assert torch.equal(found[0][i], found[1][i])
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="vectors of one width only")
-@pytest.mark.parametrize("level", ["x86-64-v2", "x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize("level", LEVELS)
 def test_kernels_for_narrower_vectors_give_the_same(level, monkeypatch, tmp_path):
     """Built as for a processor without AVX-512, and for one without AVX."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
