@@ -66,8 +66,8 @@ def test_studies_hold_what_the_book_shows_once():
         for regime, seeds in {"paper": 5, "full": 3}.items():
             assert all((key, regime, seed) in found for seed in range(seeds))
     assert all(job.config.epochs == 30 and job.config.batch_size == 32 for job in every)
-    with pytest.raises(ValueError, match="there is no study 'bases': choose from schedule"):
-        plan.jobs(["bases"])
+    with pytest.raises(ValueError, match="there is no study 'base': choose from schedule"):
+        plan.jobs(["base"])
 
 
 @pytest.mark.parametrize("row", paper.TABLE_I[1:], ids=lambda row: str(row.architecture))
@@ -85,26 +85,59 @@ def test_kinds_keep_within_the_budget_and_use_it(kind):
     assert 0.94 * 163_000 < count_parameters(Architecture.parse(key).build()) <= 163_000
 
 
-def test_the_best_setting_is_the_best_on_validation(monkeypatch):
-    jobs = [job for job in plan.rates() if str(job.config.architecture) == "vae-400-20"]
-    assert len(jobs) == 8
-    lines = pd.DataFrame(
-        {
-            "scheduler": job.config.scheduler,
-            "learning_rate": job.config.learning_rate,
-            "validation_elbo": -abs(i - 6.0),
-            "settings": np.nan,
+@pytest.mark.parametrize("kind", plan.BASES)
+def test_other_bases_have_the_parameters_of_the_papers_model(kind):
+    found = count_parameters(Architecture.parse(plan.equal(kind)).build())
+    assert found == pytest.approx(564_550, rel=0.01)
+
+
+def test_small_sets_have_models_of_one_size():
+    jobs = plan.small()
+    assert len(jobs) == 2 * len(plan.FORMS) * 8  # tries; what follows from them waits for them
+    for name, budget in (("digits", 9_936), ("diamonds", 2_068)):
+        sizes = {
+            plan.parameters(str(job.config.architecture), job.config.likelihood)
+            for job in jobs
+            if job.config.dataset.endswith(f"{name}.npz")
         }
-        for i, job in enumerate(jobs)
-    )
-    monkeypatch.setattr(results, "scores", lambda **chosen: lines)
-    best = plan.best_setting("ReLU")
-    assert best == {"learning_rate": 0.002, "scheduler": "cosine"}
+        assert max(sizes) == budget
+        assert min(sizes) > 0.85 * budget
+
+
+def known(monkeypatch, jobs, elbo):
+    """Let the tables hold jobs with an ELBO each."""
+    lines = [{"name": job.name, "validation_elbo": elbo(job.config)} for job in jobs]
+    frame = pd.DataFrame(lines, columns=["name", "validation_elbo"]).drop_duplicates()
+    monkeypatch.setattr(results, "scores", lambda **chosen: frame)
+
+
+def test_the_best_setting_is_the_best_on_validation(monkeypatch):
+    tried = plan.tries("vae-400-20")
+    assert len({job.name for job in tried}) == 8
+    elbos = {("cosine", 0.002): -90.0, ("constant", 0.002): -91.0}
+    known(monkeypatch, tried, lambda c: elbos.get((c.scheduler, c.learning_rate), -99.0))
+    assert plan.best_setting(tried) == {"learning_rate": 0.002, "scheduler": "cosine"}
     (job,) = plan.at_best(["ReLU"], [3], epochs=45)
     assert (job.config.learning_rate, job.config.epochs, job.config.seed) == (0.002, 45, 3)
-    monkeypatch.setattr(results, "scores", lambda **chosen: lines[:-1])  # a try is missing
-    assert plan.best_setting("ReLU") is None
-    assert plan.sharing() == []
+    known(monkeypatch, tried[:-1], lambda c: -99.0)  # a try is missing
+    assert plan.best_setting(tried) is None
+    assert plan.sharing() == plan.fashion() == []
+
+
+def test_other_sets_see_the_best_of_the_dial(monkeypatch):
+    scores = {"shared-395-20": -3.0, plan.fitted("16 functions", plan.BUDGET): -1.0}
+
+    def elbo(config):
+        return scores.get(str(config.architecture), -2.0)
+
+    tried = plan.rates()
+    known(monkeypatch, tried, elbo)
+    assert plan.contenders() == []  # the seeds are missing
+    known(monkeypatch, tried + plan.at_best(plan.DIAL, plan.SEEDS), elbo)
+    best = ["ReLU", "SiLU", "16 functions", "4 functions", "one an edge"]
+    assert plan.contenders() == best
+    assert len(plan.fashion()) == len(best) * (2 * 5 + 3)
+    assert {job.config.dataset for job in plan.fashion()} == {"FashionMNIST"}
 
 
 def test_a_run_is_trained_scored_and_written_to_the_tables(small, capsys):

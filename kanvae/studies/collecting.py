@@ -42,7 +42,7 @@ def lines(job: Job, run: runs.Run) -> list[dict[str, Any]]:
             if name not in ("learning_rate", "scheduler")
         ),
         "seed": config.seed,
-        "parameters": plan.parameters(str(config.architecture)),
+        "parameters": plan.parameters(str(config.architecture), config.likelihood),
     }
     metrics, found = run.metrics, []
     for which, epoch in (("last", config.epochs), ("best", run.best_epoch)):

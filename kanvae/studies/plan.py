@@ -6,9 +6,14 @@
     ablation  what the grid and the first layer do to KAN-VAE**, five seeds
     depth     the paper's "more than two layers": KAN-VAE** with two and three hidden layers
     best      each kind of model at its own best setting, as `rates` found it, three seeds
-    sharing   how many functions an input: a dial at three budgets, five seeds, each at its best
+    sharing   how many functions an input: a dial at three budgets, five seeds, each at its best;
+              its best three on 50,000 images, three seeds
     controls  where its gain comes from, three seeds
+    small     the dial on grey digits and on a table of seven columns, five seeds
+    fashion   the best three of the dial on FashionMNIST, five seeds, and on all of it, three
+    bases     other basis functions at KAN-VAE**'s widths and at its parameters, five seeds
     full      `paper` on 50,000 images, three seeds
+    anchor    a model whose likelihood others have published
 
 A training that several studies hold is done once.
 """
@@ -17,12 +22,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from kanvae.architectures import Architecture
 from kanvae.models import count_parameters
-from kanvae.studies import paper, results
+from kanvae.studies import paper, results, sets
 from kanvae.training import TrainingConfig
 
 SCORES = ("validation", "brief", "all")  # how much of a run is scored; the first leaves out tests
@@ -30,6 +35,7 @@ BUDGET = 652_824  # parameters of the paper's VAE
 LATENT_DIM = 20
 RATES = (0.0005, 0.001, 0.002, 0.005)
 SCHEDULES = ("constant", "cosine")
+SEEDS = range(5)
 
 # Kinds of model by name: keys with {} for the width that meets a budget.
 DIAL = {
@@ -59,6 +65,35 @@ CONTROLS = {
 KINDS = PAPERS | DIAL | CONTROLS
 
 
+# Other basis functions, with as many latents as KAN-VAE**.
+BASES = {
+    "B-splines": "kan-{}-15",
+    "Gaussians": "gaussian-{}-15",
+    "Chebyshev": "chebyshev-{}-15",
+    "wavelets": "wavelet-{}-15",
+    "Jacobi, one an input": "jacobi-{}-15",
+    "rational, 8 groups": "rational-{}-15",
+    "B-splines, one an input": "shared-{}-15",
+    "fixed (SiLU)": "vae-{}-15+activation=silu",
+}
+
+
+# Small sets: columns, latents, and how they are trained; some 12,000 updates each.
+SMALL: dict[str, tuple[int, int, dict[str, Any]]] = {
+    "digits": (64, 8, {"likelihood": "binomial-16", "epochs": 300}),
+    "diamonds": (7, 3, {"likelihood": "gaussian", "epochs": 40, "batch_size": 128}),
+}
+FORMS = {  # of the models for them, with the widths that fill a budget and the latents
+    "ReLU": "vae-{{}}-{}",
+    "SiLU": "vae-{{}}-{}+activation=silu",
+    "1 function": "shared-{{}}-{}",
+    "1 function, of the columns too": "shared-{{}}-{}+first=shared",
+    "4 functions, of the columns too": "shared-{{}}-{}+groups=4+first=shared",
+    "one an edge": "kan-{{}}-{}+grid_range=-3.0..3.0",
+    "one an edge, as in the paper": "kan-{{}}-{}",
+}
+
+
 class Job(NamedTuple):
     """A training, and how much of it is scored."""
 
@@ -72,22 +107,36 @@ class Job(NamedTuple):
 
 
 @functools.cache
-def parameters(key: str) -> int:
+def parameters(key: str, likelihood: str = "bernoulli") -> int:
     """How many parameters a model has."""
-    return count_parameters(Architecture.parse(key).build())
+    return count_parameters(Architecture.parse(key).build(likelihood=likelihood))
 
 
 @functools.cache
 def fitted(kind: str, budget: int) -> str:
     """The key of the widest model of a kind that keeps within a budget of parameters."""
-    key = KINDS[kind]
-    few, more = parameters(key.format(16)), parameters(key.format(32))
-    width = max(1, 16 + 16 * (budget - few) // (more - few))  # a line nearly meets it
-    while parameters(key.format(width + 1)) <= budget:
+    return KINDS[kind].format(_width(KINDS[kind], budget))
+
+
+@functools.cache
+def equal(kind: str) -> str:
+    """The key of the model with another basis whose parameters are nearest to KAN-VAE**'s."""
+    form, goal = BASES[kind], parameters(str(paper.FEATURED["KAN-VAE**"]))
+    width = _width(form, goal)
+    sizes = (form.format(each) for each in (width, width + 1))
+    return min(sizes, key=lambda key: abs(parameters(key) - goal))
+
+
+def _width(form: str, budget: int, likelihood: str = "bernoulli") -> int:
+    def size(width: int) -> int:
+        return parameters(form.format(width), likelihood)
+
+    width = max(1, 16 + 16 * (budget - size(16)) // (size(32) - size(16)))  # a line nearly meets it
+    while size(width + 1) <= budget:
         width += 1
-    while width > 1 and parameters(key.format(width)) > budget:
+    while width > 1 and size(width) > budget:
         width -= 1
-    return key.format(width)
+    return width
 
 
 def baseline(architecture: Architecture) -> Architecture:
@@ -149,30 +198,26 @@ def schedule() -> list[Job]:
     ]
 
 
-def rates() -> list[Job]:
-    """Every kind at the whole budget with an equal number of tries."""
+def tries(key: str, **others: Any) -> list[Job]:
+    """A model at every learning rate with every schedule."""
     return [
-        Job(config(fitted(kind, BUDGET), learning_rate=rate, scheduler=schedule), "validation")
-        for kind in KINDS
+        Job(config(key, learning_rate=rate, scheduler=schedule, **others), "validation")
         for schedule, rate in itertools.product(SCHEDULES, RATES)
     ]
 
 
-def best_setting(kind: str) -> dict[str, Any] | None:
-    """The learning rate and schedule with the best validation ELBO at the whole budget.
-
-    None where one of the tries is missing.
-    """
-    lines = results.scores(model=fitted(kind, BUDGET), regime="paper", seed=0, reading="best")
-    found = {
-        (line.scheduler, line.learning_rate): line.validation_elbo
-        for line in lines[lines["settings"].isna()].itertuples()
-    }
-    tries = list(itertools.product(SCHEDULES, RATES))
-    if any(one not in found for one in tries):
+def best_setting(tried: Collection[Job]) -> dict[str, Any] | None:
+    """The learning rate and schedule with the best validation ELBO; None where a try is missing."""
+    known = results.scores(reading="best").set_index("name")
+    if not all(job.name in known.index for job in tried):
         return None
-    schedule, rate = max(tries, key=lambda one: found[one])
-    return {"learning_rate": rate, "scheduler": schedule}
+    best = max(tried, key=lambda job: known.loc[job.name, "validation_elbo"]).config
+    return {"learning_rate": best.learning_rate, "scheduler": best.scheduler}
+
+
+def rates() -> list[Job]:
+    """Every kind at the whole budget with an equal number of tries."""
+    return [job for kind in KINDS for job in tries(fitted(kind, BUDGET))]
 
 
 def at_best(
@@ -184,7 +229,7 @@ def at_best(
     **others: Any,
 ) -> list[Job]:
     """Kinds at their own best setting, as far as that is known."""
-    known = {kind: best_setting(kind) for kind in kinds}
+    known = {kind: best_setting(tries(fitted(kind, BUDGET))) for kind in kinds}
     return [
         Job(config(fitted(kind, budget), regime, seed, **setting, **others), scores)
         for seed in seeds
@@ -194,10 +239,28 @@ def at_best(
     ]
 
 
+def contenders(count: int = 3) -> list[str]:
+    """ReLU, SiLU and the kinds of the dial with the best mean validation ELBO at the whole budget.
+
+    None where a run of `sharing` that says it is missing.
+    """
+    known = results.scores(reading="best").set_index("name")["validation_elbo"]
+    found = {}
+    for kind in DIAL:
+        names = [job.name for job in at_best((kind,), SEEDS)]
+        if not names or not set(names) <= set(known.index):
+            return []
+        found[kind] = known[names].mean()
+    learned = [kind for kind in DIAL if kind != "SiLU"]
+    return ["ReLU", "SiLU", *sorted(learned, key=lambda kind: -found[kind])[:count]]
+
+
 def sharing() -> list[Job]:
-    """The dial at a quarter, half and all of the budget."""
-    budgets = (BUDGET, BUDGET // 2, BUDGET // 4)
-    return at_best(("ReLU", *DIAL), range(5), budgets)
+    """The dial at a quarter, half and all of the budget; its best at half and all, on 50,000."""
+    return [
+        *at_best(("ReLU", *DIAL), SEEDS, (BUDGET, BUDGET // 2, BUDGET // 4)),
+        *at_best(contenders(), range(3), (BUDGET, BUDGET // 2), regime="full"),
+    ]
 
 
 def controls() -> list[Job]:
@@ -210,16 +273,57 @@ def controls() -> list[Job]:
     ]
 
 
+def fashion() -> list[Job]:
+    """The best of the dial on another set of images, at the settings that MNIST chose."""
+    kinds, images = contenders(), "FashionMNIST"
+    return [
+        *at_best(kinds, SEEDS, (BUDGET, BUDGET // 2), dataset=images),
+        *at_best(kinds, range(3), regime="full", dataset=images),
+    ]
+
+
+def small() -> list[Job]:
+    """Sets that are not binary images, where the first layer's functions are more than a line."""
+    found = []
+    for name, (pixels, latents, how) in SMALL.items():
+        budget = parameters(f"vae-64-{latents}+input_features={pixels}", how["likelihood"])
+        for form in FORMS.values():
+            form = f"{form}+input_features={pixels}".format(latents)
+            key = form.format(_width(form, budget, how["likelihood"]))
+            others = how | {"dataset": sets.path(name), "regime": "full"}
+            found += (tried := tries(key, **others))
+            if best := best_setting(tried):
+                found += [Job(config(key, seed=seed, **best, **others)) for seed in SEEDS]
+    return found
+
+
+def bases() -> list[Job]:
+    """Other basis functions in KAN-VAE**'s place: as wide, and with as many parameters."""
+    wide = [form.format(paper.FEATURED["KAN-VAE**"].hidden_features) for form in BASES.values()]
+    return table(dict.fromkeys([*wide, *map(equal, BASES)]), "paper", SEEDS)
+
+
+def anchor() -> list[Job]:
+    """The deterministic layers and the likelihood of Burda et al. (2015), with one latent layer."""
+    how: dict[str, Any] = {"binarization": "stochastic", "batch_size": 20, "epochs": 400}
+    how |= {"learning_rate": 0.001, "scheduler": "cosine"}
+    return [Job(config("vae-200-50+depth=2+activation=tanh", "full", **how))]
+
+
 STUDIES: dict[str, Callable[[], list[Job]]] = {
     "schedule": schedule,
     "rates": rates,
-    "paper": lambda: table([*TABLE, *BASELINES], "paper", range(5)),
-    "ablation": lambda: table(ABLATION, "paper", range(5)),
+    "paper": lambda: table([*TABLE, *BASELINES], "paper", SEEDS),
+    "ablation": lambda: table(ABLATION, "paper", SEEDS),
     "depth": lambda: table(DEPTH, "paper", range(3)),
     "best": lambda: at_best(("ReLU", "KAN", "1 function", "4 functions"), range(3)),
     "sharing": sharing,
     "controls": controls,
+    "fashion": fashion,
+    "small": small,
+    "bases": bases,
     "full": lambda: table([*TABLE, *BASELINES], "full", range(3)),
+    "anchor": anchor,
 }
 
 

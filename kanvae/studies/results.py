@@ -64,7 +64,7 @@ def run_name(config: TrainingConfig) -> str:
 
 def settings(config: TrainingConfig) -> dict[str, Any]:
     """What of a training is not at its default, but for its model, its images and its seed."""
-    plain = TrainingConfig(config.architecture)
+    plain = TrainingConfig(config.architecture, config.dataset)
     apart = ("architecture", "dataset", "regime", "seed", "device")
     names = (field.name for field in fields(config) if field.name not in apart)
     found = {name: getattr(config, name) for name in names}
