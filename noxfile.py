@@ -15,7 +15,7 @@ ENVIRONMENT = Path(".nox", "kanvae").absolute()
 BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 
 
-def python(session: nox.Session, *arguments: str) -> None:
+def python(session: nox.Session, *arguments: str, **variables: str) -> None:
     """Run the shared environment's Python, after making it hold the locked requirements."""
     executable = str(BIN / "python")
     inputs = (Path("pyproject.toml"), Path("constraints.txt"))
@@ -30,7 +30,7 @@ def python(session: nox.Session, *arguments: str) -> None:
         session.run(executable, *install, "-c", "constraints.txt", "--editable", ".[tests]")
         stamp.write_text(digest, encoding="utf-8")
     path = os.pathsep.join((str(BIN), os.environ.get("PATH", "")))
-    session.run(executable, *arguments, env={"PATH": path})
+    session.run(executable, *arguments, env=variables | {"PATH": path})
 
 
 @nox.session
@@ -63,8 +63,9 @@ def lighthouse(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; those of the rendered book need it built, and Chromium."""
-    python(session, "-m", "pytest", *session.posargs)
+    """Run the tests, on every core; those of the rendered book need it built, and Chromium."""
+    spread = ("-n", "auto", "--dist", "loadfile")  # a file shares its browser and its runs
+    python(session, "-m", "pytest", *spread, *session.posargs, OMP_NUM_THREADS="1")
 
 
 @nox.session

@@ -59,7 +59,7 @@ from kanvae.training import load_model
 # %% tags=["parameters"]
 regime = "figure6"
 seed = 0
-points = 10000
+points = 5000
 perplexity = 30
 
 # %% [markdown]
