@@ -60,6 +60,13 @@ def keep(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: An
     return False if what == "module" and not name.startswith("_") else None
 
 
+def public(app: Sphinx, name: str, obj: Any, options: Any, bases: list[type]) -> None:
+    """Name the bases of a private base of a class in its place: it is on no page."""
+    bases[:] = [
+        each for base in bases for each in (base.__bases__ if base.__name__[0] == "_" else (base,))
+    ]
+
+
 def read(app: Sphinx, what: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
     """Carry the plain layout of a docstring to Sphinx: indented blocks are shown as they stand.
 
@@ -140,6 +147,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("sphinx.ext.autodoc")
     app.add_autodocumenter(ConstantDocumenter, override=True)
     app.connect("autodoc-skip-member", keep)
+    app.connect("autodoc-process-bases", public)
     app.connect("autodoc-process-docstring", read, priority=400)  # before napoleon
     app.connect("missing-reference", find_short)
     app.connect("html-page-context", mend)

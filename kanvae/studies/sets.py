@@ -6,9 +6,7 @@ diamonds  53,917 diamonds, seven continuous columns (plotnine)
 
 from __future__ import annotations
 
-import importlib.util
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,13 +52,10 @@ def diamonds() -> dict[str, np.ndarray]:
     A rounded value is spread evenly over the numbers that are rounded to it, without which a
     density could be as high as it likes at the few numbers that occur (Theis et al. 2016).
     """
-    import pandas as pd
-
     with extra("studies"):
-        package = importlib.util.find_spec("plotnine")
-        if package is None or package.origin is None:
-            raise ModuleNotFoundError("plotnine", name="plotnine")
-    table = pd.read_csv(Path(package.origin).parent / "data" / "diamonds.csv")[list(STEPS)]
+        from plotnine.data import diamonds as found
+
+    table = found[list(STEPS)]
     lengths = table[["x", "y", "z"]]
     table = table[((lengths > 0) & (lengths < LONGEST)).all(axis=1)]
     random = np.random.default_rng(0)
