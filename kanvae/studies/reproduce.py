@@ -1,4 +1,5 @@
-"""Everything that the book shows, trained and scored: the studies of `kanvae.studies.plan`.
+"""Everything that the book shows, trained and scored: the studies of `kanvae.studies.plan`, and
+those of `kanvae.studies.others`.
 
     kanvae reproduce                       all of them, to runs/reproduce and runs/results
     kanvae reproduce --status              what is done, what is not
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
-from kanvae.studies import cluster, collecting, plan, results
+from kanvae.studies import cluster, collecting, others, plan, results
 from kanvae.studies.plan import SCORES, Job
 from kanvae.training import load_model, resolve_device, run_name, train
 
@@ -170,9 +171,28 @@ def _whole_numbers(text: str) -> list[int]:
         raise ValueError(f"--seeds is {text!r}: give whole numbers, such as 0,1,2.") from None
 
 
-def _chosen(options: argparse.Namespace) -> list[Job]:
-    """The jobs that the options mean, on the device that they name."""
-    studies = options.study.split(",") if options.study else list(plan.STUDIES)
+def _studies(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The studies that the options mean: of `plan`, and of `others`.
+
+    The latter have neither keys of architectures nor regimes to choose by.
+    """
+    choosing = [name for name in ("rows", "regime") if getattr(options, name)]
+    if not options.study:
+        return list(plan.STUDIES), [] if choosing else list(others.STUDIES)
+    every, named = [*plan.STUDIES, *others.STUDIES], options.study.split(",")
+    for study in named:
+        if study not in every:
+            raise ValueError(f"there is no study {study!r}: choose from {', '.join(every)}.")
+        if study in others.STUDIES and choosing:
+            raise ValueError(
+                f"--{choosing[0]} chooses from other studies than {study}: leave one of them out."
+            )
+    apart = [study for study in dict.fromkeys(named) if study in others.STUDIES]
+    return [study for study in named if study not in apart], apart
+
+
+def _chosen(options: argparse.Namespace, studies: list[str]) -> list[Job]:
+    """The jobs of these studies that the options mean, on the device that they name."""
     found = plan.jobs(studies)
     seeds = _whole_numbers(options.seeds) if options.seeds else None
     regimes = options.regime.split(",") if options.regime else None
@@ -200,7 +220,8 @@ def _chosen(options: argparse.Namespace) -> list[Job]:
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The arguments of `kanvae reproduce`."""
-    parser.add_argument("--study", help=f"of {', '.join(plan.STUDIES)}, with commas (all)")
+    every = ", ".join([*plan.STUDIES, *others.STUDIES])
+    parser.add_argument("--study", help=f"of {every}, with commas (all)")
     parser.add_argument("--rows", help="keys of models, with commas between them (all)")
     parser.add_argument("--regime", help="paper or full (both)")
     parser.add_argument("--seeds", help="with commas between them (the study's)")
@@ -219,16 +240,31 @@ def command(options: argparse.Namespace) -> str | None:
     Raises:
         ValueError: an option that is not allowed.
     """
-    todo = _chosen(options)
-    workers = options.workers
-    if workers is None and resolve_device(options.device) != "cpu":
+    planned, apart = _studies(options)
+    todo = _chosen(options, planned)
+    seeds = _whole_numbers(options.seeds) if options.seeds else None
+    device, workers = resolve_device(options.device), options.workers
+    if workers is None and device != "cpu":
         workers = 1
     if workers is not None and workers < 0:
         raise ValueError(f"--workers is {workers}: it must be 0 or more.")
     if options.status:
-        print(report(todo, collecting.scored(options.output or results.root())))
+        output = options.output or results.root()
+        reports = [report(todo, collecting.scored(output))] if planned else []
+        reports += [others.report(study, output, seeds, device) for study in apart]
+        print("\n".join(reports))
         return None
     output = options.output or _own_results()
+    failures = _reproduce(todo, output, workers, options.collect) if planned else []
+    for study in apart if not options.collect else ():  # whose runs are in tables as they finish
+        failures += others.run(study, output, seeds, device, workers)
+    if failures:
+        return "\n".join(["these runs failed; start again to go on with them:", *failures])
+    return None
+
+
+def _reproduce(todo: list[Job], output: Path, workers: int | None, only_collect: bool) -> list[str]:
+    """Do what is missing of the jobs of `plan`; what failed, a line each."""
     tabled = collecting.scored(output)
     states = {job: state(job, tabled) for job in todo}
     scored = [job for job, found in states.items() if found == "scored"]
@@ -237,14 +273,12 @@ def command(options: argparse.Namespace) -> str | None:
     collecting.collect(output, [(job, folder(job)) for job in scored])
     failures: list[str] = []
     missing = [job for job, found in states.items() if found not in ("done", "scored", "damaged")]
-    if workers == 0 and not options.collect:
+    if workers == 0 and not only_collect:
         for job in missing:
             complete(job)
             collecting.collect(output, [(job, folder(job))])
-    elif not options.collect:
+    elif not only_collect:
         failures = complete_all(missing, workers, output)
     failures += damage(dict.fromkeys(folder(job) for job in todo))
     print(f"{len(collecting.scored(output))} runs in {output}")
-    if failures:
-        return "\n".join(["these runs failed; start again to go on with them:", *failures])
-    return None
+    return failures

@@ -9,6 +9,7 @@
     paper/           what was read from the paper's figures
     runs/            the studies of `kanvae.studies.plan`: scores.csv, epochs.csv.gz and
                      provenance.json of all their runs, and folders of those that figures draw
+    convolution/, elsewhere/    the studies of `kanvae.studies.others`: scores.csv, provenance.json
     NAME/            a run folder of a model that figures draw; without weights where only its
                      learning curve is drawn
 
@@ -79,8 +80,29 @@ def scores(**chosen: Any) -> pd.DataFrame:
     Runs that only choose settings have no test scores.
     """
     if not (root() / "runs" / "scores.csv").exists():
-        return pd.DataFrame(columns=["name", "reading", "settings", *chosen])
+        known = ["name", "reading", "settings", "validation_elbo"]
+        return pd.DataFrame(columns=list(dict.fromkeys([*known, *chosen])))
     found = _read_csv("runs/scores.csv")
+    for column, value in chosen.items():
+        found = found[found[column] == value]
+    return found
+
+
+def study(name: str, **chosen: Any) -> pd.DataFrame:
+    """Every reading of every run of a study of `kanvae.studies.others`, with these values.
+
+    There are two readings, "last" and "best", as in `scores`; the columns name task and model, and
+    are empty where another task has them. Runs that only choose a learning rate have no test
+    scores. What diverged has an infinite `validation_loss`.
+
+    Args:
+        name: "convolution" or "elsewhere".
+        chosen: values by column, such as `task="rows"`.
+
+    Raises:
+        RunError: it has no table here, or a damaged one.
+    """
+    found = _read_csv(f"{name}/scores.csv")
     for column, value in chosen.items():
         found = found[found[column] == value]
     return found

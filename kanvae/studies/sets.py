@@ -1,15 +1,21 @@
-"""Two sets that packages ship and whose values are not bits, as `.npz` files for `kanvae.data`.
+"""Sets that are made once and kept in `runs/sets`.
+
+Two come with packages and have values that are not bits; they are `.npz` files for `kanvae.data`:
 
 digits    1,797 grey digits of 8 x 8 pixels, 17 levels (scikit-learn)
 diamonds  53,917 diamonds, seven continuous columns (plotnine)
+
+Superpixels are graphs of digits (`kanvae.studies.elsewhere`).
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from kanvae import files, runs
 from kanvae.extras import extra
@@ -18,6 +24,9 @@ from kanvae.extras import extra
 STEPS = {"carat": 0.01, "depth": 0.1, "table": 1, "price": 1, "x": 0.01, "y": 0.01, "z": 0.01}
 LOGARITHMS = ("carat", "price")  # of columns that go over several powers of ten
 LONGEST = 20.0  # millimetres; the three diamonds beyond it, and those of length 0, are misprints
+SIDE = 28  # pixels, of an image
+SUPERPIXELS = 25  # S, of an image
+GREY = 4.0  # how many pixels of distance black is from white
 
 
 def path(name: str) -> str:
@@ -27,11 +36,19 @@ def path(name: str) -> str:
         KeyError: there is no such set.
         MissingExtra: its package is not installed.
     """
+    return stored(name, {"digits": digits, "diamonds": diamonds}[name])
+
+
+def stored(name: str, make: Callable[[], dict[str, Any]]) -> str:
+    """The `.npz` file of that name in `runs/sets`, written where it is not there yet.
+
+    Args:
+        make: gives its arrays by name.
+    """
     target = runs.root() / "sets" / f"{name}.npz"
     if not target.exists():
-        arrays: dict[str, Any] = {"digits": digits, "diamonds": diamonds}[name]()
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
+        np.savez(buffer, **make())
         target.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(target, buffer.getvalue())
     return str(target)
@@ -64,3 +81,24 @@ def diamonds() -> dict[str, np.ndarray]:
         values[:, column] = np.log(values[:, column])
     values = random.permutation(values)
     return {"pixels": ((values - values.mean(0)) / values.std(0)).astype(np.float32)}
+
+
+def superpixels(pixels: Tensor) -> np.ndarray:
+    """The superpixels of images (N, 784), (N, S, 4): brightness, x and y from -1 to 1, whether it
+    is there; in images with fewer than S lit pixels some are not.
+
+    Those of an image are the means of its lit pixels' k-means clusters by place and brightness.
+    """
+    with extra("evaluation"):
+        from sklearn.cluster import KMeans
+
+    found = np.zeros((len(pixels), SUPERPIXELS, 4), dtype=np.float32)
+    centre = (SIDE - 1) / 2
+    for nodes, image in zip(found, pixels.view(-1, SIDE, SIDE).numpy() / 255, strict=True):
+        y, x = np.nonzero(image)
+        points = np.stack((GREY * image[y, x], x - centre, y - centre), axis=1)
+        if count := min(SUPERPIXELS, len(points)):
+            means = KMeans(count, n_init=1, random_state=0).fit(points).cluster_centers_
+            nodes[:count, :3] = means / (GREY, centre + 0.5, centre + 0.5)
+            nodes[:count, 3] = 1
+    return found
