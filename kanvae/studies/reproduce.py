@@ -191,10 +191,9 @@ def _studies(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     return [study for study in named if study not in apart], apart
 
 
-def _chosen(options: argparse.Namespace, studies: list[str]) -> list[Job]:
+def _chosen(options: argparse.Namespace, studies: list[str], seeds: list[int] | None) -> list[Job]:
     """The jobs of these studies that the options mean, on the device that they name."""
     found = plan.jobs(studies)
-    seeds = _whole_numbers(options.seeds) if options.seeds else None
     regimes = options.regime.split(",") if options.regime else None
     for regime in regimes or ():
         data.check("MNIST", regime)
@@ -241,8 +240,8 @@ def command(options: argparse.Namespace) -> str | None:
         ValueError: an option that is not allowed.
     """
     planned, apart = _studies(options)
-    todo = _chosen(options, planned)
     seeds = _whole_numbers(options.seeds) if options.seeds else None
+    todo = _chosen(options, planned, seeds)
     device, workers = resolve_device(options.device), options.workers
     if workers is None and device != "cpu":
         workers = 1
