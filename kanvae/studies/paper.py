@@ -51,6 +51,6 @@ FIGURE_6_EPOCHS = {"VAE": 30, "KAN-VAE*": 29, "KAN-VAE**": 29}
 FID_SAMPLES = 20_000
 FID_SEEDS = 5
 EPOCHS = 30
-# Of a training, where the text leaves it open. Provisional: in single trial runs a plateau counted
-# in updates came nearest to the ends of Figure 6; the study "schedule" decides.
+# Of a training, where the text leaves it open: what comes nearest to the ends of Figure 6 among the
+# candidates of the study "schedule" (the chapter on the paper's figures).
 SETTINGS = {"scheduler_counts": "updates", "scheduler_patience": 500}
