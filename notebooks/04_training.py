@@ -107,7 +107,7 @@ tables.table(
 # :class: warning
 # The paper states Adam at learning rate 0.002, batches of 32, 30 epochs, and `ReduceLROnPlateau` with factor 0.5. It does not state the
 # threshold of binarisation (we take 0.5), the scheduler's patience (PyTorch's default, 10 epochs), nor what the scheduler watches (we take the
-# mean training loss of the epoch). With these the rate never falls: no run behind the tables of this book has a plateau of ten epochs, so all of them trained at a constant 0.002. What the paper's own curves say of its patience is open. It does not mention seeds; every number of this book names its own.
+# mean training loss of the epoch). With these the rate never falls: no run behind the tables of this book has a plateau of ten epochs, so all of them trained at a constant 0.002. The paper's own curves [come near that, and fit a patience of some 500 updates a little better](10_paper_figures.ipynb). It does not mention seeds; every number of this book names its own.
 # ```
 #
 # A **step** takes a batch, computes the two terms of the loss, and lets Adam move the weights. This is all of it, without the bookkeeping:

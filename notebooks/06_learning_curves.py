@@ -100,7 +100,7 @@ figures.learning_curves(curves, paper.FIGURE_6_ENDS, smooth)
 #
 # ```{admonition} Departure from the paper
 # :class: note
-# The paper does not state the patience of its learning-rate scheduler nor the threshold of its binarisation. We use PyTorch's default of 10 epochs and a threshold of one half, which [its Figure 8 shows](10_paper_figures.ipynb). Its figure shows one run; so does ours, seed 0, and the table below has the others.
+# The paper does not state the patience of its learning-rate scheduler nor the threshold of its binarisation. We use PyTorch's default of 10 epochs, with which the rate never falls, and a threshold of one half, which [its Figure 8 shows](10_paper_figures.ipynb); the same chapter says which others its Figure 6 allows. Its figure shows one run; so does ours, seed 0, and the table below has the others.
 # ```
 #
 # The same models on all 60,000 images take six times as many updates in as many epochs:

@@ -53,4 +53,4 @@ FID_SEEDS = 5
 EPOCHS = 30
 # Of a training, where the text leaves it open: what comes nearest to the ends of Figure 6 among the
 # candidates of the study "schedule" (the chapter on the paper's figures).
-SETTINGS = {"scheduler_counts": "updates", "scheduler_patience": 500}
+SETTINGS = {"scheduler_counts": "updates", "scheduler_patience": 600}
