@@ -308,11 +308,7 @@ def violations(tab, options) -> list[tuple]:
 
 @pytest.fixture(scope="module", params=[*PAGES, "search", "genindex"])
 def visit(request, address, browser) -> Visit:
-    """A page as on a desktop in both themes, then on paper, then on a phone in both.
-
-    Pages of the reference, long and all made by one template, are looked at in one theme on each.
-    """
-    made = request.param == "genindex" or request.param.startswith("book/api/")
+    """A page as on a desktop in both themes, then on paper, then on a phone in both."""
     problems, elsewhere = [], []
 
     def listen(tab):
@@ -327,7 +323,7 @@ def visit(request, address, browser) -> Visit:
     loaded = [*problems], [*elsewhere]
     axe = violations(tab, EVERYTHING)
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
-    axe += [] if made else violations(tab, COLOURS)
+    axe += violations(tab, COLOURS)
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     wide = tab.evaluate(f"({WIDE})().map(e => e.innerText)")
     broken = tab.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src)")
@@ -344,7 +340,7 @@ def visit(request, address, browser) -> Visit:
     )
     axe += violations(tab, EVERYTHING)  # still dark
     tab.evaluate("document.documentElement.dataset.theme = 'light'")
-    axe += [] if made else violations(tab, COLOURS)
+    axe += violations(tab, COLOURS)
     tab.close()
     return Visit(*loaded, tuple(counts), broken, wide, cut, not_inside, phone, images, axe)
 

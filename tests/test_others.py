@@ -15,7 +15,7 @@ from torch import nn
 
 from kanvae import data
 from kanvae.models import count_parameters
-from kanvae.studies import command, convolution, elsewhere, others, plan, results, sets
+from kanvae.studies import collecting, command, convolution, elsewhere, others, plan, results, sets
 from kanvae.studies.cluster import Result
 from kanvae.studies.others import Job, Task
 
@@ -413,7 +413,7 @@ def test_several_runs_at_a_time_are_written_as_they_finish(folder, monkeypatch):
     failed = others._at_once("elsewhere", jobs, folder, 2)
     assert failed == ["series-last_none-learning_rate=0-seed0: KeyError('last_none')"]
     assert results.study("elsewhere")["reading"].tolist() == ["last", "best"]
-    assert others.scored(folder, "elsewhere") == {jobs[0].name: "all"}
+    assert collecting.scored(folder, "elsewhere") == {jobs[0].name: "all"}
 
 
 @pytest.mark.parametrize(

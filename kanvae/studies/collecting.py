@@ -21,9 +21,9 @@ from kanvae.studies.plan import Job
 NARROW = 2_000_000  # models with more parameters are stored in float16
 
 
-def scored(output: Path) -> dict[str, str]:
+def scored(output: Path, study: str = "runs") -> dict[str, str]:
     """Of the runs whose lines stand in a folder of results, how much of them is scored."""
-    return {name: about["scores"] for name, about in _provenance(output).items()}
+    return {name: about["scores"] for name, about in provenance(output, study).items()}
 
 
 def lines(job: Job, run: runs.Run) -> list[dict[str, Any]]:
@@ -120,14 +120,19 @@ def collect(output: Path, scored: Iterable[tuple[Job, Path]]) -> None:
         name: {"config": run.config, **run.provenance, "scores": run.metrics["scores"]}
         for name, (_, run) in here.items()
     }
-    every = _provenance(output) | about
-    text = json.dumps(dict(sorted(every.items())), indent=1)
-    files.write_text(root / "provenance.json", text + "\n")  # last: where it is, the others are
+    add_provenance(output, "runs", about)
 
 
-def _provenance(output: Path) -> dict[str, Any]:
-    path = output / "runs" / "provenance.json"
+def provenance(output: Path, study: str = "runs") -> dict[str, Any]:
+    """Where the runs of a folder of results come from, by name."""
+    path = output / study / "provenance.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def add_provenance(output: Path, study: str, about: dict[str, Any]) -> None:
+    """Write where runs come from. It is written last: where it is, the lines of a run are."""
+    every = dict(sorted((provenance(output, study) | about).items()))
+    files.write_text(output / study / "provenance.json", json.dumps(every, indent=1) + "\n")
 
 
 def drawn(job: Job) -> bool:

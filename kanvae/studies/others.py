@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
@@ -27,7 +26,7 @@ from tqdm import tqdm
 
 from kanvae import convolutional, files, origin, runs
 from kanvae.models import count_parameters
-from kanvae.studies import cluster
+from kanvae.studies import cluster, collecting
 from kanvae.training import DivergedError, Fit, fit
 from kanvae.training.configuration import code_digest
 
@@ -173,11 +172,6 @@ def table(output: Path, study: str) -> pd.DataFrame:
     return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=columns)
 
 
-def scored(output: Path, study: str) -> dict[str, str]:
-    """Of the runs of a study whose lines stand there, how much of them is scored."""
-    return {name: about["scores"] for name, about in _provenance(output, study).items()}
-
-
 def write(output: Path, study: str, outcome: Outcome) -> None:
     """Write a run to the tables of its study; other runs keep their lines."""
     (output / study).mkdir(parents=True, exist_ok=True)
@@ -188,14 +182,7 @@ def write(output: Path, study: str, outcome: Outcome) -> None:
     lines = lines.sort_values("name", kind="stable")
     text = lines.to_csv(index=False, float_format="%.7g", lineterminator="\n")
     files.write_text(output / study / "scores.csv", text)
-    every = dict(sorted((_provenance(output, study) | {name: outcome.about}).items()))
-    path = output / study / "provenance.json"
-    files.write_text(path, json.dumps(every, indent=1) + "\n")  # last: where it is, the lines are
-
-
-def _provenance(output: Path, study: str) -> dict[str, Any]:
-    path = output / study / "provenance.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    collecting.add_provenance(output, study, {name: outcome.about})
 
 
 def chosen(study: str, output: Path, seeds: Collection[int] | None, device: str) -> list[Job]:
@@ -208,7 +195,7 @@ def state(job: Job, tabled: Mapping[str, str]) -> str:
     """How far a run is: done, begun or missing.
 
     Args:
-        tabled: `scored` of its study.
+        tabled: `collecting.scored` of its study.
     """
     if tabled.get(job.name) in ("all", job.scores):
         return "done"
@@ -217,7 +204,7 @@ def state(job: Job, tabled: Mapping[str, str]) -> str:
 
 def report(study: str, output: Path, seeds: Collection[int] | None, device: str) -> str:
     """What is done of a study and what is not, a line for each model and learning rate."""
-    tabled, lines, done = scored(output, study), dict[str, list[str]](), 0
+    tabled, lines, done = collecting.scored(output, study), dict[str, list[str]](), 0
     todo = chosen(study, output, seeds, device)
     for job in todo:
         found = state(job, tabled)
@@ -244,7 +231,7 @@ def run(
     while todo := [
         job
         for job in chosen(study, output, seeds, device)
-        if job not in attempted and state(job, scored(output, study)) != "done"
+        if job not in attempted and state(job, collecting.scored(output, study)) != "done"
     ]:
         attempted |= set(todo)
         print(f"{study}: {len(todo)} runs to do")
@@ -253,7 +240,7 @@ def run(
                 write(output, study, complete(job))
         else:
             failures += _at_once(study, todo, output, workers)
-    print(f"{len(scored(output, study))} runs in {output / study}")
+    print(f"{len(collecting.scored(output, study))} runs in {output / study}")
     return failures
 
 

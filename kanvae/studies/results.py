@@ -82,10 +82,7 @@ def scores(**chosen: Any) -> pd.DataFrame:
     if not (root() / "runs" / "scores.csv").exists():
         known = ["name", "reading", "settings", "validation_elbo"]
         return pd.DataFrame(columns=list(dict.fromkeys([*known, *chosen])))
-    found = _read_csv("runs/scores.csv")
-    for column, value in chosen.items():
-        found = found[found[column] == value]
-    return found
+    return _with(_read_csv("runs/scores.csv"), chosen)
 
 
 def study(name: str, **chosen: Any) -> pd.DataFrame:
@@ -102,10 +99,7 @@ def study(name: str, **chosen: Any) -> pd.DataFrame:
     Raises:
         RunError: it has no table here, or a damaged one.
     """
-    found = _read_csv(f"{name}/scores.csv")
-    for column, value in chosen.items():
-        found = found[found[column] == value]
-    return found
+    return _with(_read_csv(f"{name}/scores.csv"), chosen)
 
 
 def learning() -> pd.DataFrame:
@@ -245,6 +239,13 @@ def spread(values: pd.Series, digits: int = 1) -> str:
     if len(values) == 1:
         return f"{values.iloc[0]:.{digits}f} (1 seed)"
     return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+
+
+def _with(lines: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:
+    """The lines that have these values in these columns."""
+    for column, value in chosen.items():
+        lines = lines[lines[column] == value]
+    return lines
 
 
 def _read_csv(inside: str) -> pd.DataFrame:
