@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 
 ABOUT = json.loads((Path(__file__).parent / "about.json").read_text(encoding="utf-8"))
 WORDS_A_MINUTE = 200  # of prose with formulas; of plain prose people read 240
@@ -99,6 +100,15 @@ def citation(page: str, title: str, address: str, files: set[str]) -> str:
     return "".join(f'<meta name="{name}" content="{escape(text)}">\n' for name, text in tags)
 
 
+def outdated(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """The pages whose top line would say something else now, though their source is as it was."""
+    before, now = getattr(env, "tops", {}), ABOUT["pages"]
+    env.tops = now  # type: ignore[attr-defined]
+    return [page for page in env.found_docs if before.get(page) != now.get(page)]
+
+
 def tell(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
     """Add to a page what the functions above make of it, and mend its link for edits."""
     if tree is None or app.builder.format != "html" or app.builder.name == "epub":
@@ -142,6 +152,7 @@ def map_site(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx when to call the functions above."""
     app.connect("config-inited", set_address)
+    app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", read_top)
     app.connect("html-page-context", tell, priority=900)  # after the theme has made its buttons
     app.connect("build-finished", map_site)
