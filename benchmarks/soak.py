@@ -47,7 +47,7 @@ from kanvae import runs
 SMALL = ROOT / "benchmarks" / "small.py"
 MARK = "KANVAE_SOAK"  # in the environment of all processes of a round
 DISK = 30  # megabytes of a disk that is filled
-KILLS = 3  # of a round, at most
+KILLS = 6  # of a round, at most
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 VICTIMS = ("driver", "worker", "kernel", "all")
 COUNTS = (
@@ -58,8 +58,8 @@ FAULTS = COUNTS[-4:]
 OTHER = ("log-", "chapter.ipynb", "temporary", "jupyter")  # beside what the command was to write
 RUN = ("config.json", "weights.safetensors", "checkpoint.pt")  # one of them is in a run folder
 VARYING = {  # from run to run: times, places, and how often something was begun
-    *("seconds", "seconds_per_update", "peak_megabytes", "provenance", "date", "attempts"),
-    *("commit", "trial", "training_seconds"),
+    *("seconds", "cpu_seconds", "seconds_per_update", "peak_megabytes", "provenance", "date"),
+    *("attempts", "commit", "trial", "training_seconds"),
 }
 CELLS = (
     "seed = 0\nepochs = 20",
