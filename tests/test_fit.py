@@ -7,7 +7,16 @@ from torch import nn
 
 from kanvae import Architecture, KANLinear, evaluation, likelihoods, objective, training
 from kanvae.studies import command
-from kanvae.training import DivergedError, fit, make_optimizer
+from kanvae.training import (
+    DivergedError,
+    TrainingConfig,
+    fit,
+    grids,
+    load_model,
+    make_optimizer,
+    train,
+    update,
+)
 
 
 class Own(nn.Module):
@@ -188,6 +197,54 @@ def test_learned_functions_can_have_a_rate_of_their_own():
         "weight": 0.01, "bias": 0.01, "base_weight": 0.01,
         "base_scale": 0.005, "spline_weight": 0.005, "spline_scaler": 0.005,
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("quick")
+def test_grids_become_finer_at_the_ends_of_equal_parts(tmp_path):
+    config = TrainingConfig("shared-8-3", epochs=6, grid_sizes="10,20", grid_updates=1)
+    sizes, ranges = [], []
+
+    def look(epoch):
+        layer = epoch.model.decoder.latents
+        sizes.append(layer.grid_size)
+        ranges.append(tuple(layer.grid[0, [3, -4]].tolist()))
+
+    run = train(config, tmp_path / "run", progress=False, after_epoch=look)
+    assert sizes == [5, 5, 10, 10, 20, 20]
+    assert ranges[0] == pytest.approx((-3, 3))
+    assert ranges[1] != pytest.approx((-3, 3), abs=0.1)  # moved once, after the first epoch
+    for later in ranges[2:]:
+        assert later == pytest.approx(ranges[1])
+    assert load_model(run).decoder.pixels.spline_weight.shape == (1, 8, 23)
+    best = load_model(run, best=True).decoder.pixels.grid_size
+    assert best == sizes[run.best_epoch - 1]
+
+
+def test_a_finer_grid_keeps_the_functions_and_is_trained_on():
+    model = Architecture.parse("kan-6-3").build()
+    optimizer = make_optimizer(model, 0.01)
+    x = torch.rand(300, 784) < 0.2
+    for _ in range(3):
+        update(model, optimizer, x, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = model.decode(z := torch.linspace(-0.9, 0.9, 30).reshape(10, 3))
+    first = model.encoder.hidden.first.spline_weight
+    grids.change(model, optimizer, x, torch.Generator().manual_seed(1), 10, False)
+    assert model.encoder.hidden.first.spline_weight is first  # it sees two values only
+    assert model.decoder.latents.grid_size == model.encoder.mean.grid_size == 10
+    with torch.no_grad():
+        torch.testing.assert_close(model.decode(z), before, atol=1e-5, rtol=1e-4)
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert held == {id(p) for p in model.parameters()}
+    start = model.decoder.latents.spline_weight.clone()
+    update(model, optimizer, x, torch.Generator().manual_seed(2))
+    assert (model.decoder.latents.spline_weight != start).any()
+    assert len(optimizer.state) == len(list(model.parameters()))
+
+
+def test_grids_change_only_where_there_are_some():
+    with pytest.raises(ValueError, match="the model has no layer of splines"):
+        fit(Architecture.parse("vae-6-3").build(), torch.rand(40, 784) < 0.2, grid_updates=1)
 
 
 def test_a_plateau_of_the_validation_loss_needs_validation():

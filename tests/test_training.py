@@ -63,6 +63,8 @@ class TestOnAFewImages:
             ("vae-16-3", "after", {"binarization": "stochastic"}),
             ("kan-8-3", "after", {"scheduler_patience": 9, "scheduler_counts": "updates"}),
             ("shared-8-3", "before", {"function_rate": 3.0}),
+            ("shared-8-3", "after", {"grid_sizes": "7,10", "grid_updates": 2}),
+            ("kan-8-3", "before", {"grid_sizes": "6,8", "function_rate": 3.0}),
         ],
     )
     def test_interrupted_and_resumed_is_the_same_bit_for_bit(
@@ -230,6 +232,10 @@ def test_a_config_takes_an_architecture_or_its_key():
         ({"scheduler_counts": "images"}, "scheduler_counts is 'images': choose one of"),
         ({"scheduler": "cosine", "scheduler_counts": "updates"}, "only a plateau of the training"),
         ({"function_rate": 0}, "function_rate is 0: it must lie between 0 and inf"),
+        ({"grid_updates": -1}, "grid_updates is -1: it must be a whole number, 0 or more"),
+        ({"grid_sizes": "20,10"}, "grid_sizes is '20,10': give whole numbers that grow"),
+        ({"grid_sizes": "10;20"}, "grid_sizes is '10;20': give whole numbers that grow"),
+        ({"grid_sizes": "10,20", "epochs": 2}, "needs 3 epochs or more, and epochs is 2"),
         ({"optimizer": "lion"}, r"optimizer is 'lion': choose one of \['adam', 'adamw', 'sgd'\]"),
         ({"beta": -0.1}, "beta is -0.1: it must lie between 0 and inf"),
         ({"weight_decay": "much"}, "weight_decay is 'much'"),

@@ -229,6 +229,21 @@ class SplineLayer(FunctionLayer):
         return f"{super().extra_repr()}, {sizes}"
 
 
+@torch.no_grad()
+def resize_grid(layer: SplineLayer, grid_size: int) -> None:
+    """Make room in a layer for a grid of another size, whose values are loaded next.
+
+    Where the size differs, `spline_weight` becomes a new parameter.
+    """
+    if grid_size == layer.grid_size:
+        return
+    curves, features, count = layer.spline_weight.shape
+    added = grid_size - layer.grid_size
+    layer.grid = layer.grid.new_zeros(features, layer.grid.shape[-1] + added)
+    weight = layer.spline_weight.new_zeros(curves, features, count + added)
+    layer.spline_weight = nn.Parameter(weight, layer.spline_weight.requires_grad)
+
+
 def is_plain(module: Any, *kinds: type[nn.Module]) -> bool:
     """Whether a module is one of these as it comes, without hooks or a forward of its own."""
     return type(module) in kinds and not (

@@ -25,7 +25,7 @@ from kanvae import data, likelihoods, objective, origin, runs
 from kanvae.architectures import Architecture
 from kanvae.likelihoods import Likelihood
 from kanvae.models import VAE
-from kanvae.training import checkpoints, configuration, updates
+from kanvae.training import checkpoints, configuration, grids, updates
 from kanvae.training.configuration import FitSettings, TrainingConfig, resolve_device, run_name
 from kanvae.training.updates import (
     Loss,
@@ -74,7 +74,7 @@ class Fit(NamedTuple):
 
     history: np.ndarray  # structured, one line an update, with the fields `runs.COLUMNS`
     best_epoch: int | None  # with the best validation ELBO; None without validation
-    best_weights: dict[str, Tensor] | None  # of that epoch, for `model.load_state_dict`
+    best_weights: dict[str, Tensor] | None  # of that epoch, with its grids
     provenance: dict[str, Any]
 
 
@@ -141,13 +141,26 @@ def fit(
         return update(model, optimizer, x, generator, loss, chosen.beta)
 
     is_gpu = device.type == "cuda"
-    run = captured(step, optimizer, generator, chosen.batch_size) if is_gpu else step
-    if every_update := chosen.scheduler_counts == "updates":
-        run = updates.watching(run, scheduler, chosen.beta)
+    every_update = chosen.scheduler_counts == "updates"
+    finer = grids.extensions(chosen.grid_sizes, chosen.epochs)
+    if finer or chosen.grid_updates:
+        grids.check(model)
+
+    def prepared() -> Callable[[Tensor], Tensor]:
+        run = captured(step, optimizer, generator, chosen.batch_size) if is_gpu else step
+        return updates.watching(run, scheduler, chosen.beta) if every_update else run
+
+    run = prepared()
     per_epoch = math.ceil(len(images) / chosen.batch_size)
     with _bar(chosen, per_epoch, state["epoch"], progress) as bar:
         for epoch in range(state["epoch"], chosen.epochs):
             start, started = time.perf_counter(), time.process_time()
+            if (move := 0 < epoch <= chosen.grid_updates) or epoch in finer:
+                noise = random_stream(chosen.seed, updates.GRID_STREAM + epoch, device)
+                x = images[torch.randperm(len(images), generator=noise, device=device)[:1000]]
+                x = x if transform is None else objective.as_input(model, transform(x, noise))
+                grids.change(model, optimizer, x, noise, finer.get(epoch), move)
+                run = prepared()  # some parameters may be new
             with updates.seeded(chosen.seed, epoch, generator):
                 losses = _epoch(model, run, len(images), per_epoch, chosen, epoch, generator, bar)
             tested = (math.nan, math.nan)
@@ -265,6 +278,7 @@ def load_model(run: runs.Run, device: str = "cpu", best: bool = False) -> VAE:
             )
     architecture = Architecture.parse(run.config["architecture"])
     model = architecture.build(likelihood=run.config.get("likelihood", "bernoulli"))
+    grids.match(model, weights)
     model.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return model.to(device).eval()
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kanvae import files, origin, runs
+from kanvae.training import grids
 from kanvae.training.configuration import FitSettings
 from kanvae.training.updates import Loss
 
@@ -55,6 +56,7 @@ def begin(path: Path | None, config: dict[str, Any], device: torch.device) -> di
 
 def restore(state, model, optimizer, scheduler) -> None:
     """Put what a checkpoint holds back into a model, its optimiser and its scheduler."""
+    grids.match(model, state["model"], optimizer)
     model.load_state_dict(state.pop("model"))
     optimizer.load_state_dict(state.pop("optimizer"))
     for group in optimizer.param_groups:  # it may come from another kind of device

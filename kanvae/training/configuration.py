@@ -15,6 +15,7 @@ import torch
 
 from kanvae import data, likelihoods
 from kanvae.architectures import Architecture
+from kanvae.training import grids
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 SCHEDULERS = ("plateau", "constant", "cosine")
@@ -43,6 +44,10 @@ class FitSettings:
             the "validation" loss.
         scheduler_counts: what a plateau's patience counts, "epochs" or "updates": then it looks at
             the loss of every batch.
+        grid_sizes: what the grids of layers of splines are extended to, one size after another, at
+            the ends of equal parts of the epochs, such as "10,20"; by default they stay as they
+            are. Layers that see two values at the most keep theirs, here and below.
+        grid_updates: after how many epochs, from the first on, grids are moved to where inputs are.
         seed: of the order of the images and of all noise.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest there is. It is not part
             of what a training is known by, and so may differ when one is resumed.
@@ -63,6 +68,8 @@ class FitSettings:
     scheduler_patience: int = 10
     scheduler_watches: str = "training"
     scheduler_counts: str = "epochs"
+    grid_sizes: str = ""
+    grid_updates: int = 0
     seed: int = 0
     device: str = "cpu"
 
@@ -72,7 +79,7 @@ class FitSettings:
             object.__setattr__(self, "scheduler", "constant")
         for name in ("epochs", "batch_size"):
             _whole(name, getattr(self, name), 1)
-        for name in ("scheduler_patience", "seed"):
+        for name in ("scheduler_patience", "grid_updates", "seed"):
             _whole(name, getattr(self, name), 0)
         _choice("optimizer", self.optimizer, OPTIMIZERS)
         _choice("scheduler", self.scheduler, SCHEDULERS)
@@ -85,6 +92,7 @@ class FitSettings:
                 "scheduler_counts is 'updates': only a plateau of the training loss is counted in "
                 "updates. Leave it at 'epochs'."
             )
+        grids.extensions(self.grid_sizes, self.epochs)
         if self.weight_decay is None:
             object.__setattr__(self, "weight_decay", WEIGHT_DECAY[self.optimizer])
         _between("learning_rate", self.learning_rate, 0, math.inf)

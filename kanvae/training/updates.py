@@ -15,6 +15,7 @@ from kanvae import objective
 from kanvae.training.configuration import OPTIMIZERS, FitSettings
 
 VALIDATION_STREAM = 2**32 - 1  # of random numbers, for the validation ELBO; epochs count from 0
+GRID_STREAM = 2**31  # and, with the epoch added, for what grids are changed on
 FUNCTIONS = ("base_scale", "spline_weight", "spline_scaler")  # parameters of learned functions
 Loss = Callable[[Any, Tensor, torch.Generator | None], Any]  # as `objective.terms`
 
