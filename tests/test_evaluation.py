@@ -407,6 +407,24 @@ def test_a_run_that_diverged_is_refused_at_once(run):
         evaluation.evaluate(model, torch.zeros(5, 12))
 
 
+def test_what_layers_of_splines_see_beyond_their_grids_is_a_share():
+    model = Architecture("kan", 4, 2, input_features=12).build()
+    x = torch.rand(300, 12) < 0.5
+    found = evaluation.evaluate(model, x, importance_samples=1, likelihood_images=300)
+    shares = found["outside_grid"]
+    assert shares.keys() == {"encoder.hidden.first", "encoder.mean", "encoder.log_var",
+                             "decoder.latents", "decoder.pixels"}  # fmt: skip
+    assert shares["encoder.hidden.first"] == 0  # 0 and 1 lie within -1 to 1
+    means, log_vars = model.encode(x)
+    apart = torch.distributions.Normal(means.detach(), (0.5 * log_vars.detach()).exp())
+    one, minus = torch.ones(()), -torch.ones(())
+    expected = 1 - float((apart.cdf(one) - apart.cdf(minus)).mean())
+    assert shares["decoder.latents"] == pytest.approx(expected, abs=0.05)
+    linear = Architecture("linear", 4, 2, input_features=12).build()
+    found = evaluation.evaluate(linear, x, importance_samples=1, likelihood_images=10)
+    assert found["outside_grid"] == {}
+
+
 def test_a_model_of_ones_own_is_scored_with_features_of_ones_own():
     """A decoder that copies its latents, judged by the pixels: the distance is known."""
 

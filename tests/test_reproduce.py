@@ -124,6 +124,19 @@ def test_the_best_setting_is_the_best_on_validation(monkeypatch):
     assert plan.sharing() == plan.fashion() == []
 
 
+def test_changing_grids_are_held_against_fixed_ones_for_as_many_epochs(monkeypatch):
+    known(monkeypatch, plan.rates(), lambda c: -c.learning_rate)
+    jobs = plan.grids()
+    assert len(jobs) == len({job.name for job in jobs}) == 3 * 2 * 4
+    assert {job.config.epochs for job in jobs} == {30}
+    for key in ("kan-35-15", "shared-395-20"):
+        ways = [j.config for j in jobs if str(j.config.architecture).startswith(key)]
+        grown = [way for way in ways if way.grid_sizes]
+        assert len(ways) == 12
+        assert {str(way.architecture) for way in grown} == {f"{key}+grid_size=3"}
+        assert len({(way.learning_rate, way.scheduler) for way in ways}) == 1
+
+
 def test_other_sets_see_the_best_of_the_dial(monkeypatch):
     scores = {"shared-395-20": -3.0, plan.fitted("16 functions", plan.BUDGET): -1.0}
 
@@ -213,6 +226,16 @@ def test_a_finished_run_that_was_cut_is_named_and_the_others_are_collected(
     assert (cut / "weights.safetensors").read_bytes() == whole
     run("--status", *again)
     assert "2 of 2 runs" in capsys.readouterr().out
+
+
+def test_a_run_whose_grids_grew_is_told_with_what_it_has_in_the_end(small, monkeypatch):
+    job = plan.Job(plan.config("shared-4-2", epochs=2, grid_sizes="9"), "brief")
+    monkeypatch.setattr(plan, "STUDIES", {"grown": lambda: [job]})
+    command.main(["reproduce", "--study", "grown", "--workers", "0"])
+    (line,) = results.scores(reading="last").to_dict("records")
+    assert line["parameters"] == plan.parameters("shared-4-2+grid_size=9")
+    assert 0 <= line["latents_outside_grid"] <= 1
+    assert line["settings"] == "epochs=2,grid_sizes=9"
 
 
 def contents(folder):

@@ -42,7 +42,8 @@ from kanvae.evaluation.samples import (
 from kanvae.extras import extra
 from kanvae.likelihoods import Likelihood
 from kanvae.models import count_parameters
-from kanvae.training import load_model, mean_terms, random_stream, resolve_device
+from kanvae.training import grids, load_model, mean_terms, random_stream, resolve_device
+from kanvae.training.updates import GRID_STREAM
 
 __all__ = [
     "FEATURES", "INCEPTION_BLOCKS", "Features", "FeaturesError", "Settings", "Statistics",
@@ -266,6 +267,7 @@ def _scores(
             model, part, settings.importance_samples, likelihood=likelihood
         ),
         "active_units": active_units(means),
+        "outside_grid": outside_grid(model, part[:1000]),
         "frechet": {},
     }
     how |= {"latent_dim": means.shape[1], "likelihood": likelihood}
@@ -286,6 +288,16 @@ def _scores(
             seen = latent_means(model, known[0].to(x.device)).cpu()
             scores["neighbour_accuracy"] = neighbour_accuracy(seen, known[1], means, labels)
     return scores
+
+
+def outside_grid(model: nn.Module, x: Tensor) -> dict[str, float]:
+    """The share of what each layer of splines sees of images (N, ...) that lies beyond its grid."""
+    noise, found = random_stream(0, GRID_STREAM, x.device), {}
+    images = objective.as_input(model, x)
+    for name, (layer, inputs) in grids.inputs_of_layers(model, images, noise).items():
+        low, high = layer.grid[:, layer.spline_order], layer.grid[:, -1 - layer.spline_order]
+        found[name] = float(((inputs < low) | (inputs > high)).double().mean())
+    return found
 
 
 def _kinds(settings: Settings) -> list[str]:

@@ -15,8 +15,10 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 
 from kanvae import files, runs
+from kanvae.models import count_parameters
 from kanvae.studies import paper, plan, reading, results
 from kanvae.studies.plan import Job
+from kanvae.training import load_model
 
 NARROW = 2_000_000  # models with more parameters are stored in float16
 
@@ -42,7 +44,7 @@ def lines(job: Job, run: runs.Run) -> list[dict[str, Any]]:
             if name not in ("learning_rate", "scheduler")
         ),
         "seed": config.seed,
-        "parameters": plan.parameters(str(config.architecture), config.likelihood),
+        "parameters": count_parameters(load_model(run)),
     }
     metrics, found = run.metrics, []
     for which, epoch in (("last", config.epochs), ("best", run.best_epoch)):
@@ -58,6 +60,8 @@ def lines(job: Job, run: runs.Run) -> list[dict[str, Any]]:
             for name in ("reconstruction", "kl"):  # as Figure 6 shows it
                 line[f"band_{name}"] = sum(reading.band(run.history[name])) / 2
         line |= {name: scores[name] for name in COPIED if name in scores}
+        if (outside := scores.get("outside_grid", {}).get("decoder.latents")) is not None:
+            line["latents_outside_grid"] = outside
         for kind, distances in scores.get("frechet", {}).items():
             line[column := f"frechet_{_column(kind)}"] = np.mean(distances)
             line[f"{column}_std"] = np.std(distances, ddof=1)

@@ -9,6 +9,7 @@
     sharing   how many functions an input: a dial at three budgets, five seeds, each at its best;
               its best three on 50,000 images, three seeds
     controls  where its gain comes from, three seeds
+    grids     grids that change in training, against fixed ones, three seeds
     small     the dial on grey digits and on a table of seven columns, five seeds
     fashion   the best three of the dial on FashionMNIST, five seeds, and on all of it, three
     bases     other basis functions at KAN-VAE**'s widths and at its parameters, five seeds
@@ -92,6 +93,15 @@ FORMS = {  # of the models for them, with the widths that fill a budget and the 
     "one an edge": "kan-{{}}-{}+grid_range=-3.0..3.0",
     "one an edge, as in the paper": "kan-{{}}-{}",
 }
+
+
+# How grids can change in training, and what they are held against: of the key, of the training.
+GRIDS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("", {}),
+    ("+grid_size=20", {}),
+    ("+grid_size=3", {"grid_sizes": "5,10,20"}),
+    ("", {"grid_updates": 10}),
+)
 
 
 class Job(NamedTuple):
@@ -275,6 +285,20 @@ def controls() -> list[Job]:
     ]
 
 
+def grids() -> list[Job]:
+    """Extended and moved grids of KAN-VAE** and of one function an input, for as many epochs."""
+    models: dict[str, Any] = {str(paper.FEATURED["KAN-VAE**"]): paper.SETTINGS}
+    shared = fitted("1 function", BUDGET)
+    if setting := best_setting(tries(shared)):
+        models[shared] = setting
+    return [
+        Job(config(key + own, seed=seed, **how, **change), "brief")
+        for seed in range(3)
+        for key, how in models.items()
+        for own, change in GRIDS
+    ]
+
+
 def fashion() -> list[Job]:
     """The best of the dial on another set of images, at the settings that MNIST chose."""
     kinds, images = contenders(), "FashionMNIST"
@@ -321,6 +345,7 @@ STUDIES: dict[str, Callable[[], list[Job]]] = {
     "best": lambda: at_best(("ReLU", "KAN", "1 function", "4 functions"), range(3)),
     "sharing": sharing,
     "controls": controls,
+    "grids": grids,
     "fashion": fashion,
     "small": small,
     "bases": bases,

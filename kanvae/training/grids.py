@@ -37,6 +37,26 @@ def extensions(grid_sizes: str, epochs: int) -> dict[int, int]:
     return {round(epochs * i / parts): size for i, size in enumerate(sizes, start=1)}
 
 
+@torch.no_grad()
+def inputs_of_layers(
+    model: nn.Module, x: Tensor, generator: torch.Generator
+) -> dict[str, tuple[SplineLayer, Tensor]]:
+    """The layers of splines by name, and what each sees, (n, I), when a model is given images."""
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, SplineLayer)}
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, inputs, name=name: seen.update({name: inputs[0]}))
+        for name, layer in layers.items()
+    ]
+    try:
+        model.eval()
+        model(x, generator)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: (layers[name], inputs.flatten(0, -2)) for name, inputs in seen.items()}
+
+
 def check(model: nn.Module) -> None:
     """Raise a ValueError if no grid of a model can change."""
     if not any(isinstance(module, SplineLayer) for module in model.modules()):
@@ -63,20 +83,7 @@ def change(
         grid_size: what grids are extended to; those that are as fine already stay. None for none.
         move: whether grids are moved to where inputs are.
     """
-    seen: dict[str, Tensor] = {}
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, SplineLayer)}
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: seen.update({name: inputs[0]}))
-        for name, layer in layers.items()
-    ]
-    try:
-        model.eval()
-        model(x, generator)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    for name, inputs in seen.items():
-        layer, inputs = layers[name], inputs.flatten(0, -2)
+    for layer, inputs in inputs_of_layers(model, x, generator).values():
         if len(inputs.unique()) <= 2:
             continue
         if move:
