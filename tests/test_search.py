@@ -119,6 +119,20 @@ def test_a_journal_whose_last_line_was_cut_loses_that_line_only(small_rows, tmp_
     assert len(search.open_study(tmp_path, SMALL).get_trials(states=search.FINISHED)) == 2
 
 
+@pytest.mark.parametrize("lines", range(1, 6))
+def test_a_search_stopped_while_it_begins_proposes_every_row_in_the_end(
+    small_rows, tmp_path, lines
+):
+    search.open_study(tmp_path, SMALL)
+    path = tmp_path / search.JOURNAL
+    whole = path.read_bytes().splitlines(keepends=True)
+    assert len(whole) >= 2 + len(ROWS)
+    path.write_bytes(b"".join(whole[:lines]))
+    again = search.open_study(tmp_path, SMALL)
+    assert [space.suggest(again.ask()) for _ in ROWS] == [row.architecture for row in ROWS]
+    assert len(again.trials) == len(ROWS)
+
+
 def test_a_journal_that_is_damaged_elsewhere_is_named(small_rows, tmp_path):
     search.open_study(tmp_path, SMALL)
     path = tmp_path / search.JOURNAL
@@ -187,10 +201,11 @@ def test_the_tables_hold_every_trial_and_where_it_ran(found, tmp_path):
     }  # fmt: skip
 
 
-def test_a_trial_that_a_killed_search_left_running_is_proposed_again(small_rows, tmp_path):
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_trial_that_a_killed_search_left_running_is_proposed_again(small_rows, tmp_path, asked):
     study = search.open_study(tmp_path, SMALL)
     left = study.ask()
-    architecture = space.suggest(left)
+    architecture = space.suggest(left) if asked else ROWS[0].architecture
     again = search.open_study(tmp_path, SMALL)
     assert again.trials[left.number].state == TrialState.RUNNING  # another may still be at it
     search.resume(again)

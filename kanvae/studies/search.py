@@ -189,8 +189,6 @@ def open_study(
     found = study.user_attrs.get("config")
     if found is None:
         study.set_user_attr("config", wanted)
-        for row in paper.TABLE_I:
-            study.enqueue_trial(as_parameters(row.architecture), user_attrs={"row": row.name})
     elif (found := {"layers": "kan,linear"} | found) != wanted:  # of a search before there were
         different = [f"{k} is {found.get(k)!r} there, {wanted[k]!r} here" for k in wanted
                      if found.get(k) != wanted[k]]  # fmt: skip
@@ -198,6 +196,10 @@ def open_study(
             f"{output} holds a search of another configuration ({'; '.join(different)}): choose "
             "another folder."
         )
+    known = {trial.user_attrs.get("row") for trial in study.get_trials(deepcopy=False)}
+    for row in paper.TABLE_I:  # all, but where one was stopped here, or its journal cut
+        if row.name not in known:
+            study.enqueue_trial(as_parameters(row.architecture), user_attrs={"row": row.name})
     return study
 
 

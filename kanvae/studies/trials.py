@@ -59,7 +59,8 @@ def resume(study: optuna.Study) -> None:
     """Propose the trials again that a stopped search left running."""
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
+        given = trial.system_attrs.get("fixed_params", {})  # not all may have been asked for
+        study.enqueue_trial(given | trial.params, user_attrs=trial.user_attrs)
 
 
 def damaged(study: optuna.Study, output: Path) -> list[str]:
