@@ -210,6 +210,19 @@ def schedule() -> list[Job]:
     return [Job(config(key, seed=seed, **some), "validation") for key, some, seed in trained]
 
 
+def variants() -> list[Job]:
+    """Other readings of the paper's words, on its VAE, at both habits that its curves allow.
+
+    Other activations; and both terms as means over their numbers, as `reduction="mean"` gives them,
+    in place of sums: 784 times the reconstruction's mean is its sum, the KL has as many as latents.
+    """
+    vae, means = str(paper.FEATURED["VAE"]), {"beta": 784 / LATENT_DIM}
+    habits = (paper.SETTINGS, {"scheduler_patience": 10})
+    keys = [f"{vae}+activation={name}" for name in ("silu", "gelu", "tanh")]
+    read = [*((key, {}) for key in keys), (vae, means)]
+    return [Job(config(key, **habit, **how), "validation") for habit in habits for key, how in read]
+
+
 def tries(key: str, **others: Any) -> list[Job]:
     """A model at every learning rate with every schedule."""
     return [
@@ -337,7 +350,7 @@ def anchor() -> list[Job]:
 
 
 STUDIES: dict[str, Callable[[], list[Job]]] = {
-    "schedule": schedule,
+    "schedule": lambda: schedule() + variants(),
     "rates": rates,
     "paper": lambda: table([*TABLE, *BASELINES], "paper", SEEDS),
     "ablation": lambda: table(ABLATION, "paper", SEEDS),
