@@ -75,6 +75,18 @@ def test_the_cores_are_shared_among_the_workers(monkeypatch):
     assert "CUDA_VISIBLE_DEVICES" not in cluster.worker_options(0, 2, 0)["env"]
 
 
+def test_workers_that_start_slowly_on_a_busy_machine_are_waited_for():
+    def patience():
+        return dask.utils.parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
+
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),  # a site's, for its cluster
+        cluster.start(workers=1) as client,
+    ):
+        assert patience() == client.submit(patience).result() == 300
+    assert patience() < 300
+
+
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE", 1)
     with (

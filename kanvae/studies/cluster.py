@@ -91,8 +91,10 @@ def start(
             yield client
     else:
         count = workers or gpus or cores()
-        # What a user or a site has set for other clusters is not for this one.
-        own = dask.config.merge(*dask.config.defaults)
+        # What a user or a site has set for other clusters is not for this one. Where others use all
+        # cores, a worker may take minutes to start.
+        slow = {"distributed": {"comm": {"timeouts": {"connect": "300s", "tcp": "300s"}}}}
+        own = dask.config.merge(*dask.config.defaults, slow)
         with dask.config.set(own), local(count, gpus) as made, Client(made) as client:
             yield client
 
