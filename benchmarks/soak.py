@@ -48,6 +48,7 @@ SMALL = ROOT / "benchmarks" / "small.py"
 MARK = "KANVAE_SOAK"  # in the environment of all processes of a round
 DISK = 30  # megabytes of a disk that is filled
 KILLS = 6  # of a round, at most
+IMPORTS = 5  # seconds; until then an interrupt can end in some package's bare `except`
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 VICTIMS = ("driver", "worker", "kernel", "all")
 COUNTS = (
@@ -249,6 +250,11 @@ def _kill(
         if kind in ("driver", "all"):
             with contextlib.suppress(psutil.TimeoutExpired):
                 process.wait(60)
+            if process.poll() is None and how == signal.SIGINT and moment < IMPORTS:
+                process.send_signal(how)  # as a person would
+                notes.append("and again, since Python lost it while it imported")
+                with contextlib.suppress(psutil.TimeoutExpired):
+                    process.wait(60)
             if process.poll() is None:
                 found["left_behind"] += 1
                 notes.append(f"the driver lives 60 s after {signal.Signals(how).name}")

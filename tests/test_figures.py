@@ -32,6 +32,12 @@ CALLS = {
     ),
     "networks": lambda run: diagrams.networks([2, 3, 1], RNG.normal(size=(9, 20))),
     "vae_schematic": lambda run: diagrams.vae_schematic(784, 400, 20),
+    "graphs": lambda run: diagrams.graphs(
+        {
+            name: (RNG.random((9, 9)), 9 * RNG.random((4, 2)), [[0, 1, 2], [1, 2, 3]])
+            for name in "ab"
+        }
+    ),
     "learning_curves": lambda run: figures.learning_curves(
         {"VAE": run.history, "KAN-VAE*": run.history}, paper.FIGURE_6_ENDS
     ),

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from kanvae import Architecture, data, evaluation, runs
 from kanvae.models import count_parameters
-from kanvae.studies import command, paper, plan, reproduce, results
+from kanvae.studies import collecting, command, paper, plan, reproduce, results
 
 QUICK = evaluation.Settings(
     frechet_images="grayscale,binarized", frechet_samples=100, fidelity_samples=50,
@@ -249,6 +249,17 @@ def test_collecting_again_changes_no_byte(reproduced):
     shutil.rmtree(reproduced / "results")
     run("--collect")
     assert contents(reproduced / "results") == before
+
+
+def test_tables_do_not_depend_on_which_run_was_written_first(reproduced, tmp_path):
+    jobs = [plan.Job(plan.config(key)) for key in (KAN, VAE)]
+    found = []
+    for order in (jobs, jobs[::-1]):
+        output = tmp_path / str(len(found))
+        for job in order:
+            collecting.collect(output, [(job, reproduce.folder(job))])
+        found.append(contents(output))
+    assert found[0] == found[1]
 
 
 def test_a_featured_run_is_read_back_with_its_weights(reproduced):

@@ -77,11 +77,25 @@ def lines(job: Job, run: runs.Run) -> list[dict[str, Any]]:
     return found
 
 
+# The columns that lead in scores.csv and in epochs.csv.gz, as far as they are there.
+FIRST = (
+    *("name", "model", "dataset", "regime", "learning_rate", "scheduler", "settings", "seed"),
+    *("parameters", "reading", "epoch"),
+)
 COPIED = (
     *("train_reconstruction", "train_kl", "train_elbo"),
     *("test_reconstruction", "test_kl", "test_elbo", "test_nll", "test_nll_few", "test_nll_many"),
     *("active_units", "neighbour_accuracy", "silhouette"),
 )
+
+
+def ordered(table: pd.DataFrame, *first: str) -> pd.DataFrame:
+    """A table whose columns come in an order that does not depend on which run was written first.
+
+    Args:
+        first: the columns that lead.
+    """
+    return table[[*first, *sorted(set(table) - set(first))]]
 
 
 def _column(kind: str) -> str:
@@ -113,7 +127,7 @@ def collect(output: Path, scored: Iterable[tuple[Job, Path]]) -> None:
         if (root / file).exists():
             old = pd.read_csv(root / file)
             table = pd.concat([old[~old["name"].isin(list(here))], table])
-        table.insert(0, "name", table.pop("name"))
+        table = ordered(table, *(name for name in FIRST if name in table))
         table = table.sort_values("name", kind="stable")
         text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n")
         _write(root / file, text.encode())

@@ -179,7 +179,8 @@ def write(output: Path, study: str, outcome: Outcome) -> None:
     name = str(lines["name"].iloc[0])
     if len(old := old[old["name"] != name]):
         lines = pd.concat([old, lines])
-    lines = lines.sort_values("name", kind="stable")
+    first = ("name", "task", "model", "parameters", "learning_rate", "seed", "reading", "epoch")
+    lines = collecting.ordered(lines, *first).sort_values("name", kind="stable")
     text = lines.to_csv(index=False, float_format="%.7g", lineterminator="\n")
     files.write_text(output / study / "scores.csv", text)
     collecting.add_provenance(output, study, {name: outcome.about})
