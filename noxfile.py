@@ -82,7 +82,7 @@ def sweep(session: nox.Session) -> None:
 
 @nox.session
 def search(session: nox.Session) -> None:
-    """Search for architectures; resumes; -- --trials 60, --help."""
+    """Search for architectures; resumes; -- --trials 150, --help."""
     python(session, "-m", "kanvae", "search", *session.posargs)
 
 

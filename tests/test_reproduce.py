@@ -137,6 +137,18 @@ def test_changing_grids_are_held_against_fixed_ones_for_as_many_epochs(monkeypat
         assert len({(way.learning_rate, way.scheduler) for way in ways}) == 1
 
 
+def test_the_front_of_a_search_is_trained_with_seeds_that_it_has_not_seen(monkeypatch):
+    trials = pd.DataFrame({"architecture": ["kan-9-3", "vae-90-3"], "front": [True, False]})
+    about = {"config": {"regime": "paper", "epochs": 10, "seed": 0}}
+    monkeypatch.setattr(results, "search", lambda: (trials, None, about))
+    jobs = plan.front()
+    assert [job.config.seed for job in jobs] == [1, 2, 3, 4, 5]
+    assert {str(job.config.architecture) for job in jobs} == {"kan-9-3"}
+    assert {(job.config.epochs, job.scores) for job in jobs} == {(10, "brief")}
+    about["config"]["regime"] = "figure6"
+    assert plan.front() == []
+
+
 def test_other_sets_see_the_best_of_the_dial(monkeypatch):
     scores = {"shared-395-20": -3.0, plan.fitted("16 functions", plan.BUDGET): -1.0}
 

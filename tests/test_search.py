@@ -24,7 +24,8 @@ def small_rows(monkeypatch):
 @pytest.mark.parametrize(
     "architecture",
     [row.architecture for row in paper.TABLE_I]
-    + [Architecture.parse("kan-30-7+depth=2+grid_size=9+spline_order=1+grid_range=-2.5..2.5")],
+    + [Architecture.parse("kan-30-7+depth=2+grid_size=9+spline_order=1+grid_range=-2.5..2.5")]
+    + [Architecture.parse(key) for key in ("kan-30-7+first=linear", "shared-300-7+groups=2")],
     ids=str,
 )
 def test_every_architecture_can_be_proposed(architecture):
@@ -52,6 +53,18 @@ def test_a_search_of_unknown_layers_is_refused_in_words():
 def test_proposals_follow_from_the_seed():
     assert space.proposals(4, seed=1) == space.proposals(4, seed=1)
     assert space.proposals(4, seed=1) != space.proposals(4, seed=2)
+
+
+def test_kinds_of_layers_are_tried_equally_often(small_rows, tmp_path, scheduler, monkeypatch):
+    monkeypatch.setattr(search, "run_trial", at_once)
+    study = search.search(tmp_path, 15, SMALL, scheduler=scheduler, progress=False)
+    kinds = search.table(study)["layer"].value_counts()
+    assert kinds.to_dict() == {"kan": 5, "shared": 5, "linear": 5}  # the rows among them
+
+
+def at_once(output, architecture, config, rivals):
+    size = count_parameters(Architecture.parse(architecture).build())
+    return {"parameters": size, "curve": [-1.0], "score": 1.0, "seconds": 0.0, "provenance": {}}
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,26 @@ def _thumbnail(ax: Axes, centre: tuple[float, float], curve: Any) -> None:
 
 
 @styled
+def graphs(panels: Mapping[str, tuple[Any, Any, Any]]) -> Figure:
+    """Images with graphs drawn over them, a panel each.
+
+    Args:
+        panels: title -> (image (H, W) from 0 to 1, places of the nodes (S, 2) in pixels, x first,
+            edges (2, E) whole numbers).
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 0.5 + WIDTH / len(panels)))
+    for ax, (title, (image, places, edges)) in zip(
+        np.atleast_1d(axes), panels.items(), strict=True
+    ):
+        ax.imshow(1 - np.asarray(image), cmap="gray", vmin=-0.6, vmax=1)  # pale, under the graph
+        x, y = np.asarray(places).T
+        ax.plot(x[np.asarray(edges)], y[np.asarray(edges)], color=PALETTE[0], linewidth=0.8)
+        ax.plot(x, y, "o", color=PALETTE[1], markersize=4)
+        ax.set(title=title, xticks=[], yticks=[])
+    return figure
+
+
+@styled
 def vae_schematic(pixels: int, hidden: int, latent: int) -> Figure:
     """The auto-encoder of the paper's Figure 1, with the widths of one architecture."""
     figure, ax = plt.subplots(figsize=(WIDTH, 3.2))

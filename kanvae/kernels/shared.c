@@ -107,6 +107,13 @@ INLINE vector pick(const float *table, ints index)
         return (vector)_mm512_permutex2var_ps((__m512)load(table), (__m512i)index, (__m512)load(table + 16));
     return (vector)_mm512_i32gather_ps((__m512i)index, table, 4);
 #elif defined(__AVX2__)
+    if (SLOTS <= 16) { /* a gather would take longer than all of this, most of all on AMD's processors */
+        __m256 low = _mm256_permutevar8x32_ps((__m256)load(table), (__m256i)index);
+        if (SLOTS == 8)
+            return (vector)low;
+        __m256 high = _mm256_permutevar8x32_ps((__m256)load(table + 8), (__m256i)index);
+        return (vector)_mm256_blendv_ps(low, high, (__m256)(index << 28)); /* by the sign: whether it is 8 or more */
+    }
     return (vector)_mm256_i32gather_ps(table, (__m256i)index, 4);
 #else
     vector found;

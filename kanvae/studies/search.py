@@ -1,6 +1,6 @@
 """A search for architectures with few parameters and a good score, by Optuna on a Dask cluster.
 
-    kanvae search --trials 60 --output runs/search
+    kanvae search --trials 150 --output runs/search
     kanvae search --collect book/results/search --output runs/search
 
 Optuna proposes architectures and keeps what became of them in `OUTPUT/journal.log` (or in any
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -30,7 +31,7 @@ from kanvae.layers.kinds import KINDS
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, watching
 from kanvae.studies.options import add_fields, values
-from kanvae.studies.space import as_parameters, suggest
+from kanvae.studies.space import LAYERS, as_parameters, suggest
 from kanvae.studies.trials import FINISHED, collect, damaged, mend_journal, resume, set_aside, table
 from kanvae.training import DivergedError, Epoch, TrainingConfig, load_model, train
 
@@ -50,26 +51,26 @@ class SearchConfig:
     """What a search does with every architecture, checked when made.
 
     Args:
-        score: "nll", the importance-weighted estimate on test images, or "frechet", the distance
-            of prior samples with digit features.
+        score: "nll", the importance-weighted estimate on validation images, or "frechet", the
+            distance of prior samples from training images with digit features.
         regime, epochs, seed, device: of each training, as in `TrainingConfig`.
         importance_samples, likelihood_images: of the NLL.
         margin: nats by which the curve of a smaller model must be ahead for a trial to be pruned.
-        layers: the kinds of layers among which to choose, with commas between them.
+        layers: the kinds of layers to try equally often, with commas between them.
 
     Raises:
         ValueError: a value that is not allowed.
     """
 
     score: str = "nll"
-    regime: str = "figure6"
+    regime: str = "paper"
     epochs: int = 10
     seed: int = 0
     device: str = "cpu"
     importance_samples: int = 50
     likelihood_images: int = 1000
     margin: float = 2.0
-    layers: str = "kan,linear"
+    layers: str = ",".join(LAYERS)
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
@@ -100,7 +101,7 @@ class Rival(NamedTuple):
     """A finished trial, as far as others are compared with it."""
 
     parameters: int
-    curve: list[float]  # test ELBO after each epoch, nats per image
+    curve: list[float]  # validation ELBO after each epoch, nats per image
 
 
 def hopeless(
@@ -240,6 +241,16 @@ def search(
     return study
 
 
+def least_tried(study: optuna.Study, layers: Sequence[str]) -> str:
+    """The kind of layer with the fewest trials, so that the search can speak of each.
+
+    Left to itself the sampler soon proposes one kind alone.
+    """
+    every = study.get_trials(deepcopy=False)
+    tried = Counter(t.params.get("layer") for t in every if t.state != TrialState.FAIL)
+    return min(layers, key=lambda layer: tried[layer])
+
+
 def _run_trials(
     study: optuna.Study, output: str, trials: int, config: SearchConfig, scheduler: str | None,
     workers: int | None, progress: bool,
@@ -254,6 +265,8 @@ def _run_trials(
         for architecture in once_more:
             yield f"again: {architecture}", (output, architecture, config, [])
         while len(finished()) + len(asked) < trials:
+            if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                study.enqueue_trial({"layer": least_tried(study, layers)})
             trial = study.ask()
             architecture = str(suggest(trial, layers))
             trial.set_user_attr("architecture", architecture)
@@ -310,7 +323,7 @@ def _tell(study: optuna.Study, trial: Trial, value: dict[str, Any]) -> None:
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The arguments of `kanvae search`."""
     parser.add_argument("--output", type=Path, help="(runs/search)")
-    parser.add_argument("--trials", type=int, default=60, help="to finish in all (60)")
+    parser.add_argument("--trials", type=int, default=150, help="to finish in all (150)")
     parser.add_argument("--storage", help="database for Optuna (a file in the output folder)")
     parser.add_argument("--scheduler", help="address of a running Dask scheduler")
     parser.add_argument("--workers", type=int, help="here (one a core)")

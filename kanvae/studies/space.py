@@ -26,11 +26,19 @@ SPACE: dict[str, Callable[[Trial], Any]] = {  # of what a kind of layer lets us 
 }
 
 
+LAYERS = ("kan", "shared", "linear")
+
+
 def _symmetric(half: float) -> tuple[float, float]:
     return (-half, half)
 
 
-def suggest(trial: Trial, layers: Sequence[str] = ("kan", "linear")) -> Architecture:
+def _sees_pixels(layer: str) -> bool:
+    """Whether functions see the pixels, unless the first layer is made linear."""
+    return layer != "linear" and "first" not in KINDS[layer].linear
+
+
+def suggest(trial: Trial, layers: Sequence[str] = LAYERS) -> Architecture:
     """An architecture of these kinds of layers that Optuna proposes.
 
     The names of their settings stand for layers that have them only.
@@ -43,6 +51,11 @@ def suggest(trial: Trial, layers: Sequence[str] = ("kan", "linear")) -> Architec
     depth = trial.suggest_int("depth", 1, 2)
     options = KINDS[layer].options
     settings = {name: propose(trial) for name, propose in SPACE.items() if name in options}
+    if (
+        _sees_pixels(layer)
+        and trial.suggest_categorical("first", ("functions", "linear")) == "linear"
+    ):
+        settings["first"] = "linear"
     return Architecture(layer, hidden, latent, depth=depth, settings=settings)
 
 
@@ -64,6 +77,9 @@ def as_parameters(architecture: Architecture) -> dict[str, Any]:
     }  # fmt: skip
     last = a.layers()["decoder", "pixels"]
     chosen = {name: getattr(last, name) for name in SPACE if getattr(last, name) is not None}
+    if _sees_pixels(a.layer):
+        is_linear = a.layers()["encoder", "first"].kind == "linear"
+        found["first"] = "linear" if is_linear else "functions"
     if "grid_range" in chosen:
         found["grid_half_width"] = chosen.pop("grid_range")[1]
     return found | chosen

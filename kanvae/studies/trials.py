@@ -120,7 +120,7 @@ def table(study: optuna.Study) -> pd.DataFrame:
                 "row": trial.user_attrs.get("row"),
                 "state": "diverged" if "error" in trial.user_attrs else trial.state.name.lower(),
                 "epochs": len(trial.user_attrs["curve"]),
-                "test_elbo": (trial.user_attrs["curve"] or [None])[-1],
+                "validation_elbo": (trial.user_attrs["curve"] or [None])[-1],
                 "score": trial.values[0] if trial.values else None,
                 "front": trial.number in front,
                 "seconds": trial.user_attrs.get("seconds"),
@@ -136,7 +136,7 @@ def collect(study: optuna.Study, folder: Path | str) -> int:
     found = table(study)
     curves = pd.DataFrame(
         [
-            {"trial": trial.number, "epoch": epoch, "test_elbo": elbo}
+            {"trial": trial.number, "epoch": epoch, "validation_elbo": elbo}
             for trial in study.get_trials(states=FINISHED)
             for epoch, elbo in enumerate(trial.user_attrs["curve"], start=1)
         ]
