@@ -48,7 +48,6 @@ SMALL = ROOT / "benchmarks" / "small.py"
 MARK = "KANVAE_SOAK"  # in the environment of all processes of a round
 DISK = 30  # megabytes of a disk that is filled
 KILLS = 6  # of a round, at most
-IMPORTS = 5  # seconds; until then an interrupt can end in some package's bare `except`
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 VICTIMS = ("driver", "worker", "kernel", "all")
 COUNTS = (
@@ -238,6 +237,7 @@ def _kill(
         if process.poll() is not None:
             continue  # it was faster
         family = _family(process)
+        starts = not here.log().stat().st_size  # it has said nothing yet
         kinds = [kind for kind in VICTIMS if family[kind]]
         kind, how = chance.choice(kinds), chance.choice(SIGNALS)
         victims = family["all"] if kind == "all" else [chance.choice(family[kind])]
@@ -250,9 +250,9 @@ def _kill(
         if kind in ("driver", "all"):
             with contextlib.suppress(psutil.TimeoutExpired):
                 process.wait(60)
-            if process.poll() is None and how == signal.SIGINT and moment < IMPORTS:
-                process.send_signal(how)  # as a person would
-                notes.append("and again, since Python lost it while it imported")
+            if process.poll() is None and how == signal.SIGINT and starts:
+                process.send_signal(how)  # as a person would: some package's import has lost it
+                notes.append("and again")
                 with contextlib.suppress(psutil.TimeoutExpired):
                     process.wait(60)
             if process.poll() is None:
