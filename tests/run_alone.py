@@ -28,7 +28,7 @@ SMALL = {
     "11_why": {"seed": 0},
     "12_what_we_found": {"regime": "figure6"},
     "14_other_basis_functions": {"degree": 3},
-    "16_kans_elsewhere": {"first_image": 5},
+    "16_kans_elsewhere": {"first_image": 5, "rounds": 1},
     "18_sweeps": {"architectures": "kan-4-2,vae-8-2", "seeds": 2, "epochs": 1},
     "19_architecture_search": {"count": 2},
     "20_own_work": {"epochs": 2},

@@ -98,7 +98,8 @@ def graphs(panels: Mapping[str, tuple[Any, Any, Any]]) -> Figure:
         x, y = np.asarray(places).T
         ax.plot(x[np.asarray(edges)], y[np.asarray(edges)], color=PALETTE[0], linewidth=0.8)
         ax.plot(x, y, "o", color=PALETTE[1], markersize=4)
-        ax.set(title=title, xticks=[], yticks=[])
+        ax.set(title=title)
+        ax.axis("off")
     return figure
 
 
