@@ -136,7 +136,7 @@ class Round:
             return psutil.Popen(
                 [sys.executable, str(SMALL), *options], env=environment, cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=limit and (lambda: _limit(limit)),
+                preexec_fn=lambda: _prepare(limit),
             )  # fmt: skip
 
     def log(self) -> Path:
@@ -171,10 +171,16 @@ class Round:
         ]  # fmt: skip
 
 
-def _limit(bytes_: int) -> None:
-    import resource  # not on Windows
+def _prepare(limit: int | None) -> None:
+    """Of a process, before it begins: how large its files may be; and what SIGINT does.
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
+    What a shell starts behind `&` ignores SIGINT, and hands that on.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if limit:
+        import resource  # not on Windows
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
 def one_round(
@@ -237,7 +243,6 @@ def _kill(
         if process.poll() is not None:
             continue  # it was faster
         family = _family(process)
-        starts = not here.log().stat().st_size  # it has said nothing yet
         kinds = [kind for kind in VICTIMS if family[kind]]
         kind, how = chance.choice(kinds), chance.choice(SIGNALS)
         victims = family["all"] if kind == "all" else [chance.choice(family[kind])]
@@ -250,11 +255,6 @@ def _kill(
         if kind in ("driver", "all"):
             with contextlib.suppress(psutil.TimeoutExpired):
                 process.wait(60)
-            if process.poll() is None and how == signal.SIGINT and starts:
-                process.send_signal(how)  # as a person would: some package's import has lost it
-                notes.append("and again")
-                with contextlib.suppress(psutil.TimeoutExpired):
-                    process.wait(60)
             if process.poll() is None:
                 found["left_behind"] += 1
                 notes.append(f"the driver lives 60 s after {signal.Signals(how).name}")

@@ -485,6 +485,8 @@ for candidate in (chosen, "500 updates, training", "10 epochs, training"):
         outside[candidate] += (beyond_seeds > 1).sum()
 assert list(outside.values()) == [0, 0, 3]
 assert (off("10 epochs, training") < 0).all()
+
+# %% tags=["remove-cell"]
 for patience in (0, 1, 2):
     assert (off(f"{patience} epochs, held-out") < -5).all()
 for patience in (5, 10):

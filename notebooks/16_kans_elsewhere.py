@@ -60,9 +60,8 @@ from kanvae.models import count_parameters
 from kanvae.studies import elsewhere, sets
 from kanvae.studies.timing import interleaved
 
-torch.set_num_threads(
-    1
-)  # steps are small: threads would wait for each other
+# Steps are small: threads would wait for each other.
+torch.set_num_threads(1)
 
 # %% tags=["parameters"]
 first_image = 0
@@ -76,11 +75,18 @@ rounds = 5
 # layers with memories of their own. With the logistic function $\sigma$, the inputs $x$ of a step, and primes for the next state,
 #
 # $$
-# (i, f, g) = \sigma(W x + V h + b), \qquad c' = f \odot c + i \odot \tanh g ,
+# \begin{aligned}
+# (i, f, g) &= \sigma(W x + V h + b), \\
+# c' &= f \odot c + i \odot \tanh g,
+# \end{aligned}
 # $$ (eq-tkan-gates)
 #
 # $$
-# o = \mathrm{KAN}(U^\top x + R^\top m), \qquad m' = \alpha \odot o + \beta \odot m, \qquad h' = \sigma(Q o + d) \odot \tanh c' .
+# \begin{aligned}
+# o &= \mathrm{KAN}(U^\top x + R^\top m), \\
+# m' &= \alpha \odot o + \beta \odot m, \\
+# h' &= \sigma(Q o + d) \odot \tanh c' .
+# \end{aligned}
 # $$ (eq-tkan-kan)
 #
 # Here $m$ is the memory of the KAN layer. The weights $W, V, U, R, Q$, the biases $b, d$ and the factors
@@ -124,6 +130,7 @@ NAMES = {
 }
 
 
+# %% tags=["hide-input"]
 def timed(task, batch):
     """Parameters of a task's models, and how long an update takes."""
     updates, sizes = {}, {}

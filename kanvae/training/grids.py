@@ -78,7 +78,7 @@ def change(
     """Move and extend the grids of a model's layers of splines, keeping its functions.
 
     Args:
-        x: images on which the layers are asked what they see, in the form that the model takes.
+        x: (N, ...) images on which the layers are asked what they see, as the model takes them.
         generator: of the noise of the latents.
         grid_size: what grids are extended to; those that are as fine already stay. None for none.
         move: whether grids are moved to where inputs are.
