@@ -521,11 +521,8 @@ words = {"relu": "ReLU", "silu": "SiLU", "gelu": "GELU", "tanh": "tanh"}
 for job in plan.variants():
     if job.name not in ours.index:
         continue
-    line, activation = (
-        ours.loc[job.name],
-        job.config.architecture.activation,
-    )
-    read = f"{words[activation]}, sums"
+    line = ours.loc[job.name]
+    read = f"{words[job.config.architecture.activation]}, sums"
     if job.config.beta != 1:
         read = "ReLU, means"
     habit = told(job.config)
