@@ -556,16 +556,23 @@ for habit in habits.values():
     collapsed = above["ReLU, means", habit] + goal
     assert collapsed[1] < 0.1
     assert 206 < collapsed[0] < 209
-    for smooth in ("SiLU", "GELU"):
-        assert -6 < above[f"{smooth}, sums", habit][0] < -3
 assert 6.5 < above["tanh, sums", "600 updates"][0] < 7.5
 assert np.abs(above["tanh, sums", "never falls"]).max() < 2.1
 assert np.abs(bands["10 epochs, training"]["VAE"] - goal).max() < 2.1
 assert len(above) == 8
+for smooth in ("SiLU", "GELU"):
+    assert -6 < above[f"{smooth}, sums", "600 updates"][0] < -4.5
+    assert -4 < above[f"{smooth}, sums", "never falls"][0] < -3
+scatter = {
+    habits[habit]: np.ptp(found[habit]["VAE"], axis=0)[0]
+    for habit in habits
+}
+assert 5 < scatter["600 updates"] < 6.5
+assert scatter["never falls"] < 1
 
 # %% [markdown]
-# {numref}`tab-variants` excludes the means at once: the KL falls to nothing, so that the latents carry nothing, and the reconstruction ends near 207. SiLU and GELU end three to six nats below the paper. With tanh a plateau ends seven nats above it, and a rate that never falls within two nats of both its ends, as ReLU
-# does. So the figures speak for sums, and against the two smooth relatives of ReLU; between ReLU and tanh they do not decide. The book keeps ReLU.
+# {numref}`tab-variants` excludes the means at once: the KL falls to nothing, so that the latents carry nothing, and the reconstruction ends near 207. For the activations the second column says more, since our seeds scatter by six nats with a plateau and by less than one with a rate that never falls. There ReLU and tanh end within two nats of the paper, SiLU and GELU three and more below it.
+# With a plateau SiLU and GELU end five nats below the paper and tanh seven above, one run each. So the figures speak for sums, and rather for ReLU or tanh than for SiLU or GELU; between ReLU and tanh they do not decide. The book keeps ReLU.
 #
 # ## Score Figure 8
 #

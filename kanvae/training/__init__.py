@@ -119,6 +119,8 @@ def fit(
         runs.RunError: the folder holds the checkpoint of another training, or cannot be used.
     """
     chosen = FitSettings(**settings)
+    if chosen.grid_sizes or chosen.grid_updates:
+        grids.check(model)
     device = torch.device(chosen.device)
     images, validation = _checked(model, images, validation, transform, likelihood, chosen)
     if likelihood is not None and loss is objective.terms:
@@ -143,8 +145,6 @@ def fit(
     is_gpu = device.type == "cuda"
     every_update = chosen.scheduler_counts == "updates"
     finer = grids.extensions(chosen.grid_sizes, chosen.epochs)
-    if finer or chosen.grid_updates:
-        grids.check(model)
 
     def prepared() -> Callable[[Tensor], Tensor]:
         run = captured(step, optimizer, generator, chosen.batch_size) if is_gpu else step
