@@ -504,7 +504,7 @@ assert 6 < fast[0] < 7
 # - **Counted in epochs of the training loss, the rate never falls.** The mean loss of an epoch became better in all thirty, so every patience gives one and the same curve, that of a constant rate. It comes near the paper. Three of the paper's four ends lie outside our three seeds, by one to two and a half nats,
 #   and our reconstruction is the lower one in both models: our rate seems to stay high for too long.
 # - **With 500 or 600 updates**, one and a half to two epochs, all four ends lie among our seeds, to the nat that their reading is worth. But single runs scatter by up to ten nats here ({numref}`tab-schedule-seeds`), because one lucky batch starts the count anew, and the paper shows one run of each model.
-# - **Watching held-out images fits worse.** With a patience of up to two epochs the rate falls late, and both models end more than five nats below the paper; with five or ten it never falls. Nor do other rates fit better, which the text excludes anyway: at a constant 0.001 KAN-VAE** ends five nats
+# - **Watching held-out images fits worse.** With a patience of up to two epochs the rate falls late or never, and both reconstructions end more than five nats below the paper; with five or ten it never falls. Nor do other rates fit better, which the text excludes anyway: at a constant 0.001 KAN-VAE** ends five nats
 #   below the paper, at 0.005 the VAE six above.
 #
 # So two habits are left, a rate that never falls and one that falls late; the second fits a little better, and its worst mean misses by half a nat less. It is no proof: other habits may leave the same ends, and we held KAN-VAE*, which is the dearest to train, against none of the candidates yet.
