@@ -91,9 +91,24 @@ def test_other_bases_have_the_parameters_of_the_papers_model(kind):
     assert found == pytest.approx(564_550, rel=0.01)
 
 
-def test_small_sets_have_models_of_one_size():
+def known(monkeypatch, jobs, elbo):
+    """Let the tables hold jobs with an ELBO each."""
+    lines = [{"name": job.name, "validation_elbo": elbo(job.config)} for job in jobs]
+    frame = pd.DataFrame(lines, columns=["name", "validation_elbo"]).drop_duplicates()
+    monkeypatch.setattr(results, "scores", lambda **chosen: frame)
+
+
+def tried(monkeypatch, elbo):
+    """All tries of every kind, and the tables with them."""
+    for _ in range(2):  # the falling rates, then the constant rate that they choose
+        known(monkeypatch, jobs := plan.rates(), elbo)
+    return jobs
+
+
+def test_small_sets_have_models_of_one_size(monkeypatch):
+    known(monkeypatch, [], None)
     jobs = plan.small()
-    assert len(jobs) == 2 * len(plan.FORMS) * 8  # tries; what follows from them waits for them
+    assert len(jobs) == 2 * len(plan.FORMS) * 4  # tries; what follows from them waits for them
     for name, budget in (("digits", 9_936), ("diamonds", 2_068)):
         sizes = {
             plan.parameters(str(job.config.architecture), job.config.likelihood)
@@ -104,28 +119,29 @@ def test_small_sets_have_models_of_one_size():
         assert min(sizes) > 0.85 * budget
 
 
-def known(monkeypatch, jobs, elbo):
-    """Let the tables hold jobs with an ELBO each."""
-    lines = [{"name": job.name, "validation_elbo": elbo(job.config)} for job in jobs]
-    frame = pd.DataFrame(lines, columns=["name", "validation_elbo"]).drop_duplicates()
-    monkeypatch.setattr(results, "scores", lambda **chosen: frame)
-
-
 def test_the_best_setting_is_the_best_on_validation(monkeypatch):
-    tried = plan.tries("vae-400-20")
-    assert len({job.name for job in tried}) == 8
-    elbos = {("cosine", 0.002): -90.0, ("constant", 0.002): -91.0}
-    known(monkeypatch, tried, lambda c: elbos.get((c.scheduler, c.learning_rate), -99.0))
-    assert plan.best_setting(tried) == {"learning_rate": 0.002, "scheduler": "cosine"}
+    def elbo(config):
+        found = {("cosine", 0.002): -90.0, ("constant", 0.002): -91.0}
+        return found.get((config.scheduler, config.learning_rate), -99.0)
+
+    known(monkeypatch, [], elbo)
+    falling = plan.tries("vae-400-20")
+    assert [job.config.learning_rate for job in falling] == list(plan.RATES)
+    assert {job.config.scheduler for job in falling} == {"cosine"}
+    assert plan.at_best(["ReLU"], [3]) == falling  # first of all
+    known(monkeypatch, falling, elbo)
+    every = plan.tries("vae-400-20")
+    assert every[:-1] == falling
+    assert (every[-1].config.scheduler, every[-1].config.learning_rate) == ("constant", 0.002)
+    assert plan.best_setting(every) is None  # its constant rate is missing
+    known(monkeypatch, every, elbo)
+    assert plan.best_setting(every) == {"learning_rate": 0.002, "scheduler": "cosine"}
     (job,) = plan.at_best(["ReLU"], [3], epochs=45)
     assert (job.config.learning_rate, job.config.epochs, job.config.seed) == (0.002, 45, 3)
-    known(monkeypatch, tried[:-1], lambda c: -99.0)  # a try is missing
-    assert plan.best_setting(tried) is None
-    assert plan.sharing() == plan.fashion() == []
 
 
 def test_changing_grids_are_held_against_fixed_ones_for_as_many_epochs(monkeypatch):
-    known(monkeypatch, plan.rates(), lambda c: -c.learning_rate)
+    tried(monkeypatch, lambda c: -c.learning_rate)
     jobs = plan.grids()
     assert len(jobs) == len({job.name for job in jobs}) == 3 * 2 * 4
     assert {job.config.epochs for job in jobs} == {30}
@@ -155,10 +171,11 @@ def test_other_sets_see_the_best_of_the_dial(monkeypatch):
     def elbo(config):
         return scores.get(str(config.architecture), -2.0)
 
-    tried = plan.rates()
-    known(monkeypatch, tried, elbo)
+    known(monkeypatch, [], elbo)
+    assert plan.contenders() == []
+    tries = tried(monkeypatch, elbo)
     assert plan.contenders() == []  # the seeds are missing
-    known(monkeypatch, tried + plan.at_best(plan.DIAL, plan.SEEDS), elbo)
+    known(monkeypatch, tries + plan.at_best(plan.DIAL, plan.SEEDS), elbo)
     best = ["ReLU", "SiLU", "16 functions", "4 functions", "one an edge"]
     assert plan.contenders() == best
     assert len(plan.fashion()) == len(best) * (2 * 5 + 3)

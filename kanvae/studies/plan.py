@@ -23,7 +23,6 @@ A training that several studies hold is done once.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
@@ -37,7 +36,6 @@ SCORES = ("validation", "brief", "all")  # how much of a run is scored; the firs
 BUDGET = 652_824  # parameters of the paper's VAE
 LATENT_DIM = 20
 RATES = (0.0005, 0.001, 0.002, 0.005)
-SCHEDULES = ("constant", "cosine")
 SEEDS = range(5)
 
 # Kinds of model by name: keys with {} for the width that meets a budget.
@@ -226,11 +224,18 @@ def variants() -> list[Job]:
 
 
 def tries(key: str, **others: Any) -> list[Job]:
-    """A model at every learning rate with every schedule."""
-    return [
-        Job(config(key, learning_rate=rate, scheduler=schedule, **others), "validation")
-        for schedule, rate in itertools.product(SCHEDULES, RATES)
-    ]
+    """A model at every learning rate with a falling rate, and at the best of them with a constant.
+
+    The last one is known only when the others are in the tables.
+    """
+
+    def trial(scheduler: str, rate: float) -> Job:
+        how = others | {"learning_rate": rate, "scheduler": scheduler}
+        return Job(config(key, **how), "validation")
+
+    falling = [trial("cosine", rate) for rate in RATES]
+    best = best_setting(falling)
+    return [*falling, trial("constant", best["learning_rate"])] if best else falling
 
 
 def best_setting(tried: Collection[Job]) -> dict[str, Any] | None:
@@ -255,14 +260,18 @@ def at_best(
     regime: str = "paper",
     **others: Any,
 ) -> list[Job]:
-    """Kinds at their own best setting, as far as that is known."""
-    known = {kind: best_setting(tries(fitted(kind, BUDGET))) for kind in kinds}
+    """Kinds at their own best setting; where that is not known yet, what it is chosen from."""
+    tried = {kind: tries(fitted(kind, BUDGET)) for kind in kinds}
+    known = {kind: best_setting(jobs) for kind, jobs in tried.items()}
     return [
-        Job(config(fitted(kind, budget), regime, seed, **setting, **others), scores)
-        for seed in seeds
-        for budget in budgets
-        for kind, setting in known.items()
-        if setting is not None
+        *(job for kind, jobs in tried.items() if known[kind] is None for job in jobs),
+        *(
+            Job(config(fitted(kind, budget), regime, seed, **setting, **others), scores)
+            for seed in seeds
+            for budget in budgets
+            for kind, setting in known.items()
+            if setting is not None
+        ),
     ]
 
 
@@ -304,13 +313,17 @@ def grids() -> list[Job]:
     """Extended and moved grids of KAN-VAE** and of one function an input, for as many epochs."""
     models: dict[str, Any] = {str(paper.FEATURED["KAN-VAE**"]): paper.SETTINGS}
     shared = fitted("1 function", BUDGET)
-    if setting := best_setting(tries(shared)):
+    setting = best_setting(tried := tries(shared))
+    if setting:
         models[shared] = setting
     return [
-        Job(config(key + own, seed=seed, **how, **change), "brief")
-        for seed in range(3)
-        for key, how in models.items()
-        for own, change in GRIDS
+        *(() if setting else tried),
+        *(
+            Job(config(key + own, seed=seed, **how, **change), "brief")
+            for seed in range(3)
+            for key, how in models.items()
+            for own, change in GRIDS
+        ),
     ]
 
 

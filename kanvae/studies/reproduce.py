@@ -7,7 +7,8 @@ those of `kanvae.studies.others`.
     kanvae reproduce --collect --output book/results      write the tables only
 
 Stop it at any moment and start it again: a training goes on from its last epoch, and a run whose
-line stands in the tables is not repeated, wherever it was made. On a CPU every core works on a run
+line stands in the tables is not repeated, wherever it was made. Settings that a study chooses by
+validation are tried first; then it goes on with them. On a CPU every core works on a run
 of its own.
 """
 
@@ -254,7 +255,12 @@ def command(options: argparse.Namespace) -> str | None:
         print("\n".join(reports))
         return None
     output = options.output or _own_results()
-    failures = _reproduce(todo, output, workers, options.collect) if planned else []
+    failures: list[str] = []
+    done: set[Job] = set()
+    while planned and not failures and (todo := [job for job in todo if job not in done]):
+        failures = _reproduce(todo, output, workers, options.collect)
+        done.update(todo)
+        todo = _chosen(options, planned, seeds)  # what these runs were needed to choose
     for study in apart if not options.collect else ():  # whose runs are in tables as they finish
         failures += others.run(study, output, seeds, device, workers)
     if failures:
