@@ -47,7 +47,7 @@ from kanvae import runs
 SMALL = ROOT / "benchmarks" / "small.py"
 MARK = "KANVAE_SOAK"  # in the environment of all processes of a round
 DISK = 30  # megabytes of a disk that is filled
-KILLS = 6  # of a round, at most
+KILLS = 12  # of a round, at most
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 VICTIMS = ("driver", "worker", "kernel", "all")
 COUNTS = (
@@ -222,9 +222,13 @@ def _kill(
     here: Round, chance: random.Random, seconds: float, found: Counter, notes: list[str],
     cut: list[Path],
 ) -> None:  # fmt: skip
-    """Kill processes of a run that is started again and again, and cut files in between."""
+    """Kill processes of a run that is started again and again, and cut files in between.
+
+    From one kill to the next passes what lies between random moments of an undisturbed run.
+    """
     process = here.start(here.work.options)
-    for _ in range(chance.randint(1, KILLS)):
+    moments = sorted(chance.uniform(0, seconds) for _ in range(chance.randint(1, KILLS)))
+    for before, moment in itertools.pairwise([0.0, *moments]):
         if process.poll() is not None:
             if chance.random() < 0.4 and not here.settle() and (files := here.files()):
                 by_name: dict[str, list[Path]] = {}
@@ -237,9 +241,8 @@ def _kill(
                 found["files_cut"] += 1
                 notes.append(f"{path.relative_to(here.folder)} cut to {size} bytes")
             process = here.start(here.work.options)
-        moment = chance.uniform(0, seconds)
         with contextlib.suppress(psutil.TimeoutExpired):
-            process.wait(moment)
+            process.wait(moment - before)
         if process.poll() is not None:
             continue  # it was faster
         family = _family(process)
@@ -251,7 +254,7 @@ def _kill(
                 victim.send_signal(how)
         found["kills"] += 1
         found[kind] += 1
-        notes.append(f"{kind} {signal.Signals(how).name} after {moment:.1f} s")
+        notes.append(f"{kind} {signal.Signals(how).name} after {moment - before:.1f} s")
         if kind in ("driver", "all"):
             with contextlib.suppress(psutil.TimeoutExpired):
                 process.wait(60)
