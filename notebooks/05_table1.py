@@ -54,7 +54,7 @@ from scipy.stats import spearmanr
 from kanvae import Architecture, data, evaluation, figures
 from kanvae.figures import tables
 from kanvae.models import count_parameters
-from kanvae.studies import paper, plan, results
+from kanvae.studies import paper, results, sizes
 
 # %% tags=["parameters"]
 regime = "figure6"
@@ -199,7 +199,7 @@ print(f"distance of real test images from the training images: {real:.1f}")
 
 # %% mystnb={"table": {"name": "tab-equal", "caption": "Each KAN-VAE minus the linear VAE with as many parameters: difference of the means over training seeds, with its 95 % interval. Below zero is better for the KAN-VAE. The ratio is of the VAE's parameters to the KAN-VAE's."}}
 pairs = {
-    key: str(plan.baseline(Architecture.parse(key)))
+    key: str(sizes.baseline(Architecture.parse(key)))
     for key in rows
     if key.startswith("kan")
 }

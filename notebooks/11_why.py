@@ -55,7 +55,7 @@ from IPython.display import Markdown
 
 from kanvae import KANLinear, data, export, figures
 from kanvae.figures import interactive, tables
-from kanvae.studies import paper, plan, results
+from kanvae.studies import paper, plan, results, sizes
 from kanvae.training import load_model, mean_terms
 
 # %% tags=["parameters"]
@@ -437,7 +437,7 @@ Markdown(
 changes = differences["NLL"]
 assert changes["wide grid"].high < -3
 assert 0 < changes["linear first layer"].mean < 3
-equal = str(plan.baseline(paper.FEATURED["KAN-VAE**"]))
+equal = str(sizes.baseline(paper.FEATURED["KAN-VAE**"]))
 best = own.groupby("model")["test_nll"].mean().min()
 gap = best - lines[lines["model"] == equal]["test_nll"].mean()
 assert gap > 5  # nats that neither change closes

@@ -48,7 +48,7 @@ from IPython.display import Markdown
 
 from kanvae import Architecture, figures
 from kanvae.figures import tables
-from kanvae.studies import paper, plan, results
+from kanvae.studies import paper, results, sizes
 
 # %% tags=["parameters"]
 regime = "figure6"
@@ -104,7 +104,7 @@ def against(lines, second):
 vae = "vae-400-20"
 from_vae = against(lines, lambda key: vae)
 from_equal = against(
-    lines, lambda key: str(plan.baseline(Architecture.parse(key)))
+    lines, lambda key: str(sizes.baseline(Architecture.parse(key)))
 )
 
 # %% [markdown]
@@ -206,14 +206,14 @@ figures.intervals(
 )
 
 # %% tags=["hide-input"]
-sizes = lines.groupby("model")["parameters"].first()
-small = [key for key in kans if sizes[key] < sizes[vae]]
+counts = lines.groupby("model")["parameters"].first()
+small = [key for key in kans if counts[key] < counts[vae]]
 sure = results.clear(from_vae["Fréchet"])
 near = [k for k, d in sure.items() if k in small and d.mean < 0]
-counts = {difference.seeds for difference in from_equal["NLL"].values()}
+seeds = {difference.seeds for difference in from_equal["NLL"].values()}
 Markdown(f"""
 - **Parameters.** At equal parameters ({len(from_equal["NLL"])} pairs,
-{" or ".join(map(str, sorted(counts)))} seeds), the KAN-VAE has the lower
+{" or ".join(map(str, sorted(seeds)))} seeds), the KAN-VAE has the lower
 NLL in: {those(from_equal["NLL"], True)}; the higher in:
 {those(from_equal["NLL"], False)}. It has the lower distance in:
 {those(from_equal["Fréchet"], True)}; the higher in:
@@ -238,7 +238,7 @@ latent = {
 equal_latent = {
     key: results.difference(percent, key, equal, "percent")
     for key in kans
-    if (equal := str(plan.baseline(Architecture.parse(key))))
+    if (equal := str(sizes.baseline(Architecture.parse(key))))
     in set(lines["model"])
 }
 Markdown(f"""

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from kanvae import Architecture, data, evaluation, runs
 from kanvae.models import count_parameters
-from kanvae.studies import collecting, command, paper, plan, reproduce, results
+from kanvae.studies import collecting, command, paper, plan, reproduce, results, sizes
 
 QUICK = evaluation.Settings(
     frechet_images="grayscale,binarized", frechet_samples=100, fidelity_samples=50,
@@ -72,22 +72,22 @@ def test_studies_hold_what_the_book_shows_once():
 
 @pytest.mark.parametrize("row", paper.TABLE_I[1:], ids=lambda row: str(row.architecture))
 def test_a_baseline_has_as_many_parameters(row):
-    equal = plan.baseline(row.architecture)
+    equal = sizes.baseline(row.architecture)
     assert equal.layer == "linear"
     assert equal.latent_dim == row.architecture.latent_dim
     assert count_parameters(equal.build()) == pytest.approx(row.parameters, rel=0.007)
 
 
-@pytest.mark.parametrize("kind", plan.KINDS)
+@pytest.mark.parametrize("kind", sizes.KINDS)
 def test_kinds_keep_within_the_budget_and_use_it(kind):
-    key = plan.fitted(kind, 163_000)
+    key = sizes.fitted(kind, 163_000)
     assert str(Architecture.parse(key)) == key
     assert 0.94 * 163_000 < count_parameters(Architecture.parse(key).build()) <= 163_000
 
 
-@pytest.mark.parametrize("kind", plan.BASES)
+@pytest.mark.parametrize("kind", sizes.BASES)
 def test_other_bases_have_the_parameters_of_the_papers_model(kind):
-    found = count_parameters(Architecture.parse(plan.equal(kind)).build())
+    found = count_parameters(Architecture.parse(sizes.equal(kind)).build())
     assert found == pytest.approx(564_550, rel=0.01)
 
 
@@ -108,15 +108,15 @@ def tried(monkeypatch, elbo):
 def test_small_sets_have_models_of_one_size(monkeypatch):
     known(monkeypatch, [], None)
     jobs = plan.small()
-    assert len(jobs) == 2 * len(plan.FORMS) * 4  # tries; what follows from them waits for them
+    assert len(jobs) == 2 * len(sizes.FORMS) * 4  # tries; what follows from them waits for them
     for name, budget in (("digits", 9_936), ("diamonds", 2_068)):
-        sizes = {
-            plan.parameters(str(job.config.architecture), job.config.likelihood)
+        found = {
+            sizes.parameters(str(job.config.architecture), job.config.likelihood)
             for job in jobs
             if job.config.dataset.endswith(f"{name}.npz")
         }
-        assert max(sizes) == budget
-        assert min(sizes) > 0.85 * budget
+        assert max(found) == budget
+        assert min(found) > 0.85 * budget
 
 
 def test_the_best_setting_is_the_best_on_validation(monkeypatch):
@@ -166,7 +166,7 @@ def test_the_front_of_a_search_is_trained_with_seeds_that_it_has_not_seen(monkey
 
 
 def test_other_sets_see_the_best_of_the_dial(monkeypatch):
-    scores = {"shared-395-20": -3.0, plan.fitted("16 functions", plan.BUDGET): -1.0}
+    scores = {"shared-395-20": -3.0, sizes.fitted("16 functions", sizes.BUDGET): -1.0}
 
     def elbo(config):
         return scores.get(str(config.architecture), -2.0)
@@ -175,7 +175,7 @@ def test_other_sets_see_the_best_of_the_dial(monkeypatch):
     assert plan.contenders() == []
     tries = tried(monkeypatch, elbo)
     assert plan.contenders() == []  # the seeds are missing
-    known(monkeypatch, tries + plan.at_best(plan.DIAL, plan.SEEDS), elbo)
+    known(monkeypatch, tries + plan.at_best(sizes.DIAL, plan.SEEDS), elbo)
     best = ["ReLU", "SiLU", "16 functions", "4 functions", "one an edge"]
     assert plan.contenders() == best
     assert len(plan.fashion()) == len(best) * (2 * 5 + 3)
@@ -262,7 +262,7 @@ def test_a_run_whose_grids_grew_is_told_with_what_it_has_in_the_end(small, monke
     monkeypatch.setattr(plan, "STUDIES", {"grown": lambda: [job]})
     command.main(["reproduce", "--study", "grown", "--workers", "0"])
     (line,) = results.scores(reading="last").to_dict("records")
-    assert line["parameters"] == plan.parameters("shared-4-2+grid_size=9")
+    assert line["parameters"] == sizes.parameters("shared-4-2+grid_size=9")
     assert 0 <= line["latents_outside_grid"] <= 1
     assert line["settings"] == "epochs=2,grid_sizes=9"
 

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from kanvae import Architecture, data, evaluation, runs
 from kanvae.models import count_parameters
-from kanvae.studies import paper, plan, results
+from kanvae.studies import paper, plan, results, sizes
 from kanvae.training import load_model, mean_terms
 
 REFERENCE = ROOT / "book" / "results"
@@ -68,7 +68,7 @@ def test_pairing_by_seed_would_gain_nothing(lines):
     scores = lines[lines["regime"] == "figure6"].pivot(
         index="seed", columns="model", values="test_nll"
     )
-    pairs = {key: str(plan.baseline(Architecture.parse(key))) for key in plan.TABLE[1:]}
+    pairs = {key: str(sizes.baseline(Architecture.parse(key))) for key in plan.TABLE[1:]}
     assert abs(np.mean([scores[a].corr(scores[b]) for a, b in pairs.items()])) < 0.1
 
 

@@ -166,6 +166,27 @@ def intervals(groups: Mapping[str, Mapping[str, tuple[float, float, float]]]) ->
 
 
 @styled
+def by_size(panels: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Scores against the number of parameters, a panel a score, a line a kind of model.
+
+    Args:
+        panels: label of the axis -> label of a line -> (N, 3) of parameters, mean and spread.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), squeeze=False)
+    for ax, (label, lines) in zip(axes[0], panels.items(), strict=True):
+        for i, (name, values) in enumerate(lines.items()):
+            size, mean, spread = np.asarray(values, float).T
+            ax.errorbar(
+                size / 1000, mean, spread, marker=SHAPES[i], linestyle=DASHES[i], color=PALETTE[i],
+                capsize=2, label=name,
+            )  # fmt: skip
+        ax.set(xlabel="parameters, thousands", ylabel=label)
+        ax.margins(x=0.1)
+    legend(figure, axes[0, 0])
+    return figure
+
+
+@styled
 def ratio_bars(ratios: Mapping[str, Mapping[str, float]], ylabel: str) -> Figure:
     """Groups of bars on a logarithmic axis, with a line at 1.
 

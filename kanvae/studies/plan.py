@@ -22,78 +22,24 @@ A training that several studies hold is done once.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from kanvae import runs
 from kanvae.architectures import Architecture
-from kanvae.models import count_parameters
-from kanvae.studies import paper, results, sets
+from kanvae.studies import paper, results, sets, sizes
 from kanvae.training import TrainingConfig
 
 SCORES = ("validation", "brief", "all")  # how much of a run is scored; the first leaves out tests
-BUDGET = 652_824  # parameters of the paper's VAE
 LATENT_DIM = 20
 RATES = (0.0005, 0.001, 0.002, 0.005)
 SEEDS = range(5)
-
-# Kinds of model by name: keys with {} for the width that meets a budget.
-DIAL = {
-    "SiLU": "vae-{}-20+activation=silu",
-    "1 function": "shared-{}-20",
-    "4 functions": "shared-{}-20+groups=4",
-    "16 functions": "shared-{}-20+groups=16",
-    "one an edge": "shared-{}-20+groups=1000",
-}
-PAPERS = {"ReLU": "vae-{}-20", "KAN": "kan-{}-20"}
-CONTROLS = {
-    "GELU": "vae-{}-20+activation=gelu",
-    "tanh": "vae-{}-20+activation=tanh",
-    "PReLU": "vae-{}-20+activation=prelu",
-    "ReLU, LayerNorm": "vae-{}-20+norm=layer",
-    "1 function, LayerNorm": "shared-{}-20+norm=layer",
-    "1 function from ReLU": "shared-{}-20+base=relu",
-    "1 function, latents as SiLU": "shared-{}-20+latents.base=silu",
-    "1 function, latents linear": "shared-{}-20+latents=linear",
-    "1 function on ±1": "shared-{}-20+grid_range=-1.0..1.0",
-    "1 function on ±6": "shared-{}-20+grid_range=-6.0..6.0",
-    "1 function, G = 20": "shared-{}-20+grid_size=20",
-    "1 function in the encoder": "shared-{}-20+activation=silu+decoder=linear",
-    "1 function in the decoder": "shared-{}-20+activation=silu+encoder=linear",
-    "one an edge from the latents": "shared-{}-20+latents.groups=1000",
-}
-KINDS = PAPERS | DIAL | CONTROLS
-
-
-# Other basis functions, with as many latents as KAN-VAE**.
-BASES = {
-    "B-splines": "kan-{}-15",
-    "Gaussians": "gaussian-{}-15",
-    "Chebyshev": "chebyshev-{}-15",
-    "wavelets": "wavelet-{}-15",
-    "Jacobi, one an input": "jacobi-{}-15",
-    "rational, 8 groups": "rational-{}-15",
-    "B-splines, one an input": "shared-{}-15",
-    "fixed (SiLU)": "vae-{}-15+activation=silu",
-}
-
 
 # Small sets: columns, latents, and how they are trained; some 12,000 updates each.
 SMALL: dict[str, tuple[int, int, dict[str, Any]]] = {
     "digits": (64, 8, {"likelihood": "binomial-16", "epochs": 300}),
     "diamonds": (7, 3, {"likelihood": "gaussian", "epochs": 40, "batch_size": 128}),
 }
-FORMS = {  # of the models for them, with the widths that fill a budget and the latents
-    "ReLU": "vae-{{}}-{}",
-    "SiLU": "vae-{{}}-{}+activation=silu",
-    "1 function": "shared-{{}}-{}",
-    "1 function, of the columns too": "shared-{{}}-{}+first=shared",
-    "4 functions, of the columns too": "shared-{{}}-{}+groups=4+first=shared",
-    "one an edge": "kan-{{}}-{}+grid_range=-3.0..3.0",
-    "one an edge, as in the paper": "kan-{{}}-{}",
-}
-
 
 # How grids can change in training, and what they are held against: of the key, of the training.
 GRIDS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -116,44 +62,6 @@ class Job(NamedTuple):
         return results.run_name(self.config)
 
 
-@functools.cache
-def parameters(key: str, likelihood: str = "bernoulli") -> int:
-    """How many parameters a model has."""
-    return count_parameters(Architecture.parse(key).build(likelihood=likelihood))
-
-
-@functools.cache
-def fitted(kind: str, budget: int) -> str:
-    """The key of the widest model of a kind that keeps within a budget of parameters."""
-    return KINDS[kind].format(_width(KINDS[kind], budget))
-
-
-@functools.cache
-def equal(kind: str) -> str:
-    """The key of the model with another basis whose parameters are nearest to KAN-VAE**'s."""
-    form, goal = BASES[kind], parameters(str(paper.FEATURED["KAN-VAE**"]))
-    width = _width(form, goal)
-    sizes = (form.format(each) for each in (width, width + 1))
-    return min(sizes, key=lambda key: abs(parameters(key) - goal))
-
-
-def _width(form: str, budget: int, likelihood: str = "bernoulli") -> int:
-    def size(width: int) -> int:
-        return parameters(form.format(width), likelihood)
-
-    width = max(1, 16 + 16 * (budget - size(16)) // (size(32) - size(16)))  # a line nearly meets it
-    while size(width + 1) <= budget:
-        width += 1
-    while width > 1 and size(width) > budget:
-        width -= 1
-    return width
-
-
-def baseline(architecture: Architecture) -> Architecture:
-    """The linear VAE with as many parameters as a KAN-VAE: ten times its width, to 0.7 %."""
-    return Architecture("linear", 10 * architecture.hidden_features, architecture.latent_dim)
-
-
 def config(key: str, regime: str = "paper", seed: int = 0, **settings: Any) -> TrainingConfig:
     """A training of the book, by default at the paper's setting."""
     chosen = {"epochs": paper.EPOCHS} | (settings or paper.SETTINGS)
@@ -161,7 +69,7 @@ def config(key: str, regime: str = "paper", seed: int = 0, **settings: Any) -> T
 
 
 TABLE = [str(row.architecture) for row in paper.TABLE_I]
-BASELINES = [str(baseline(Architecture.parse(key))) for key in TABLE if key.startswith("kan")]
+BASELINES = [str(sizes.baseline(Architecture.parse(key))) for key in TABLE if key.startswith("kan")]
 ABLATION = [
     f"{paper.FEATURED['KAN-VAE**']}{options}"
     for options in (
@@ -175,14 +83,9 @@ DEPTH = [
 ]
 
 
-def by_cost(keys: Iterable[str]) -> list[str]:
-    """Keys of models, the one that trains fastest first."""
-    return sorted(keys, key=parameters)
-
-
 def table(keys: Iterable[str], regime: str, seeds: Iterable[int]) -> list[Job]:
     """Models at the paper's setting, seed by seed."""
-    return [Job(config(key, regime, seed)) for seed in seeds for key in by_cost(keys)]
+    return [Job(config(key, regime, seed)) for seed in seeds for key in sizes.by_cost(keys)]
 
 
 def schedule() -> list[Job]:
@@ -201,7 +104,7 @@ def schedule() -> list[Job]:
     every = [*updates, *epochs, *watching, *rates]
     near = [each for each in updates if each["scheduler_patience"] in (400, 500, 600)]
     near.append(epochs[-1])
-    narrow, vae, wide = by_cost(map(str, paper.FEATURED.values()))
+    narrow, vae, wide = sizes.by_cost(map(str, paper.FEATURED.values()))
     trained = [
         *((key, some, 0) for key in (narrow, vae) for some in every),
         *((key, some, seed) for seed in (1, 2) for some in near for key in (narrow, vae)),
@@ -249,24 +152,24 @@ def best_setting(tried: Collection[Job]) -> dict[str, Any] | None:
 
 def rates() -> list[Job]:
     """Every kind at the whole budget with an equal number of tries."""
-    return [job for kind in KINDS for job in tries(fitted(kind, BUDGET))]
+    return [job for kind in sizes.KINDS for job in tries(sizes.fitted(kind, sizes.BUDGET))]
 
 
 def at_best(
     kinds: Iterable[str],
     seeds: Iterable[int],
-    budgets: Iterable[int] = (BUDGET,),
+    budgets: Iterable[int] = (sizes.BUDGET,),
     scores: str = "all",
     regime: str = "paper",
     **others: Any,
 ) -> list[Job]:
     """Kinds at their own best setting; where that is not known yet, what it is chosen from."""
-    tried = {kind: tries(fitted(kind, BUDGET)) for kind in kinds}
+    tried = {kind: tries(sizes.fitted(kind, sizes.BUDGET)) for kind in kinds}
     known = {kind: best_setting(jobs) for kind, jobs in tried.items()}
     return [
         *(job for kind, jobs in tried.items() if known[kind] is None for job in jobs),
         *(
-            Job(config(fitted(kind, budget), regime, seed, **setting, **others), scores)
+            Job(config(sizes.fitted(kind, budget), regime, seed, **setting, **others), scores)
             for seed in seeds
             for budget in budgets
             for kind, setting in known.items()
@@ -282,27 +185,28 @@ def contenders(count: int = 3) -> list[str]:
     """
     known = results.scores(reading="best").set_index("name")["validation_elbo"]
     found = {}
-    for kind in DIAL:
+    for kind in sizes.DIAL:
         names = [job.name for job in at_best((kind,), SEEDS)]
         if not names or not set(names) <= set(known.index):
             return []
         found[kind] = known[names].mean()
-    learned = [kind for kind in DIAL if kind != "SiLU"]
+    learned = [kind for kind in sizes.DIAL if kind != "SiLU"]
     return ["ReLU", "SiLU", *sorted(learned, key=lambda kind: -found[kind])[:count]]
 
 
 def sharing() -> list[Job]:
     """The dial at a quarter, half and all of the budget; its best at half and all, on 50,000."""
+    whole, half, quarter = (sizes.BUDGET // part for part in (1, 2, 4))
     return [
-        *at_best(("ReLU", *DIAL), SEEDS, (BUDGET, BUDGET // 2, BUDGET // 4)),
-        *at_best(contenders(), range(3), (BUDGET, BUDGET // 2), regime="full"),
+        *at_best(("ReLU", *sizes.DIAL), SEEDS, (whole, half, quarter)),
+        *at_best(contenders(), range(3), (whole, half), regime="full"),
     ]
 
 
 def controls() -> list[Job]:
     """Other smooth activations, other starts, other places; ReLU for as long as functions take."""
     return [
-        *at_best(CONTROLS, range(3), scores="brief"),
+        *at_best(sizes.CONTROLS, range(3), scores="brief"),
         *at_best(("ReLU", "SiLU"), range(3), scores="brief", epochs=45),
         *at_best(("1 function",), range(3), scores="brief", function_rate=0.1),
         *at_best(("1 function",), range(3), scores="brief", function_rate=10.0),
@@ -312,7 +216,7 @@ def controls() -> list[Job]:
 def grids() -> list[Job]:
     """Extended and moved grids of KAN-VAE** and of one function an input, for as many epochs."""
     models: dict[str, Any] = {str(paper.FEATURED["KAN-VAE**"]): paper.SETTINGS}
-    shared = fitted("1 function", BUDGET)
+    shared = sizes.fitted("1 function", sizes.BUDGET)
     setting = best_setting(tried := tries(shared))
     if setting:
         models[shared] = setting
@@ -331,7 +235,7 @@ def fashion() -> list[Job]:
     """The best of the dial on another set of images, at the settings that MNIST chose."""
     kinds, images = contenders(), "FashionMNIST"
     return [
-        *at_best(kinds, SEEDS, (BUDGET, BUDGET // 2), dataset=images),
+        *at_best(kinds, SEEDS, (sizes.BUDGET, sizes.BUDGET // 2), dataset=images),
         *at_best(kinds, range(3), regime="full", dataset=images),
     ]
 
@@ -345,19 +249,18 @@ def front() -> list[Job]:
     if about["config"]["regime"] != "paper":  # of an earlier edition
         return []
     keys, how = trials.loc[trials["front"], "architecture"], {"epochs": about["config"]["epochs"]}
-    return [
-        Job(config(key, seed=1 + seed, **how), "brief") for seed in SEEDS for key in by_cost(keys)
-    ]
+    cheapest = sizes.by_cost(keys)
+    return [Job(config(key, seed=1 + seed, **how), "brief") for seed in SEEDS for key in cheapest]
 
 
 def small() -> list[Job]:
     """Sets that are not binary images, where the first layer's functions are more than a line."""
     found = []
     for name, (pixels, latents, how) in SMALL.items():
-        budget = parameters(f"vae-64-{latents}+input_features={pixels}", how["likelihood"])
-        for form in FORMS.values():
+        budget = sizes.parameters(f"vae-64-{latents}+input_features={pixels}", how["likelihood"])
+        for form in sizes.FORMS.values():
             form = f"{form}+input_features={pixels}".format(latents)
-            key = form.format(_width(form, budget, how["likelihood"]))
+            key = form.format(sizes.width(form, budget, how["likelihood"]))
             others = how | {"dataset": sets.path(name), "regime": "full"}
             found += (tried := tries(key, **others))
             if best := best_setting(tried):
@@ -367,8 +270,9 @@ def small() -> list[Job]:
 
 def bases() -> list[Job]:
     """Other basis functions in KAN-VAE**'s place: as wide, and with as many parameters."""
-    wide = [form.format(paper.FEATURED["KAN-VAE**"].hidden_features) for form in BASES.values()]
-    return table(dict.fromkeys([*wide, *map(equal, BASES)]), "paper", SEEDS)
+    width = paper.FEATURED["KAN-VAE**"].hidden_features
+    wide = [form.format(width) for form in sizes.BASES.values()]
+    return table(dict.fromkeys([*wide, *map(sizes.equal, sizes.BASES)]), "paper", SEEDS)
 
 
 def anchor() -> list[Job]:

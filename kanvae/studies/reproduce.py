@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
-from kanvae.studies import cluster, collecting, others, plan, results
+from kanvae.studies import cluster, collecting, others, plan, results, sizes
 from kanvae.studies.plan import SCORES, Job
 from kanvae.training import load_model, resolve_device, run_name, train
 
@@ -33,7 +33,7 @@ SETTINGS = evaluation.Settings(
     frechet_images="grayscale,binarized", fidelity_samples=10_000, importance_samples=500,
     likelihood_images=10_000,
 )  # fmt: skip
-MORE_SAMPLES, FEWER_IMAGES = 5_000, 2_000  # of the likelihood, once more, for the first seed
+MORE_SAMPLES, FEWER_IMAGES = 5_000, 2_000  # of the likelihood, once more, for models in figures
 
 
 def folder(job: Job) -> Path:
@@ -88,7 +88,7 @@ def complete(job: Job, progress: bool = True) -> None:
             found["best"] = dict(found)
         else:
             found["best"] = evaluation.evaluate_run(run, brief._replace(weights="best"), device)
-        if job.scores == "all" and job.config.seed == 0:
+        if collecting.drawn(job):
             found |= more_likely(run, device)
     runs.record(run, found | {"scores": job.scores})
 
@@ -110,7 +110,7 @@ def effort(job: Job) -> float:
     config = job.config
     trained = 10_000 * (5 if config.regime == "full" else 1) * config.epochs
     decoded = {"validation": 0, "brief": 11_000_000, "all": 12_000_000}[job.scores]
-    return (3 * trained + decoded) * (1 + plan.parameters(str(config.architecture)) / 1e6)
+    return (3 * trained + decoded) * (1 + sizes.parameters(str(config.architecture)) / 1e6)
 
 
 def complete_all(todo: list[Job], workers: int | None, output: Path) -> list[str]:

@@ -1,0 +1,111 @@
+"""Models of one size: kinds by name, and their keys with as many parameters as a budget allows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from kanvae.architectures import Architecture
+from kanvae.models import count_parameters
+from kanvae.studies import paper
+
+BUDGET = 652_824  # parameters of the paper's VAE
+
+# Kinds of model by name: keys with {} for the width that meets a budget.
+DIAL = {
+    "SiLU": "vae-{}-20+activation=silu",
+    "1 function": "shared-{}-20",
+    "4 functions": "shared-{}-20+groups=4",
+    "16 functions": "shared-{}-20+groups=16",
+    "one an edge": "shared-{}-20+groups=1000",
+}
+PAPERS = {"ReLU": "vae-{}-20", "KAN": "kan-{}-20"}
+CONTROLS = {
+    "GELU": "vae-{}-20+activation=gelu",
+    "tanh": "vae-{}-20+activation=tanh",
+    "PReLU": "vae-{}-20+activation=prelu",
+    "ReLU, LayerNorm": "vae-{}-20+norm=layer",
+    "1 function, LayerNorm": "shared-{}-20+norm=layer",
+    "1 function from ReLU": "shared-{}-20+base=relu",
+    "1 function, latents as SiLU": "shared-{}-20+latents.base=silu",
+    "1 function, latents linear": "shared-{}-20+latents=linear",
+    "1 function on ±1": "shared-{}-20+grid_range=-1.0..1.0",
+    "1 function on ±6": "shared-{}-20+grid_range=-6.0..6.0",
+    "1 function, G = 20": "shared-{}-20+grid_size=20",
+    "1 function in the encoder": "shared-{}-20+activation=silu+decoder=linear",
+    "1 function in the decoder": "shared-{}-20+activation=silu+encoder=linear",
+    "one an edge from the latents": "shared-{}-20+latents.groups=1000",
+}
+KINDS = PAPERS | DIAL | CONTROLS
+
+# Other basis functions, with as many latents as KAN-VAE**.
+BASES = {
+    "B-splines": "kan-{}-15",
+    "Gaussians": "gaussian-{}-15",
+    "Chebyshev": "chebyshev-{}-15",
+    "wavelets": "wavelet-{}-15",
+    "Jacobi, one an input": "jacobi-{}-15",
+    "rational, 8 groups": "rational-{}-15",
+    "B-splines, one an input": "shared-{}-15",
+    "fixed (SiLU)": "vae-{}-15+activation=silu",
+}
+
+# Models for small sets: keys with {} for the latents, and then for the width.
+FORMS = {
+    "ReLU": "vae-{{}}-{}",
+    "SiLU": "vae-{{}}-{}+activation=silu",
+    "1 function": "shared-{{}}-{}",
+    "1 function, of the columns too": "shared-{{}}-{}+first=shared",
+    "4 functions, of the columns too": "shared-{{}}-{}+groups=4+first=shared",
+    "one an edge": "kan-{{}}-{}+grid_range=-3.0..3.0",
+    "one an edge, as in the paper": "kan-{{}}-{}",
+}
+
+
+@functools.cache
+def parameters(key: str, likelihood: str = "bernoulli") -> int:
+    """How many parameters a model has."""
+    return count_parameters(Architecture.parse(key).build(likelihood=likelihood))
+
+
+@functools.cache
+def fitted(kind: str, budget: int) -> str:
+    """The key of the widest model of a kind that keeps within a budget of parameters."""
+    return KINDS[kind].format(width(KINDS[kind], budget))
+
+
+@functools.cache
+def equal(kind: str) -> str:
+    """The key of the model with another basis whose parameters are nearest to KAN-VAE**'s."""
+    form, goal = BASES[kind], parameters(str(paper.FEATURED["KAN-VAE**"]))
+    widest = width(form, goal)
+    sizes = (form.format(each) for each in (widest, widest + 1))
+    return min(sizes, key=lambda key: abs(parameters(key) - goal))
+
+
+def width(form: str, budget: int, likelihood: str = "bernoulli") -> int:
+    """The greatest width whose model keeps within a budget of parameters; 1 at least.
+
+    Args:
+        form: a key with {} for the width.
+    """
+
+    def size(width: int) -> int:
+        return parameters(form.format(width), likelihood)
+
+    found = max(1, 16 + 16 * (budget - size(16)) // (size(32) - size(16)))  # a line nearly meets it
+    while size(found + 1) <= budget:
+        found += 1
+    while found > 1 and size(found) > budget:
+        found -= 1
+    return found
+
+
+def baseline(architecture: Architecture) -> Architecture:
+    """The linear VAE with as many parameters as a KAN-VAE: ten times its width, to 0.7 %."""
+    return Architecture("linear", 10 * architecture.hidden_features, architecture.latent_dim)
+
+
+def by_cost(keys: Iterable[str]) -> list[str]:
+    """Keys of models, the one that trains fastest first."""
+    return sorted(keys, key=parameters)
