@@ -336,12 +336,15 @@ def _finish(here: Round, seconds: float, notes: list[str], cut: list[Path]) -> C
             found["not_restarted"] += 1
             for left in here.processes():
                 left.kill()
-        elif named := [path for path in cut if path.exists() and _names(text, here, path)]:
+        elif named := {path for path in cut if path.exists() and _names(text, here, path)}:
             found["named"] += 1
             notes.append(f"named: {last}")
             for path in named:
                 inside_run = any((path.parent / name).exists() for name in RUN)
-                shutil.rmtree(path.parent, ignore_errors=True) if inside_run else path.unlink()
+                if inside_run:
+                    shutil.rmtree(path.parent, ignore_errors=True)
+                else:
+                    path.unlink()
         elif alone:
             notes.append(f"it ended with {process.poll()}: {last}")
             found["not_restarted"] += 1

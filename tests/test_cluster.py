@@ -216,7 +216,23 @@ def test_workers_that_are_all_gone_for_good_are_replaced(tmp_path, capsys):
     later = {group for _, group in values[3:]}
     assert later
     assert not later & first
-    assert "jobs ended: as many are asked for" in capsys.readouterr().err
+    assert "workers ended: as many are asked for" in capsys.readouterr().err
+
+
+def test_workers_here_that_take_an_interrupt_are_replaced(capfd):
+    tasks = [(f"task {x}", (x,)) for x in range(6)]
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
+        cluster.start(workers=2) as client,
+    ):
+        client.wait_for_workers(2, timeout=60)
+        first = set(client.run(os.getpid).values())
+        found = cluster.results(client, slowly, tasks)
+        values = [next(found).value]
+        for pid in first:  # Dask takes this for a worker's own wish to end
+            os.kill(pid, signal.SIGINT)
+        values += [result.value for result in found]
+    assert sorted(x for x, _ in values) == list(range(6))
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,12 @@ CALLS = {
     "intervals": lambda run: figures.intervals(
         {"NLL": {"a": (1.0, 0.5, 1.5), "b": (2.0, np.nan, np.nan)}}
     ),
+    "by_size": lambda run: figures.by_size(
+        {
+            "NLL": {"ReLU": [(300_000, 89.0, 0.3), (650_000, 88.0, 0.2)], "SiLU": [(9, 8, 7)]},
+            "distance": {"ReLU": [(300_000, 400.0, 9.0)]},
+        }
+    ),
     "ratio_bars": lambda run: figures.ratio_bars(
         {f"layer {i}": {"784→35": 0.1 + i, "400→784": 2.0} for i in range(8)}, "ratio"
     ),

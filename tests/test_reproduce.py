@@ -140,6 +140,26 @@ def test_the_best_setting_is_the_best_on_validation(monkeypatch):
     assert (job.config.learning_rate, job.config.epochs, job.config.seed) == (0.002, 45, 3)
 
 
+def test_a_study_goes_on_with_what_its_own_tables_chose(small, monkeypatch):
+    size = sizes.parameters("vae-4-2")
+    monkeypatch.setattr(plan, "RATES", (0.01,))
+    monkeypatch.setattr(sizes, "KINDS", {"tiny": "vae-{}-2"})
+    monkeypatch.setattr(sizes, "BUDGET", size)
+    study = {"best": lambda: plan.at_best(["tiny"], [0, 1], [size], scores="validation")}
+    monkeypatch.setattr(plan, "STUDIES", study)
+    monkeypatch.delenv("KANVAE_RESULTS")
+    output = small / "tables"
+    command.main(["reproduce", "--study", "best", "--workers", "0", "--output", str(output)])
+    with results.using(output):
+        found = results.scores(reading="best")
+        (setting,) = {job.config.scheduler for job in plan.at_best(["tiny"], [1], [size])}
+    assert sorted(zip(found["scheduler"], found["seed"], strict=True)) == sorted(
+        [("cosine", 0), ("constant", 0), (setting, 1)]
+    )
+    best = found[found["seed"] == 0].set_index("scheduler")["validation_elbo"].idxmax()
+    assert setting == best
+
+
 def test_changing_grids_are_held_against_fixed_ones_for_as_many_epochs(monkeypatch):
     tried(monkeypatch, lambda c: -c.learning_rate)
     jobs = plan.grids()

@@ -11,12 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from kanvae.figures.scores import front, intervals, points, ratio_bars, score_chart
+from kanvae.figures.scores import by_size, front, intervals, points, ratio_bars, score_chart
 from kanvae.figures.style import DASHES, INK, PALETTE, SHAPES, WIDTH, legend, plain_ticks, styled
 
 __all__ = [
-    "bundles", "densities", "front", "image_rows", "intervals", "learning_curves", "lines",
-    "points", "ratio_bars", "scatter_digits", "score_chart",
+    "bundles", "by_size", "densities", "front", "image_rows", "intervals", "learning_curves",
+    "lines", "points", "ratio_bars", "scatter_digits", "score_chart",
 ]  # fmt: skip
 
 

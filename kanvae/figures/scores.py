@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from kanvae.figures.style import INK, PALETTE, SHAPES, WIDTH, legend, plain_ticks, styled
+from kanvae.figures.style import DASHES, INK, PALETTE, SHAPES, WIDTH, legend, plain_ticks, styled
 
 
 @styled

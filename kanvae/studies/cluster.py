@@ -122,7 +122,8 @@ def local(workers: int, gpus: int = 0) -> Iterator[SpecCluster]:
         silence_logs=logging.WARNING,
     )
     try:
-        yield made
+        with watching.replacing(made, {"n": workers}):  # what takes a SIGINT ends for good
+            yield made
     finally:
         nannies = [nanny.pid for nanny in made.workers.values() if getattr(nanny, "pid", None)]
         started = _family(nannies)

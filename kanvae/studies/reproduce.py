@@ -242,27 +242,28 @@ def command(options: argparse.Namespace) -> str | None:
     """
     planned, apart = _studies(options)
     seeds = _whole_numbers(options.seeds) if options.seeds else None
-    todo = _chosen(options, planned, seeds)
     device, workers = resolve_device(options.device), options.workers
     if workers is None and device != "cpu":
         workers = 1
     if workers is not None and workers < 0:
         raise ValueError(f"--workers is {workers}: it must be 0 or more.")
-    if options.status:
-        output = options.output or results.root()
-        reports = [report(todo, collecting.scored(output))] if planned else []
-        reports += [others.report(study, output, seeds, device) for study in apart]
-        print("\n".join(reports))
-        return None
-    output = options.output or _own_results()
-    failures: list[str] = []
-    done: set[Job] = set()
-    while planned and not failures and (todo := [job for job in todo if job not in done]):
-        failures = _reproduce(todo, output, workers, options.collect)
-        done.update(todo)
-        todo = _chosen(options, planned, seeds)  # what these runs were needed to choose
-    for study in apart if not options.collect else ():  # whose runs are in tables as they finish
-        failures += others.run(study, output, seeds, device, workers)
+    _chosen(options, planned, seeds)  # what is not allowed is said before a folder is made
+    own = results.root if options.status else _own_results
+    with results.using(output := options.output or own()):  # what is chosen, is chosen by these
+        todo = _chosen(options, planned, seeds)
+        if options.status:
+            reports = [report(todo, collecting.scored(output))] if planned else []
+            reports += [others.report(study, output, seeds, device) for study in apart]
+            print("\n".join(reports))
+            return None
+        failures: list[str] = []
+        done: set[Job] = set()
+        while planned and not failures and (todo := [job for job in todo if job not in done]):
+            failures = _reproduce(todo, output, workers, options.collect)
+            done.update(todo)
+            todo = _chosen(options, planned, seeds)  # with what these runs have shown
+        for study in apart if not options.collect else ():  # whose runs are in tables as they end
+            failures += others.run(study, output, seeds, device, workers)
     if failures:
         return "\n".join(["these runs failed; start again to go on with them:", *failures])
     return None

@@ -19,12 +19,14 @@ them; nothing in them is typed by hand.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,9 +41,24 @@ from kanvae.training import TrainingConfig
 REGIMES = {"figure6": 10_000, "full": 60_000}  # of these runs: their images for training
 
 
+_used: ContextVar[Path | None] = ContextVar("used", default=None)
+
+
+@contextlib.contextmanager
+def using(folder: Path) -> Iterator[None]:
+    """Read all results from a folder, for the time of a `with`."""
+    token = _used.set(folder)
+    try:
+        yield
+    finally:
+        _used.reset(token)
+
+
 def root() -> Path:
-    """Where the results are: `$KANVAE_RESULTS`, else what this checkout computed itself
-    (`runs/results`), else the reference that comes with the book."""
+    """Where the results are: what `using` names, else `$KANVAE_RESULTS`, else what this checkout
+    computed itself (`runs/results`), else the reference that comes with the book."""
+    if used := _used.get():
+        return used
     if named := os.environ.get("KANVAE_RESULTS"):
         return Path(named).expanduser()
     checkout = origin.checkout()

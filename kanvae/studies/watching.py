@@ -129,7 +129,7 @@ def replacing(made: Any, scale: Mapping[str, Any]) -> Iterator[None]:
                 made.worker_spec[new] = made.worker_spec.pop(name)
                 lost += 1
         if lost:
-            tqdm.write(f"{lost} of the cluster's jobs ended: as many are asked for.", sys.stderr)
+            tqdm.write(f"{lost} of the cluster's workers ended: as many are asked for.", sys.stderr)
             made.scale(**scale)
 
     if isinstance(made, SpecCluster):  # others, such as Kubernetes, keep the number themselves
