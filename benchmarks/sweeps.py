@@ -151,11 +151,12 @@ def scheduling(folder: Path, count: int = 10_000) -> list[dict[str, Any]]:
 
 def save(output: Path, part: str, table: pd.DataFrame) -> None:
     """Write the table of a part, and where it was measured."""
+    where = origin.provenance()  # before a written table makes the checkout dirty
     output.mkdir(parents=True, exist_ok=True)
     table.to_csv(output / f"{part}.csv", index=False, lineterminator="\n")
     path = output / "provenance.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    known[part] = origin.provenance() | {"cores": os.cpu_count(), "dask": distributed.__version__}
+    known[part] = where | {"cores": os.cpu_count(), "dask": distributed.__version__}
     files.write_text(path, json.dumps(known, indent=1) + "\n")
 
 

@@ -396,12 +396,7 @@ figures.ratio_bars(
 #
 # ## Functions that edges share
 #
-# A KAN layer learns a function on every edge. `SharedKANLinear` has a dial: each input has $g$ functions, each for one group of outputs, and the edges of a group differ in one weight,
-#
-# ```{math}
-# :label: eq-shared
-# y_o = b_o + \sum_i w_{oi}\, f_{i,s(o)}(x_i), \qquad s(o) = \lfloor o\, g / O \rfloor .
-# ```
+# A KAN layer learns a function on every edge. `SharedKANLinear` has a dial, {eq}`eq-shared`: each input has $g$ functions, each for one group of outputs, and the edges of a group differ in one weight.
 #
 # At $g = 1$ every input has one learnable function, at $g = O$ every edge has its own. The functions are computed once for each input, row and group; what follows are the products of a linear layer. **Prediction.** The cost of the products stays what it is, that of the functions grows with $g$: one function an input should cost
 # little more than `nn.Linear` with a SiLU behind it.

@@ -127,6 +127,24 @@ def test_weights_that_come_with_the_book_have_the_scores_of_their_line(name, lin
     assert distance[0] == pytest.approx(every[run.path.name, "grayscale", 0], abs=0.5)
 
 
+def test_the_recommended_model_is_the_best_on_validation_and_has_the_scores_of_its_line():
+    known = results.scores(reading="best").set_index("name")["validation_elbo"]
+    found = {}
+    for kind in sizes.DIAL:
+        jobs = plan.at_best([kind], plan.SEEDS)
+        if jobs[0].config.seed == jobs[-1].config.seed:
+            continue  # its setting is not known yet
+        there = [job.name for job in jobs if job.name in known.index]
+        found[known[there].mean()] = there[0]
+    assert found[max(found)] == results.RECOMMENDED
+    run = results.recommended()
+    line = results.scores(name=results.RECOMMENDED, reading="last").iloc[0]
+    x = data.binarize(data.load("MNIST", "test").pixels)
+    reconstruction, kl = mean_terms(load_model(run), x, seed=0)
+    assert reconstruction == pytest.approx(line["test_reconstruction"], abs=0.005)
+    assert kl == pytest.approx(line["test_kl"], abs=0.005)
+
+
 @pytest.mark.parametrize("name", paper.FEATURED)
 def test_learning_curves_are_whole(name):
     history = results.history(paper.FEATURED[name], "figure6")

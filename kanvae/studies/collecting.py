@@ -156,7 +156,7 @@ def add_provenance(output: Path, study: str, about: dict[str, Any]) -> None:
 def drawn(job: Job) -> bool:
     """Whether the book's figures need the weights of a run."""
     featured = [plan.config(str(architecture)) for architecture in paper.FEATURED.values()]
-    return job.name in map(results.run_name, featured)
+    return job.name in {results.RECOMMENDED, *map(results.run_name, featured)}
 
 
 def _copy(run: runs.Run, target: Path) -> None:

@@ -39,6 +39,8 @@ from kanvae.architectures import Architecture
 from kanvae.training import TrainingConfig
 
 REGIMES = {"figure6": 10_000, "full": 60_000}  # of these runs: their images for training
+# Of the study "sharing", the kind with the best validation ELBO, its first seed.
+RECOMMENDED = "shared-374-20+groups=4-MNIST-paper-scheduler=cosine-seed0"
 
 
 _used: ContextVar[Path | None] = ContextVar("used", default=None)
@@ -157,6 +159,16 @@ def featured_run(architecture: Architecture | str, regime: str, seed: int = 0) -
             f"`nox -s reproduce -- --rows {architecture} --regime {regime} --seeds {seed}`."
         )
     return runs.read(root() / inside)
+
+
+def recommended() -> runs.Run:
+    """The model that the book recommends, trained: four functions an input, as large as the paper's
+    VAE. `kanvae.training.load_model` makes a module of it.
+
+    Raises:
+        RunError: it is not among the results.
+    """
+    return runs.read(_file("runs") / RECOMMENDED)
 
 
 def history(architecture: Architecture | str, regime: str, seed: int = 0) -> np.ndarray:
