@@ -230,6 +230,8 @@ choices = {
     "reading": readings,
     "size": {"all": "all"} | {size: size for size in budgets},
 }
+
+# %% tags=["hide-input"]
 chart = {
     "rows": points,
     "xlabel": "parameters",
