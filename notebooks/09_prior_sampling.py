@@ -175,7 +175,7 @@ for name, run in walked.items():
     about = {"name": name, "layers": layers, "starts": mean[first]}
     shown.append(about | {"nats": nats.tolist()})
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-walk", "caption": "What one latent does: the one that carries the most goes from \u22123 to 3, and the others stay where a test image has put them."}, "image": {"alt": "From left to right the 0 of the VAE opens and slants; that of KAN-VAE** narrows and becomes a 1, and that of the third model stays a 0 of another shape."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-walk", "caption": "What one latent does: the one that carries the most goes from \u22123 to 3, and the others stay where a test image has put them."}, "image": {"alt": "From left to right the 0 of the VAE opens and slants; that of KAN-VAE** narrows and becomes a 1, and that of the third model fills up and becomes something like a 3."}}
 figure = figures.image_rows(walks)
 about = {"models": shown, "digits": list(map(str, range(10)))}
 interactive.figure("latent", about, figure)
