@@ -187,7 +187,7 @@ def test_front_page_says_what_the_chapters_found():
     assert "<!--" not in text[text.index("<article") : text.index("</article")]
     assert "We find" in text
     assert 'href="../notebooks/12_what_we_found.html#found-1"' in text
-    for name in ("fig-nll", "fig-prior"):
+    for name in ("fig-by-size", "fig-prior"):
         assert f"_images/{name}.png" in text
 
 
