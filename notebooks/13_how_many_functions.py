@@ -400,14 +400,12 @@ assert to_silu.mean > 0.5
 assert 0.2 < share < 0.3
 assert samples.mean < 0
 Markdown(f"""
-**Between an MLP and a KAN** lies what the paper hoped for. A VAE with four
-learned functions for each hidden unit describes unseen digits better than
-the paper's VAE of the same size by {-gains["ReLU"].mean:.1f} nats an
-image, and than the same VAE with smooth units by
-{-gains["SiLU"].mean:.1f}. With half the parameters it is level with the
-paper's VAE, within {to_relu.high:.1f} nats either way, and its samples are
-nearer to real digits by {100 * share:.0f} %. (Three trainings of each, two
-of those at half the size.)
+**Between an MLP and a KAN** lies what the paper hoped for. Four learned
+functions a hidden unit gain {-gains["ReLU"].mean:.1f} nats over the
+paper's VAE of the same size, and {-gains["SiLU"].mean:.1f} over smooth
+units. With half the parameters they are level with it, within
+{to_relu.high:.1f} nats, and samples are nearer to real digits by
+{100 * share:.0f} % (two or three trainings each).
 """)
 
 # %% [markdown]
