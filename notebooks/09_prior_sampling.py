@@ -181,7 +181,7 @@ about = {"models": shown, "digits": list(map(str, range(10)))}
 interactive.figure("latent", about, figure)
 
 # %% [markdown]
-# In {numref}`fig-walk` no step is sudden: the decoders are smooth. A single latent of KAN-VAE**, which spreads its information over fewer of them, changes more of the image than one of the VAE.
+# In {numref}`fig-walk` no step is sudden: the decoders are smooth. A single latent of KAN-VAE**, which spreads its information over fewer of them, changes more of the image than one of the VAE. (The third model learned from the first 1,000 images of each digit, the other two from the first 10,000 of all.)
 #
 # In the book's page {numref}`fig-walk` is the decoder itself: move the point in the plane, any latent by its slider, or start from a test digit and change it. Sliders come in the order of what they carry. Those with italic names carry nothing, and moving one leaves the image as it is.
 #

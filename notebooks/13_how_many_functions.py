@@ -24,11 +24,11 @@
 # VAE better and smaller, and found that its best KAN-VAE is ten times as large. Is there a better number between none and one an edge?
 #
 # **The answer.** Yes: a few. With four learned functions for every hidden unit a VAE of the paper's size has a better likelihood than with ReLU or SiLU, and with half the
-# parameters it is as good as the paper's VAE. One function a unit is not enough: it does no better than a SiLU that learns nothing.
+# parameters we cannot tell its likelihood from that of the paper's VAE. With one function a unit we saw no gain over a SiLU that learns nothing.
 #
 # **You need** the chapters on [KAN layers](02_kan_layers.ipynb) and on [training](04_training.ipynb). **On this page** we turn a dial from an MLP to
-# a KAN at fixed numbers of parameters, with the learning rate chosen for every setting alike. Half a minute on two cores; the trainings behind it
-# took some three hours of a core.
+# a KAN at fixed numbers of parameters, with the learning rate chosen for every setting alike. Half a minute on two cores; the models were trained
+# before.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -72,16 +72,16 @@ epochs = 1
 # %% [markdown]
 # ## The dial
 #
-# Give each input of a layer $g$ functions $f_{1i}, \dots, f_{gi}$. The outputs form $g$ groups of neighbours, and the edges from an input to the outputs
+# Give each input of a layer $g$ functions $f_{0i}, \dots, f_{(g-1)\,i}$. The outputs form $g$ groups of neighbours, and the edges from an input to the outputs
 # of one group share a function, each with a weight of its own:
 #
 # $$
 # y_o = b_o + \sum_i w_{oi}\, f_{r(o)\,i}(x_i), \qquad r(o) = \lfloor o\, g / O \rfloor .
 # $$ (eq-shared)
 #
-# Groups $r$ are counted from 0. A function is a multiple of the base function plus a spline, $f_{ri}(x) = a_{ri}\, \mathrm{SiLU}(x) + \sum_j c_{rij}\, N_j(x)$, on a grid
+# A function is a multiple of the base function plus a spline, $f_{ri}(x) = a_{ri}\, \mathrm{SiLU}(x) + \sum_j c_{rij}\, N_j(x)$, on a grid
 # from $-3$ to $3$. At $g = 1$ every input has one learnable function, which is a network whose units have learned activations. At $g = O$ every edge has its own, and the
-# layer is a KAN layer. A new layer has $a = 1$ and $c = 0$: every function starts as SiLU, and training bends it. Here is {eq}`eq-shared` by a double loop, for
+# layer is a KAN layer. A new layer has $a = 1$ and $c = 0$: every function starts as SiLU, or as the identity where inputs are latents, and training bends it. Here is {eq}`eq-shared` by a double loop, for
 # functions that are no longer SiLU:
 
 # %%
@@ -94,11 +94,13 @@ for o in range(outputs):
     for i in range(inputs):
         y[:, o] += layer.weight[o, i] * f[o * g // outputs, :, i]
 torch.testing.assert_close(y, layer(x))
+numbers = layer.base_scale.numel() + layer.spline_weight.numel()
+print(f"{numbers // (g * inputs)} numbers a function")
 
 # %% [markdown]
 # An edge costs one number, $w_{oi}$, whatever $g$ is. A function costs nine, and there are $g$ an input; so a few functions cost next to nothing in a wide layer, while one an
 # edge leaves less than a fifth of the width. {numref}`tab-dial` has the models of this page. Their first layer is linear: on pixels that are zero or one, a function is a line
-# ([why](11_why.ipynb)). From the latents, whose functions start as the identity, to the pixels, every other layer has $g$ functions an input.
+# ([why](11_why.ipynb)). Every other layer has $g$ functions an input.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-dial", "caption": "The models: how wide the hidden layers are at three budgets, and the parameters at the whole one. The budget is the size of the paper's VAE."}}
 budgets = {
@@ -113,6 +115,7 @@ for kind in kinds:
     widths = [Architecture.parse(key).hidden_features for key in keys]
     rows[kind] = dict(zip(budgets, widths, strict=True))
     rows[kind]["parameters"] = sizes.parameters(keys[0])
+assert rows["one an edge"]["whole"] < rows["ReLU"]["whole"] / 5
 tables.table(pd.DataFrame(rows).T.rename_axis("hidden units have"))
 
 # %% [markdown]
@@ -144,19 +147,25 @@ tables.table(
 )
 
 # %% [markdown]
-# In {numref}`tab-tries` a rate that falls is worth two to five nats to every kind, more than anything else on this page. A comparison at a constant rate, as the paper made it, is therefore
-# mostly one of which model suffers less from it: there both kinds with functions lead SiLU by more than two nats, and with a falling rate by half of one at the most.
+# In {numref}`tab-tries` a rate that falls is worth two to five nats to every kind over the same rate held constant. Part of that is the height of the rate: held at 0.001, ReLU loses two nats
+# and not more than four. So a comparison at one constant rate, as the paper made it, is partly one of which model bears that rate best. At a constant 0.002 four functions
+# lead SiLU by more than two nats, and with a falling rate by half of one.
 
 # %% tags=["remove-cell"]
 known = frame.dropna()
 assert {"ReLU", "SiLU", "1 function", "4 functions"} <= set(known.index)
-gain = known[heads[:-1]].max(axis=1) - known["constant"]
-assert gain.between(1.5, 5).all(), gain
-lead = known.loc[["1 function", "4 functions"]] - known.loc["SiLU"]
-assert (lead["constant"] > 2).all()
 best = known[heads[:-1]].max(axis=1)
-assert abs(best["1 function"] - best["SiLU"]) < 0.5
-assert 0 < best["4 functions"] - best["SiLU"] < 1
+gain = best - known["constant"]
+assert gain.between(2, 5).all(), gain
+how = {"learning_rate": 0.001, "scheduler": "constant"}
+held = plan.Job(plan.config("vae-400-20", **how)).name
+assert 2 < best["ReLU"] - every.loc[held, "validation_elbo"] < 2.5
+assert gain["ReLU"] > 4
+chosen = known[heads[:-1]].astype(float).idxmax(axis=1)
+assert chosen["4 functions"] == chosen["SiLU"] == "0.002"
+lead = known.loc["4 functions"] - known.loc["SiLU"]
+assert lead["constant"] > 2
+assert 0.4 < lead["0.002"] < 0.6
 
 # %% [markdown]
 # ## At equal size
@@ -290,8 +299,9 @@ tables.table(
 )
 
 # %% [markdown]
-# The prediction fails in its first half. One function a unit is level with SiLU at the whole budget, and behind it at half ({numref}`tab-sharing`). Four are ahead of every other
-# kind at both sizes, in likelihood and in samples of either kind of image, and their lead over SiLU is larger in the smaller model. On the book's page {numref}`fig-by-size` answers:
+# The prediction fails in its first half. One function a unit is level with SiLU at the whole budget, and behind it at half ({numref}`tab-sharing`). Four have the best
+# means at both sizes, in likelihood and in samples of either kind of image, and their lead over SiLU in likelihood is larger in the smaller model. Distances scatter by dozens from seed to
+# seed, and part one function from four less surely than the likelihood does. On the book's page {numref}`fig-by-size` answers:
 # choose the measure, the size, and the reading of the runs.
 
 # %% tags=["remove-cell"]
@@ -347,16 +357,23 @@ figures.intervals(
 )
 
 # %% [markdown]
-# Of what four functions gain over ReLU at the whole budget, nearly half is smoothness alone: SiLU, which costs nothing, gains it too. The rest is theirs, and its interval excludes
-# zero. One function shows no such rest: as large as SiLU's own VAE it is no better than it in likelihood, though its samples tend to lie nearer to digits.
+# Of what four functions gain over ReLU at the whole budget, nearly half is smoothness alone: SiLU, which costs nothing, gains it too. The rest is theirs: its interval excludes
+# zero, also when all eight comparisons of {numref}`fig-dial-differences` are judged as a family, by Holm's procedure. One function shows no such rest in likelihood, though its samples lie nearer to
+# digits on the mean.
 
 # %% tags=["remove-cell"]
 gains = {
     control: differences[control, "test NLL"]["4 functions, whole"]
     for control in ("ReLU", "SiLU")
 }
-assert gains["ReLU"].high < 0
-assert gains["SiLU"].high < 0
+family = {
+    (control, name): d
+    for control in gains
+    for name, d in differences[control, "test NLL"].items()
+}
+assert len(family) == 8
+sure = results.clear(family)
+assert all((control, "4 functions, whole") in sure for control in gains)
 assert 0.5 < gains["SiLU"].mean / gains["ReLU"].mean < 0.65
 one = differences["SiLU", "test NLL"]["1 function, whole"]
 assert one.low < 0 < one.high
@@ -385,8 +402,8 @@ tables.table(
 )
 
 # %% [markdown]
-# The half-size model with four functions reaches the likelihood of the paper's VAE ({numref}`tab-half`), and its samples are nearer to real digits by a quarter. It does not reach the whole
-# model with SiLU, which the paper could have had for one changed word.
+# By likelihood the half-size model with four functions cannot be told from the paper's VAE: two trainings leave a nat open on either side ({numref}`tab-half`). Its samples are nearer to real
+# digits by a quarter. On the mean it stays a nat behind the whole model with SiLU, which the paper could have had for one changed word.
 
 # %% tags=["hide-input", "found"]
 four = ("4 functions", "half")
@@ -395,16 +412,17 @@ to_silu = against(four, ("SiLU", "whole"), "test_nll")
 samples = against(four, ("ReLU", "whole"), scores["Fréchet"])
 share = -samples.mean / means["ReLU", "whole"][scores["Fréchet"]]
 assert abs(to_relu.mean) < 0.3
-assert abs(to_relu.low + to_relu.high) < 0.3
-assert to_silu.mean > 0.5
+assert abs(to_relu.low + to_relu.high) < 0.1
+assert 0.8 < to_silu.mean < 1.3
+assert to_relu.seeds == 2
 assert 0.2 < share < 0.3
 assert samples.mean < 0
 Markdown(f"""
 **Between an MLP and a KAN** lies what the paper hoped for. Four learned
 functions a hidden unit gain {-gains["ReLU"].mean:.1f} nats over the
 paper's VAE of the same size, and {-gains["SiLU"].mean:.1f} over smooth
-units. With half the parameters they are level with it, within
-{to_relu.high:.1f} nats, and samples are nearer to real digits by
+units. With half the parameters they are within {to_relu.high:.1f} nats of
+it either way, and samples are nearer to real digits by
 {100 * share:.0f} % (two or three trainings each).
 """)
 
@@ -467,7 +485,7 @@ figures.lines(
 )
 
 # %% [markdown]
-# They have not gone far. The functions of the latents are still lines, so that a linear layer would have done there as well. Half of the functions to the pixels leave less than a
+# They have not gone far. The functions of the latents are still lines, so that the layer is nearly linear there. Half of the functions to the pixels leave less than a
 # twentieth of their variance to anything but SiLU, and those to mean and log-variance less than a tenth ({numref}`tab-shape`).
 #
 # The groups of the last layer are bands of the image, seven rows of pixels each, so that a unit tells each quarter of the image something of its own. In {numref}`fig-functions` one unit does:
@@ -493,7 +511,7 @@ config = TrainingConfig(
 )
 with TemporaryDirectory() as folder:
     fresh = train(config, Path(folder) / "run", progress=False)
-print(f"{config.architecture}, {config.regime}: {config.epochs} epochs")
+print(f"{config.architecture}, {config.regime}, epochs: {config.epochs}")
 print(
     f"validation ELBO {fresh.elbo[-1]:.1f}, in the book {run.elbo[-1]:.1f}"
 )
@@ -513,8 +531,8 @@ print(
 #
 # ## What we saw
 #
-# - A rate that falls is worth more to every model than any choice of functions.
-# - One learned function a unit gives what SiLU gives. Four give about a nat more at equal size, and make up for half of the parameters.
+# - A rate that falls is worth two to five nats to every kind: tune it before you choose functions.
+# - One learned function a unit shows no gain over SiLU in likelihood. Four gain more than a nat at equal size, and with half the parameters cannot be told from the paper's VAE.
 # - What they learn stays near SiLU. From the latents they learn nothing but lines.
 # - The paper's end of the dial, one function an edge, leaves less than a fifth of the width at this size; it is still to be trained with the same care.
 #

@@ -228,7 +228,7 @@ Markdown(
 # %% [markdown]
 # ## What it costs, measured
 #
-# The line above is this page's own. A benchmark (`benchmarks/sweeps.py`) takes more care: it runs the same trainings of the chapter on training as processes of their own and as points, in turns, and takes a point apart by the times that papermill notes. It found what no test had looked for: a driver that waited for ever, because all its workers had taken an interrupt that was meant for it, which Dask takes for a wish to end. Such workers are replaced now, and {numref}`tab-soak` was measured after that. The line printed above it says where and when.
+# The line above is this page's own. A benchmark (`benchmarks/sweeps.py`) takes more care: it runs the same trainings of the chapter on training as processes of their own and as points, in turns, and takes a point apart by the times that papermill notes. The line printed above the table says where and when.
 
 # %% mystnb={"table": {"name": "tab-sweep-overhead", "caption": "What a point of a sweep costs, in seconds: the training alone, and what papermill, a kernel and its imports add."}}
 costs, measured = results.sweeps()
@@ -258,7 +258,7 @@ tables.table(scheduling.rename_axis("measured"), {"value": ",.5g"})
 # ## What faults cost, measured
 #
 # `nox -s soak` does four kinds of work on a few images: a training, a sweep of two trainings, a search, and a reproduction of two runs. At random moments it sends SIGKILL, SIGTERM or SIGINT to the driver, a worker, a kernel, or all of them; it cuts files in between and fills disks; then it starts the same command again. At the end it
-# holds what is left against an undisturbed run: every file must be there, weights bit for bit, tables but for their times; no process, no other file and no lock may be left. (What a process that was killed outright has left in the folder of temporary files, the next execution of a chapter clears away; the table counts what is there at the end.) A command may refuse a cut file only if it names it. It found what no test had looked for: a driver that waited for ever, because all its workers had taken an interrupt that was meant for it, which Dask takes for a wish to end. Such workers are replaced now, and {numref}`tab-soak` was measured after that. The line printed above it says where and when.
+# holds what is left against an undisturbed run: every file must be there, weights bit for bit, tables but for their times; no process, no other file and no lock may be left. (What a process that was killed outright has left in the folder of temporary files, the next execution of a chapter clears away; the table counts what is there at the end.) A command may refuse a cut file only if it names it. The soak found what no test had looked for: a driver that waited for ever once all of its workers had been interrupted, which Dask takes for their own wish to end. Such workers are replaced now, and {numref}`tab-soak` was measured after that. The line printed above it says where and when.
 
 # %% mystnb={"table": {"name": "tab-soak", "caption": "What kills, cut files and full disks cost, for each kind of work."}}
 measured_there = measured["soak"]
