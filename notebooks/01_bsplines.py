@@ -23,13 +23,11 @@
 # **The question.** A KAN layer learns functions of one variable. How are they written down so that a
 # computer can learn them, and why does learning one part of such a function leave the rest alone?
 #
-# **The answer.** A B-spline is a weighted sum of bumps, each of which lives on a few neighbouring intervals. To learn
-# the function is to learn the weights, and a weight that moves changes the function under its own bump and exactly
-# nothing elsewhere.
+# **The answer.** A B-spline is a weighted sum of bumps, each of which lives on a few neighbouring intervals. Learning the function means learning the weights. Changing one weight changes the function under its own bump, and nowhere else.
 #
 # **You need** polynomials, and Python. **On this page** we build B-splines from their recursion, redraw
 # the paper's Figure 5 (one control point moves, one piece of the curve follows), compare Bézier curves,
-# and end with the closed form that our layers use. It runs in a few seconds on two cores; a GPU does not
+# and end with a closed form for evenly spaced knots. It runs in a few seconds on two cores; a GPU does not
 # matter here.
 
 # %% tags=["remove-cell"]
@@ -64,11 +62,10 @@ degree = 3
 points = 400
 
 # %% [markdown]
-# ## Knots and bases
+# ## Knots and basis functions
 #
 # Take a non-decreasing list of numbers $t_0 \le t_1 \le \dots \le t_m$, the **knots**. They cut the line
-# into intervals. On them stand the **B-spline bases** $N_{i,k}$ of **degree** $k$, defined from the
-# degree below by the Cox–de Boor recursion {cite}`deboor1978`:
+# into intervals. On the knots we define the **basis functions** $N_{i,k}$ (B-splines) of **degree** $k$ from those of degree $k - 1$, by the Cox–de Boor recursion {cite}`deboor1978`:
 #
 # $$
 # \begin{aligned}
@@ -79,7 +76,7 @@ points = 400
 # $$ (eq-cox-de-boor)
 #
 # A fraction whose denominator is zero (knots may repeat) counts as zero. Each step multiplies the two
-# neighbouring bases by a rising and a falling ramp, so a base of degree $k$ reaches over $k + 1$
+# neighbouring basis functions by a rising and a falling ramp, so a basis function of degree $k$ reaches over $k + 1$
 # intervals, and $m + 1$ knots carry $n = m - k$ bases. Read as code, equation {eq}`eq-cox-de-boor` is a few
 # lines. We write it for one point at a time, exactly as it stands.
 
@@ -89,12 +86,12 @@ def ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator != 0 else 0.0
 
 
-def base(x: float, knots: list[float], i: int, k: int) -> float:
+def basis(x: float, knots: list[float], i: int, k: int) -> float:
     if k == 0:
         return float(knots[i] <= x < knots[i + 1])
     rising = ratio(x - knots[i], knots[i + k] - knots[i])
     falling = ratio(knots[i + k + 1] - x, knots[i + k + 1] - knots[i + 1])
-    return rising * base(x, knots, i, k - 1) + falling * base(
+    return rising * basis(x, knots, i, k - 1) + falling * basis(
         x, knots, i + 1, k - 1
     )
 
@@ -111,7 +108,7 @@ x = torch.linspace(0, 4.999, points)
 bases = splines.cox_de_boor(x, torch.tensor(knots), degree)  # (points, n)
 
 by_hand = [
-    [base(value, knots, i, degree) for i in range(bases.shape[1])]
+    [basis(value, knots, i, degree) for i in range(bases.shape[1])]
     for value in x.tolist()
 ]
 torch.testing.assert_close(
@@ -129,7 +126,7 @@ figures.lines(
 
 # %% [markdown]
 # {numref}`fig-bases` shows two properties that matter later. At every point only $k + 1$ bases differ from
-# zero. And they always add up to one: what one base loses, its neighbours gain. We check both.
+# zero. And they always add up to one: what one basis function loses, its neighbours gain. We check both.
 
 # %%
 sums = bases.sum(dim=1)
@@ -142,7 +139,7 @@ print(
 )
 
 # %% [markdown]
-# One convention remains: what holds at the right end, where no half-open interval begins any more? As in
+# One convention remains: what happens at the right end, which belongs to no half-open interval? As in
 # `scipy.interpolate.BSpline`, the end belongs to the last interval, so the bases add up to one there too.
 
 # %%
@@ -163,9 +160,9 @@ print(
 # C(x) = \sum_{i=0}^{n-1} N_{i,k}(x)\, P_i .
 # $$ (eq-curve)
 #
-# Because the bases are never negative and add up to one, $C(x)$ is an average of control points; because
+# Because the bases are never negative and add up to one, $C(x)$ is a weighted average of control points; because
 # only $k + 1$ bases live at $x$, it is an average of $k + 1$ neighbours. Move one control point, and only the
-# $k + 1$ intervals of its base can feel it. This is what the paper's Figure 5 shows. Before we draw it, a
+# $k + 1$ intervals of its basis function are affected. This is what the paper's Figure 5 shows. Before we draw it, a
 # prediction: moving the second of the control points changes the curve's beginning and leaves its end
 # exactly where it was.
 
@@ -196,12 +193,12 @@ shown |= {"range": [0, 5], "degree": degree}
 interactive.figure("spline", shown, picture)
 
 # %% [markdown]
-# In the book's page you can take hold of {numref}`fig-local-control`. Drag a control point, or reach it with the
+# On the book's page you can take hold of {numref}`fig-local-control`. Drag a control point, or reach it with the
 # tab key and move it with the arrow keys: only the thick part of the curve can follow. Drag two knots onto each
 # other, or choose another degree, and watch the bases change with the curve.
 #
 # The number behind {numref}`fig-local-control`: how far the curve moves, before and after the knot at which
-# the second base ends.
+# the second basis function ends.
 
 # %%
 moved = (curves["after"] - curves["before"]).norm(dim=1)
@@ -222,7 +219,7 @@ assert right == 0
 # Degree 0 gives steps, degree 1 a polygon, degree 2 a curve without corners, and every further degree one
 # more continuous derivative: at a simple knot a spline of degree $k$ has $k - 1$ of them.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-degrees", "caption": "One base of each degree from 0 to 3 on evenly spaced knots."}, "image": {"alt": "Each degree more makes the basis function one interval wider and smoother: a step, a triangle, then two bumps without corners."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-degrees", "caption": "One basis function of each degree from 0 to 3 on evenly spaced knots."}, "image": {"alt": "Each further degree makes the basis function one interval wider and smoother: a step, a triangle, then two bumps without corners."}}
 even = torch.arange(0.0, 5.0)
 grid = torch.linspace(-0.2, 4.2, 881)
 bumps = {
@@ -232,10 +229,8 @@ bumps = {
 figures.lines(grid, bumps, "$x$", "basis function", marks=even.tolist())
 
 # %% [markdown]
-# {numref}`fig-degrees` shows the price: a smoother base is wider, so each coefficient has a longer reach. The
-# paper, like most KAN work, takes $k = 3$. The next cell measures the smoothness: the jump of the $j$-th
-# derivative at a knot, by one-sided differences inside the neighbouring intervals. Automatic
-# differentiation gives the derivatives exactly.
+# {numref}`fig-degrees` shows the price: a smoother basis function is wider, so each coefficient has a longer reach. The
+# paper, like most KAN work, takes $k = 3$. The next cell measures the smoothness: the jump of the $j$-th derivative at a knot, which is the difference between its values just right and just left of the knot. Automatic differentiation gives these values exactly.
 
 
 # %%
@@ -268,13 +263,12 @@ table = pd.DataFrame(jumps).T.rename_axis("spline")
 tables.table(table, dict.fromkeys(table, ".2f"))
 
 # %% [markdown]
-# In each line the first $k$ entries (orders 0 to $k - 1$) are zero: that many derivatives, counting the
-# function itself, pass the knot without a jump, and the $k$-th is the first that jumps.
+# In the line of degree $k$, the entries of orders 0 to $k - 1$ are zero: the function and its first $k - 1$ derivatives are continuous at the knot, and the derivative of order $k$ is the first that jumps.
 #
 # ## Bézier curves
 #
 # A Bézier curve is the special case without inner knots: one interval, and all its bases live everywhere on
-# it. Move a control point, and all of the curve moves, though little of it far. We use the same recursion with the inner knots left
+# it. Move a control point, and the whole curve between its end points moves, though far from that control point only very little. We use the same recursion with the inner knots left
 # out, the same control points, and the same move.
 
 # %%
@@ -288,30 +282,29 @@ bezier = {
 follows = (bezier["after"] - bezier["before"]).norm(dim=1) > 1e-6
 follows_spline = moved > 1e-6
 print(
-    "share of the curve that moves: "
+    "share of the curve that moves by more than a millionth:  "
     f"Bézier {float(follows.double().mean()):.0%}, "
     f"B-spline {float(follows_spline.double().mean()):.0%}"
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bezier", "caption": "The B\u00e9zier curve of the same control points, before and after the same move."}, "image": {"alt": "When the same control point moves, the B\u00e9zier curve changes along its whole length."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bezier", "caption": "The B\u00e9zier curve of the same control points, before and after the same move."}, "image": {"alt": "When the same control point moves, the B\u00e9zier curve changes most near that point and less and less towards its far end."}}
 diagrams.control_curves(
     {name: (p, bezier[name]) for name, p in polygons.items()}
 )
 
 # %% [markdown]
 # In {numref}`fig-bezier` one polynomial of degree $n - 1$ has to serve everywhere, so it stays far from its
-# control points and answers to each of them along its whole length.
+# control points and responds to each of them everywhere between its end points, if only by a little.
 #
 # ## The closed form on even knots
 #
 # A KAN layer evaluates its bases at every input of every image, so the cost matters. On evenly spaced
-# knots the recursion can be solved once and for all. Let $h$ be the distance of the knots, and let $x$ lie in
-# the interval number $c$ at the fraction $f = (x - t_c) / h$ of its length. Of all bases only
-# $N_{c-k}, \dots, N_c$ differ from zero there, and each is a fixed polynomial in $f$. For $k = 3$ the four
+# knots the recursion can be solved once and for all. Let $h$ be the distance between neighbouring knots, and let $x$ lie in
+# the interval from $t_i$ to $t_{i+1}$, at the fraction $u = (x - t_i) / h$ of its length. Only $N_{i-k,k}, \dots, N_{i,k}$ differ from zero there, and each is a fixed polynomial in $u$. For $k = 3$ the four
 # polynomials are
 #
 # $$
-# \tfrac16 (1 - f)^3, \quad \tfrac16 (3 f^3 - 6 f^2 + 4), \quad \tfrac16 (-3 f^3 + 3 f^2 + 3 f + 1), \quad \tfrac16 f^3 .
+# \tfrac16 (1 - u)^3, \quad \tfrac16 (3 u^3 - 6 u^2 + 4), \quad \tfrac16 (-3 u^3 + 3 u^2 + 3 u + 1), \quad \tfrac16 u^3 .
 # $$ (eq-pieces)
 #
 # `uniform_bases` gives the values of all bases at once, as sums of truncated powers of the distance of $x$ from their middles. We check
@@ -330,17 +323,17 @@ torch.testing.assert_close(
 assert not closed[(where < grid_knots[0]) | (where > grid_knots[-1])].any()
 
 
-def pieces(f: Tensor) -> Tensor:
-    first, last = (1 - f) ** 3, f**3
-    second = 3 * f**3 - 6 * f**2 + 4
-    third = -3 * f**3 + 3 * f**2 + 3 * f + 1
+def pieces(u: Tensor) -> Tensor:
+    first, last = (1 - u) ** 3, u**3
+    second = 3 * u**3 - 6 * u**2 + 4
+    third = -3 * u**3 + 3 * u**2 + 3 * u + 1
     return torch.stack([first, second, third, last], dim=-1) / 6
 
 
-f = torch.linspace(0, 0.999, 100)
+u = torch.linspace(0, 0.999, 100)
 torch.testing.assert_close(
-    splines.uniform_bases(f, -3.0, 1.0, 4, 3),
-    pieces(f),
+    splines.uniform_bases(u, -3.0, 1.0, 4, 3),
+    pieces(u),
     rtol=0,
     atol=1e-12,
 )
@@ -356,7 +349,7 @@ figures.lines(
 )
 
 # %% [markdown]
-# {numref}`fig-grid` is the picture to keep for the next chapter. Inside $[-1, 1]$ the bases add up to one;
+# {numref}`fig-grid` is the picture to keep for the next chapter. Inside $[-1, 1]$ the basis functions add up to one;
 # between the grid and the last knot at $\pm 2.2$ they fade; beyond it there is nothing.
 #
 # ## What we saw
@@ -365,7 +358,7 @@ figures.lines(
 # - Moving a coefficient changes the function on $k + 1$ intervals and *exactly* nothing elsewhere; a Bézier
 #   curve has no such property.
 # - Degree $k$ buys $k - 1$ continuous derivatives and costs locality.
-# - On even knots the bases are four fixed cubics: that is what a KAN layer computes.
+# - On evenly spaced knots, the basis functions that are not zero at a point are four fixed cubics of its place in the interval.
 #
 # ## Exercises
 #
@@ -379,13 +372,13 @@ figures.lines(
 #
 # </details>
 #
-# **2.** How many multiplications does the recursion by hand do for one base of degree 3 at one point, and
+# **2.** How many multiplications does the recursion by hand do for one basis function of degree 3 at one point, and
 # how many does the closed form need for all four?
 #
 # <details><summary>Solution</summary>
 #
 # `base` calls itself twice for each degree and multiplies twice: $2 (1 + 2 + 4) = 14$ multiplications and as
-# many divisions for a single base. Horner's rule takes 3 multiplications for each of the four cubics, 12 in
+# many divisions for a single basis function. Horner's rule takes 3 multiplications for each of the four cubics, 12 in
 # all, and no division but the one that yields $f$.
 #
 # </details>
@@ -396,7 +389,7 @@ figures.lines(
 #
 # Add the recursion over $i$ and collect the terms with $N_{i,k-1}$: one falling ramp from $N_{i-1,k}$ and one
 # rising ramp from $N_{i,k}$, with the same denominator $t_{i+k} - t_i$, and numerators that add up to
-# it. So the sum at degree $k$ equals the sum at degree $k - 1$, and at degree 0 it is one.
+# it. For the first and the last $N_{i,k-1}$ one of the two terms is missing, but these stand on knots that coincide, and are zero. So the sum at degree $k$ equals the sum at degree $k - 1$, and at degree 0 it is one.
 #
 # </details>
 #

@@ -23,8 +23,7 @@
 # **The question.** What does a Kolmogorov–Arnold layer compute, what does the theorem behind its name
 # promise, and why does the paper's layer spend ten parameters on every edge?
 #
-# **The answer.** It sums one learnable function for each pair of an input and an output. The theorem says that such sums
-# can be any continuous function; it does not say that the functions can be learned. The ten parameters are eight
+# **The answer.** It sums one learnable function for each pair of an input and an output. The theorem says that two such layers, one after the other, can represent any continuous function; it does not say that their functions can be learned. The ten parameters are eight
 # coefficients of a spline, the weight of a fixed curve beside it, and a scale.
 #
 # **You need** the [B-splines](01_bsplines.ipynb) of the first chapter, and matrix products. **On this page**
@@ -68,16 +67,15 @@ steps = 300
 # %% [markdown]
 # ## The theorem, and what it does not promise
 #
-# Kolmogorov and Arnold showed in 1957 {cite}`kolmogorov1957` that every continuous function of $n$ variables on
-# a bounded box is a sum of continuous functions of *one* variable, applied to sums of such functions:
+# Kolmogorov and Arnold showed in 1957 {cite}`kolmogorov1957` that every continuous function of $I$ variables on a closed, bounded box is a sum of continuous functions of *one* variable, applied to sums of such functions:
 #
 # $$
-# f(x_1, \dots, x_n) = \sum_{i=1}^{2n+1} \Phi_i\Big( \sum_{j=1}^{n} \psi_{ij}(x_j) \Big) .
+# f(x_1, \dots, x_I) = \sum_{o=1}^{2I+1} \Phi_o\Big( \sum_{i=1}^{I} \psi_{oi}(x_i) \Big) .
 # $$ (eq-kolmogorov)
 #
 # Nothing but addition mixes the variables. It is tempting to read equation {eq}`eq-kolmogorov` as a network with
-# two layers that can represent anything with $2n + 1$ hidden nodes. But the theorem says only that the inner and
-# outer functions exist and are continuous. They may be nowhere differentiable, even for a smooth $f$
+# two layers that can represent anything with $2I + 1$ hidden nodes. But the theorem says only that the inner and
+# outer functions exist and are continuous. They need not be smooth even where $f$ is
 # {cite}`girosi1989`; nothing says that a spline with few coefficients comes near them, nor that gradient descent
 # finds them. (For MLPs the theorem of {cite:t}`hornik1989` promises as little.) A **Kolmogorov–Arnold network** (KAN, {cite}`liu2024`) keeps the form, functions on edges and sums
 # at nodes, and drops the guarantee: smooth functions, any width, any depth. What such networks achieve is
@@ -185,14 +183,13 @@ interactive.figure("edge", shown, picture)
 
 # %% [markdown]
 # {numref}`fig-edge` shows where an edge can learn: inside the knots. Beyond the last knot the spline is exactly
-# zero and the edge is only its base, one number times SiLU. In the book's page you can move the coefficients, up and
+# zero and the edge is only its base, one number times SiLU. On the book's page you can move the coefficients, up and
 # down, and weigh the two parts. The number $G$ of intervals can be changed, too: the spline keeps its shape as well
 # as the new grid allows, which the section on finer grids explains.
 #
 # ## MLP and KAN
 #
-# A multi-layer perceptron (MLP) puts numbers on its edges and one fixed nonlinear function $\sigma$ at each hidden
-# node. A KAN puts functions on its edges, and its nodes only add. These are the paper's Figures 2 and 3.
+# A multi-layer perceptron (MLP) puts numbers on its edges and one fixed nonlinear function ($\sigma$ in the drawing, any activation and not only the sigmoid) at each hidden node. A KAN puts functions on its edges, and its nodes only add. These are the paper's Figures 2 and 3.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-networks", "caption": "The same widths as an MLP and as a KAN. The curves on the KAN's edges are edges of randomly initialised layers, enlarged."}, "image": {"alt": "Both networks have two inputs, three hidden nodes, one output and nine edges; the MLP applies a function in its nodes, the KAN has a small curve on every edge and only adds in its nodes."}}
 with torch.no_grad():
@@ -202,12 +199,11 @@ with torch.no_grad():
 diagrams.networks([2, 3, 1], drawn)
 
 # %% [markdown]
-# Read {numref}`fig-networks` for what it costs: the picture has the same edges on both sides, but an edge on the
-# left is one number, and on the right it is a function with its own coefficients.
+# Read {numref}`fig-networks` for what it costs: both networks have the same edges, but an edge of the MLP (top) is one number, and an edge of the KAN (bottom) is a function with its own coefficients.
 #
 # ## Finer grids: the paper's Figure 4
 #
-# The coefficients decide how fine a function can be. The paper's Figure 4 shows one activation with $G = 3$ and with
+# The coefficients decide how fine a function can be. The paper's Figure 4 shows one edge function with $G = 3$ and with
 # $G = 10$. We fit a wavy function by least squares on both grids.
 #
 # ```{admonition} Departure from the paper
@@ -250,7 +246,7 @@ figures.lines(
 #
 # **Grid extension** {cite}`liu2024` is the same step for a layer that has already learned something: find
 # coefficients on a finer grid that keep the function, and go on training. (An MLP can grow too: Net2Net
-# {cite}`chen2016` widens a layer without changing the function.) `extend_grid` returns by how much any output moved on given data. Our
+# {cite}`chen2016` widens a layer without changing the function.) `extend_grid` returns the largest change of any output on the given data. Our
 # prediction: tripling the intervals moves nothing, since every old knot is a new one; going from 3 to 10 moves a
 # little.
 
@@ -328,7 +324,7 @@ figures.lines(
 # ## Counting parameters
 #
 # An edge has $G + k$ coefficients, one base weight and one spline scale: $8 + 1 + 1 = 10$ at the paper's $G = 5$,
-# $k = 3$. A linear layer has one weight an edge, and a bias for each output. An auto-encoder with $D = 784$ pixels,
+# $k = 3$. A linear layer has one weight per edge and one bias per output. An auto-encoder with $D = 784$ pixels,
 # hidden width $H$ and latent width $L$ has $2DH + 3HL$ edges, so Table I's parameter column can be computed. It
 # must come out to the digit, and it does.
 
@@ -339,7 +335,7 @@ for row in paper.TABLE_I:
     assert count_parameters(model) == row.parameters
     rows.append(
         (
-            str(row.architecture),
+            paper.title(row.architecture),
             row.architecture.edges(),
             count_parameters(model),
             row.parameters,
@@ -348,19 +344,18 @@ for row in paper.TABLE_I:
 table = pd.DataFrame(
     rows, columns=["model", "edges", "parameters", "paper"]
 )
-table["an edge"] = table["parameters"] / table["edges"]
-tables.table(table, {"an edge": ".3f"})
+table["per edge"] = table["parameters"] / table["edges"]
+tables.table(table, {"per edge": ".3f"})
 
 # %% [markdown]
 # Every KAN row is exactly ten times its edges. The linear row exceeds its edges by its biases.
 #
 # ## What we saw
 #
-# - A KAN layer sums learnable functions of one variable. The theorem behind the name promises that such sums can
-#   represent any continuous function, but not that these functions are smooth, small or learnable.
+# - A KAN layer sums learnable functions of one variable. The theorem behind the name promises that two such layers can represent any continuous function, but not that their functions are smooth, simple or learnable.
 # - The spline acts inside the knots only. Outside, an edge is a number times SiLU.
 # - A grid can be refined without changing the function, exactly where the old knots are among the new.
-# - Ten parameters an edge: eight coefficients, a base weight, a scale. The counts of Table I follow to the digit.
+# - Ten parameters per edge: eight coefficients, a base weight, a scale. The counts of Table I follow to the digit.
 #
 # ## Exercises
 #
@@ -385,7 +380,7 @@ tables.table(table, {"an edge": ".3f"})
 #
 # </details>
 #
-# **3.** Change `grid_range` to $[-2, 2]$ in the cell that draws {numref}`fig-edge`. Where does the spline vanish now?
+# **3.** Pass `grid_range=(-2.0, 2.0)` to the `KANLinear` that {numref}`fig-edge` draws. Where does the spline vanish now?
 #
 # <details><summary>Solution</summary>
 #

@@ -27,7 +27,7 @@
 # by its latents, minus what the latents cost. The random numbers come from a fixed distribution and are then shifted and
 # scaled as the encoder says; gradients pass through shift and scale.
 #
-# **You need** densities, expectations and the normal distribution, and [KAN layers](02_kan_layers.ipynb) by name.
+# **You need** densities, expectations and the normal distribution, and to have heard of [KAN layers](02_kan_layers.ipynb).
 # **On this page** we derive the loss, write each of its parts in a line or two, prove them equal to the module's, check
 # the closed form of the KL divergence by Monte Carlo, and draw the paper's Figure 1. About half a minute on two cores;
 # not measured on a GPU.
@@ -67,8 +67,7 @@ seed = 0
 # ## A model with latents
 #
 # Let $x$ be an image with $D = 784$ pixels, each 0 or 1. A latent-variable model says how images come about: draw a
-# **latent** $z$ of $L$ numbers from the **prior** $p(z) = \mathcal N(0, 1)$, a standard normal in each of them, then draw each
-# pixel with a probability that a network, the **decoder**, computes from $z$. Call the decoder's outputs before the
+# **latent** $z$ of $L$ numbers from the **prior** $p(z) = \mathcal N(0, 1)$, a standard normal in each of them, then set each pixel to 1 with a probability that a network, the **decoder**, computes from $z$. Call the decoder's outputs before the
 # sigmoid $\sigma$ **logits** $a_d(z)$; then
 #
 # $$
@@ -78,7 +77,7 @@ seed = 0
 # \end{aligned}
 # $$ (eq-model)
 #
-# We should like to make $\log p(x)$ large on the training images. The integral in {eq}`eq-model` has no closed form, and
+# We want to make $\log p(x)$ large on the training images. The integral in {eq}`eq-model` has no closed form, and
 # sampling $z$ from the prior is hopeless: almost no $z$ explains a given image.
 #
 # ## The bound
@@ -99,7 +98,7 @@ seed = 0
 # averaged over the images). The gap between the two sides of {eq}`eq-elbo` is $\mathrm{KL}(q(z|x) \| p(z|x))$: the bound is tight where the
 # encoder finds the true posterior.
 #
-# {numref}`fig-vae` shows the parts and the widths of the baseline. Encoder and decoder each have one hidden layer; mean and
+# {numref}`fig-vae` shows the parts, with the widths of the chosen model, by default the paper's VAE. Encoder and decoder each have one hidden layer; mean and
 # log-variance share the encoder's. In the `vae` models the layers are linear with a ReLU after the hidden ones; in the `kan`
 # models all five are KAN layers with nothing in between (paper, section V-A).
 
@@ -112,7 +111,7 @@ diagrams.vae_schematic(
 # %% [markdown]
 # ## Gradients through a sample
 #
-# The reconstruction term is an expectation over $z$, estimated with one sample an image. A sample has no gradient, until it is
+# The reconstruction term is an expectation over $z$, estimated with one sample per image. A sample has no gradient until it is
 # written as a function of the parameters and of noise that does not depend on them, the **reparameterisation**:
 #
 # $$
@@ -187,7 +186,7 @@ print(
 #
 # The logarithm of $p(x|z)$ in {eq}`eq-model` is the negative binary cross-entropy between pixels and probabilities. Computed from
 # probabilities it fails where one of them rounds to 0 or 1; from logits it does not, since
-# $-\log \sigma(a) = \log(1 + e^{-a})$ stays exact. We sum over pixels: an average over pixels would shrink this term by a factor of 784
+# $-\log \sigma(a) = \log(1 + e^{-a})$ stays accurate. We sum over pixels: an average over pixels would shrink this term by a factor of 784
 # against the KL, and the model would be a different one.
 
 
@@ -252,7 +251,7 @@ figures.lines(
 )
 
 # %% [markdown]
-# The rise in {numref}`fig-bound` is what the ELBO underestimates. The axis is logarithmic: every further nat costs several times the samples. The book's tables take 500
+# The start is steep, as predicted, but the end is not flat yet: on the logarithmic axis of {numref}`fig-bound` the bound still rises at 500 samples, and every further nat costs several times as many. The whole rise is a lower estimate of how far the ELBO lies below the log-likelihood. The book's tables take 500
 # samples for every model alike; how much the bound would still gain from more may differ from model to model.
 #
 # ## What we saw
@@ -264,11 +263,11 @@ figures.lines(
 #
 # ## Exercises
 #
-# **1.** Replace `.sum(dim=1).mean()` in the reconstruction by `.mean()` and train. What do the samples look like?
+# **1.** A reconstruction that is averaged over the pixels, not summed, amounts to a KL that weighs 784 times as much. Give `beta=784` to `TrainingConfig` and train. What do the samples look like?
 #
 # <details><summary>Solution</summary>
 #
-# The KL term then weighs 784 times as much against the reconstruction. The cheapest solution is KL = 0: the encoder ignores the image, and
+# The cheapest solution is KL = 0: the encoder ignores the image, and
 # every sample is the average digit. This is the strongest form of posterior collapse.
 #
 # </details>

@@ -20,14 +20,13 @@
 #
 # [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/04_training.ipynb)
 #
-# **The question.** What happens in a training, what can you set, and what is left when the machine goes down halfway?
+# **The question.** What happens during training, what can you set, and what is left if the machine fails halfway?
 #
-# **The answer.** A training follows from its configuration, every part of which you can set: the same configuration
-# gives the same weights, bit for bit. A training that was killed goes on from its last whole epoch and ends at those
+# **The answer.** A training run is determined by its configuration, every part of which you can set: on the CPU of one machine, the same configuration gives the same weights, bit for bit. A run that was killed resumes from its last complete epoch and ends at those
 # same weights.
 #
 # **You need** the [loss](03_vae_elbo.ipynb). **On this page** a model trains in front of you; we read its curve, look into its run folder,
-# kill a training and resume it to the same weights, bit for bit. About half a minute on two cores; not measured on a GPU.
+# kill a run and resume it to the same weights, bit for bit. About half a minute on two cores; not measured on a GPU.
 #
 # Every parameter of the cell below can be set from the outside, which is how researchers [sweep this chapter](18_sweeps.ipynb):
 #
@@ -71,7 +70,7 @@ from kanvae.training import TrainingConfig, load_model, train
 # %% tags=["parameters"]
 architecture = "kan-35-15"
 dataset = "MNIST"
-regime = "figure6"
+regime = "paper"
 epochs = 3
 batch_size = 32
 learning_rate = 0.002
@@ -83,8 +82,8 @@ demonstrate = True
 # ## What determines a run
 #
 # A `TrainingConfig` holds all of it, and checks itself when it is made: a wrong value ends here with one line that says what is allowed.
-# The **regime** is the paper's unstated one: `figure6` takes the first 10,000 training images (the [chapter on learning
-# curves](06_learning_curves.ipynb) shows why), `full` the first 50,000. The last 10,000 are for validation. `device="auto"` takes a GPU if there is one.
+# The **regime** says which training images are used: `paper` the first 1,000 of each digit, as the paper did without saying so ([its figures
+# show it](10_paper_figures.ipynb)), `full` the first 50,000. The last 10,000 are for validation. `device="auto"` takes a GPU if there is one.
 
 # %%
 config = TrainingConfig(
@@ -106,8 +105,7 @@ tables.table(
 # ```{admonition} What the paper leaves open
 # :class: warning
 # The paper states Adam at learning rate 0.002, batches of 32, 30 epochs, and `ReduceLROnPlateau` with factor 0.5. It does not state the
-# threshold of binarisation (we take 0.5), the scheduler's patience (PyTorch's default, 10 epochs), nor what the scheduler watches (we take the
-# mean training loss of the epoch). With these the rate never falls: no run behind the tables of this book has a plateau of ten epochs, so all of them trained at a constant 0.002. The paper's own curves [come near that, and fit a patience of some 500 updates a little better](10_paper_figures.ipynb). It does not mention seeds; every number of this book names its own.
+# threshold of binarisation (we take 0.5), the scheduler's patience, or what the scheduler watches. This chapter keeps PyTorch's default patience of 10 epochs, on the mean training loss of an epoch; with it the rate does not fall. The models in the chapters on results halve their rate after 600 updates without a better batch, which comes [nearest to the paper's curves](10_paper_figures.ipynb); [another chapter](13_how_many_functions.ipynb) tries other schedules. The paper does not mention seeds; this book states the seeds of every run.
 # ```
 #
 # A **step** takes a batch, computes the two terms of the loss, and lets Adam move the weights. This is all of it, without the bookkeeping:
@@ -156,13 +154,11 @@ chapters.record(
 figures.learning_curves({architecture: run.history})
 
 # %% [markdown]
-# {numref}`fig-live` has the shape of all such runs. In the first updates the KL is near zero: the encoder tells nothing, the decoder learns the
-# average image. Then the KL rises, because it pays to say which digit is meant, and the reconstruction falls by more than the KL costs.
+# {numref}`fig-live` has the shape of all such runs. The KL has a peak in the first updates, while the encoder still sends more than the decoder can use, and falls to a few nats as the decoder learns the average image. Then it rises slowly, because it pays to say which digit is meant: the reconstruction falls by more than the KL costs.
 #
 # ## The run folder
 #
-# Training hands over a folder, and everything after it reads that folder. It was written beside its place and renamed when complete, so
-# a folder that exists is whole. All of it can be read without our module.
+# Training hands over a folder, and everything after it reads that folder. It is written under a temporary name and renamed when complete, so a folder with its final name is complete. All of it can be read without our module.
 
 # %%
 for path in sorted(run.path.iterdir()):
@@ -177,7 +173,7 @@ print(f"    in {where['seconds']:.1f} s")
 #
 # After each epoch the trainer writes a checkpoint: weights, Adam's moments, the scheduler, the history. Every epoch draws its random numbers
 # from a stream that follows from the seed and the epoch's number alone, so nothing else needs to be kept. We start the same training as a separate process, kill it (SIGKILL:
-# it cannot clean up) as soon as its first checkpoint is there, and start it again. The prediction is not "about the same weights" but the same. (With `demonstrate = False`, as in a sweep that wants the scores only, this training ends with the first and nothing is killed.)
+# it cannot clean up) as soon as its first checkpoint is there, and start it again. The prediction is not "about the same weights" but the same. (With `demonstrate = False`, for a sweep that needs only the scores, nothing is killed, and the cells below read the live run again.)
 
 # %%
 options = {name: str(value) for name, value in settings.items()}
@@ -234,7 +230,7 @@ figures.image_rows({"input": x, "reconstruction": model.reconstruct(x)})
 #
 # ## What we saw
 #
-# - A configuration determines a run; the same configuration on the same machine gives the same weights.
+# - A configuration determines a run; on the CPU of one machine, the same configuration gives the same weights.
 # - The trade between the terms settles early: first the average image, then meaning in the latents.
 # - A kill costs at most the epoch that was running.
 #
@@ -253,7 +249,7 @@ figures.image_rows({"input": x, "reconstruction": model.reconstruct(x)})
 # <details><summary>Solution</summary>
 #
 # No. The scheduler watches the epoch's mean training loss, and a plateau is an epoch that does not improve it by a relative $10^{-4}$. In the first epochs each one improves it
-# by far more, as the history shows. In 30 epochs of this book's runs none ever came.
+# by far more, as the history shows. At the constant rate of 0.002, none came in 30 epochs either ([measured](10_paper_figures.ipynb)); once a rate has become small, they do come.
 #
 # </details>
 #

@@ -23,7 +23,7 @@
 # **The question.** The paper's related work puts KAN layers into recurrent networks (TKAN), into a transformer
 # (TKAT) and into graph networks (GraphKAN). What do they change in the usual model, and what does that cost?
 #
-# **The answer.** Little of each model is a KAN. TKAN draws the output gate of an LSTM from a KAN layer, TKAT is a known transformer
+# **The answer.** Only GraphKAN is a KAN throughout. TKAN draws the output gate of an LSTM from a KAN layer, TKAT is a known transformer
 # with TKANs inside, and GraphKAN has KAN layers where a graph convolution has matrices. At equal size a training step with a TKAN takes several times as long as with an LSTM, and one of a GraphKAN about as long as its
 # twin's.
 #
@@ -114,8 +114,7 @@ torch.testing.assert_close(m, state.inner[0])
 # The candidate passes through the logistic function *and* through tanh, as in the authors' public code with
 # torch and JAX. They report that TKAN forecasts the traded volume of bitcoin better than a GRU and an LSTM, above all many steps ahead.
 #
-# The book's task for it reads an image of MNIST as 28 rows of 28 pixels, and a linear
-# layer names the digit after the last row. Three models of one size, to 3 %, and the time of an update on a batch of 100 images:
+# In the book's task a model reads an image of MNIST row by row, 28 pixels at a time, and a linear layer names the digit after the last row. Here are three models of the same size, to within 3 %, and the time of an update on a batch of 100 images:
 
 # %% tags=["hide-input"]
 NAMES = {
@@ -173,7 +172,7 @@ assert rows["parameters"].max() < 1.03 * rows["parameters"].min()
 # future that is known, all steps attend to each other, and a linear layer sees them all. Where the older model has LSTMs, TKAT has TKANs. Its authors forecast the same volume as before and find it better than with LSTMs, most of all over long horizons.
 #
 # The book's series is the carbon dioxide over Mauna Loa {cite}`keeling1976`, weekly from 1958 to 2001. A model sees 65 weeks, with the time of the year as
-# sine and cosine, and forecasts the next 13. The last 15 % of the series are for test; no window reaches over the border. Three rules that learn nothing set the mark: the next weeks are as the last one
+# sine and cosine, and forecasts the next 13. The last 15 % of the series are for test; no window crosses a border. Three rules that learn nothing set the mark: the next weeks are as the last one
 # was; they are as they were a year ago; they change as they changed a year ago.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-rules", "caption": "The error of three rules that learn nothing, by how far ahead they forecast: root mean square over all test windows."}, "image": {"alt": "The error of last week's value rises from half a ppm to three; that of last year's values is nearly two at any distance; that of last year's change stays below one."}}
@@ -236,7 +235,7 @@ assert series.loc["TKAT with LSTMs", "times the first's"] < 0.6
 # y = d + \sum_{n} f_n(T_n(M)\, x),
 # $$ (eq-graph-kan)
 #
-# where a row of $x$ holds the features of a node, and $f_n$ is a layer that sees what comes from $n$ steps away. On a path
+# where a row of $x$ holds the features of a node, and $f_n$, for $n = 0, 1, \dots$, is a layer that sees what comes from up to $n$ steps away. On a path
 # of four nodes, by dense matrices:
 
 # %%
@@ -284,7 +283,7 @@ readers = timed("graphs", batch)
 tables.table(readers, {"ms": ".1f", "times the first's": ".2f"})
 
 # %% [markdown]
-# The two lines of {numref}`tab-graphs` are close to each other: a KAN layer of 16 nodes' features costs about as much as a matrix of 50, and the rest of the work is the same.
+# The two lines of {numref}`tab-graphs` are close to each other: a KAN layer on nodes with 16 features costs about as much as a matrix on nodes with 50, and the rest of the work is the same.
 
 # %% tags=["remove-cell"]
 assert (sets.SUPERPIXELS, elsewhere.NEIGHBOURS) == (25, 6)
@@ -294,13 +293,13 @@ assert readers["parameters"].max() < 1.03 * readers["parameters"].min()
 # %% [markdown]
 # ## What we saw
 #
-# - TKAN and TKAT change one gate of an LSTM; everything else around it is known. At equal size that gate makes them the slowest of their tables.
+# - TKAN replaces one gate of an LSTM by KAN layers (and sends the candidate through the logistic function as well as tanh); TKAT puts such layers into a known transformer. At equal size that gate makes them the slowest of their tables.
 # - GraphKAN exchanges matrices for KAN layers, and costs about as much as its twin.
 # - On a series like ours a rule that learns nothing is hard to beat, and a comparison should show it.
 #
 # ```{admonition} What is missing here
 # :class: note
-# Which of these models reads, forecasts and classifies better is a question for trainings, and the book has not finished them. `kanvae reproduce --study elsewhere` trains every model of these tables with three learning rates, chooses by validation data, and scores three seeds on test data.
+# Which of these models reads, forecasts or classifies better can only be found by training them, and these training runs are not finished. `kanvae reproduce --study elsewhere` trains every model of these tables with three learning rates, chooses by validation data, and scores three seeds on test data.
 # ```
 #
 # ## Exercises

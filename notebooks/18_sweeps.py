@@ -24,8 +24,7 @@
 #
 # **The answer.** With one command. Each point is executed by papermill in a process of its own and written when it is done. Killed at any moment and started again, a sweep repeats only the points that were running.
 #
-# **You need** to have seen a [training](04_training.ipynb). **On this page** a small notebook is executed over a grid, its results become one table, the sweep is killed halfway and goes on where it was, and we
-# see what a point costs beyond its training. At the end stand the commands for a Slurm or Kubernetes cluster. About two minutes on two cores; not measured on a GPU.
+# **You need** to have seen a [training](04_training.ipynb). **On this page** a small notebook is executed over a grid, its results become one table, the sweep is killed halfway and resumes where it stopped, and we see what a point costs beyond its training. The chapter ends with the commands for a Slurm or Kubernetes cluster. About two minutes on two cores; not measured on a GPU.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -66,7 +65,7 @@ epochs = 2
 # %% [markdown]
 # ## A notebook that can be swept
 #
-# Two things make a notebook fit for a sweep. A cell with the tag `parameters` holds plain assignments; papermill writes another cell behind it with the values of a **point**, one choice of all parameters. And a call of `chapters.record` says what the point's
+# Two things make a notebook fit for a sweep. A cell with the tag `parameters` holds plain assignments; papermill inserts another cell after it with the values of a **point**, one choice of all parameters. And a call of `chapters.record` says what the point's
 # results are: numbers, words, or curves. All chapters of this book have the first, the chapter on training has both. Here we write a small one, three cells.
 
 # %%
@@ -100,7 +99,7 @@ nbformat.write(notebook, folder / "small.ipynb")
 # %% [markdown]
 # ## A grid, and what is refused
 #
-# A **grid** gives each parameter a list of values; its points are all combinations (or, with `paired=True`, the first values of all lists, then the second, and so on). Before anything starts, every point is held against the notebook: the names, the types, and, where they are settings of
+# A **grid** gives each parameter a list of values; its points are all combinations (or, with `paired=True`, the first values of all lists, then the second, and so on). Before anything starts, every point is checked against the notebook: the names, the types, and, where they are settings of
 # a training, whether such a training exists. A typing error costs a second, not a night:
 
 # %%
@@ -125,7 +124,7 @@ Markdown("\n".join(f"- {line}" for line in lines))
 # %% [markdown]
 # ## The sweep
 #
-# Each point is executed by papermill in a kernel of its own, on a worker of a Dask cluster; by default that is one single-threaded worker for each core of this machine, or one for each GPU. We do the first seeds only. The bar counts points; it says how many are running, failed and left.
+# Each point is executed by papermill in a kernel of its own, on a worker of a Dask cluster; by default that is one single-threaded worker for each core of this machine, or one for each GPU. We run only the first seed of each architecture. The progress bar counts points; it says how many are running, failed and left.
 
 # %%
 first = grid | {"seed": range(1)}
@@ -140,9 +139,9 @@ tables.table(table[columns], {"validation elbo": ".2f"} | seconds)
 # %% [markdown]
 # The table has a line for each point: all parameters, what was recorded, and how the execution went. It also stands in the folder, as CSV and Parquet, beside a page, `index.html`, that links to every executed notebook and draws the curves small.
 #
-# ## Killed, and gone on
+# ## Killed and resumed
 #
-# Now the whole grid, from the command line, and as soon as one more point is done we kill the sweep with SIGKILL, which no program can catch. Its workers and kernels notice and end themselves. The prediction: started again, it does not touch what is done, and does the rest.
+# Now the whole grid, from the command line, and as soon as one more point is done we kill the sweep with SIGKILL, which no program can catch. Its workers and kernels notice and exit. The prediction: started again, it does not touch what is done, and does the rest.
 
 
 # %%
@@ -185,12 +184,12 @@ assert untouched == len(kept)
 assert len(done()) == len(points)
 
 # %% [markdown]
-# The same holds when a worker is killed, or a kernel, or when the disk fills up: a point that was not finished is executed again, one that was is not. A point whose own code fails keeps its notebook as far as it went, `failed.ipynb`, and does not stop the others; `--retries` tries it
+# The same holds when a worker is killed, or a kernel, or when the disk fills up: points that were not finished are executed again, finished ones are not. A point whose own code fails keeps its notebook as far as it went, `failed.ipynb`, and does not stop the others; `--retries` tries it
 # again, and the sweep ends with a list of what failed and a non-zero exit. The repository's tests kill all of these, and `nox -s soak` does it at random moments and counts.
 #
 # ## What came out
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the test set after each epoch, one line a point of the sweep; colours tell the architectures apart."}, "image": {"alt": "The test ELBO of every point rises from the first epoch to the second; the linear architecture lies above the KAN in all its seeds."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-sweep", "caption": "ELBO of the validation images after each epoch, one line per point of the sweep; colours tell the architectures apart."}, "image": {"alt": "The validation ELBO of every point rises from the first epoch to the second; the linear architecture lies above the KAN in all its seeds."}}
 points_done = sweep.read_results(str(folder / "out")).values()
 curves = {key: [] for key in grid["architecture"]}
 for result in points_done:
@@ -228,7 +227,7 @@ Markdown(
 # %% [markdown]
 # ## What it costs, measured
 #
-# The line above is this page's own. A benchmark (`benchmarks/sweeps.py`) takes more care: it runs the same trainings of the chapter on training as processes of their own and as points, in turns, and takes a point apart by the times that papermill notes. The line printed above the table says where and when.
+# The seconds listed above are this page's own. A benchmark (`benchmarks/sweeps.py`) takes more care: it runs the same trainings of the chapter on training as processes of their own and as points, in turns, and takes a point apart by the times that papermill notes. The line printed above the table says where and when.
 
 # %% mystnb={"table": {"name": "tab-sweep-overhead", "caption": "What a point of a sweep costs, in seconds: the training alone, and what papermill, a kernel and its imports add."}}
 costs, measured = results.sweeps()
@@ -258,7 +257,7 @@ tables.table(scheduling.rename_axis("measured"), {"value": ",.5g"})
 # ## What faults cost, measured
 #
 # `nox -s soak` does four kinds of work on a few images: a training, a sweep of two trainings, a search, and a reproduction of two runs. At random moments it sends SIGKILL, SIGTERM or SIGINT to the driver, a worker, a kernel, or all of them; it cuts files in between and fills disks; then it starts the same command again. At the end it
-# holds what is left against an undisturbed run: every file must be there, weights bit for bit, tables but for their times; no process, no other file and no lock may be left. (What a process that was killed outright has left in the folder of temporary files, the next execution of a chapter clears away; the table counts what is there at the end.) A command may refuse a cut file only if it names it. The soak found what no test had looked for: a driver that waited for ever once all of its workers had been interrupted, which Dask takes for their own wish to end. Such workers are replaced now, and {numref}`tab-soak` was measured after that. The line printed above it says where and when.
+# compares what is left with an undisturbed run: every file must be there, weights bit for bit, tables up to their times; no process, no other file and no lock may be left. (What a process that was killed outright has left in the folder of temporary files, the next execution of a chapter clears away; the table counts what is there at the end.) A command may refuse a cut file only if it names it. The soak found what no test had looked for: a driver that waited for ever once all of its workers had been interrupted, because Dask takes an interrupt as the worker's own decision to stop. Such workers are replaced now, and {numref}`tab-soak` was measured after that. The line printed above it says where and when.
 
 # %% mystnb={"table": {"name": "tab-soak", "caption": "What kills, cut files and full disks cost, for each kind of work."}}
 measured_there = measured["soak"]
@@ -302,7 +301,8 @@ Markdown(
     f"After {counted_in_words('kills', 'kill')}, "
     f"{counted_in_words('files_cut', 'cut file')} and "
     f"{counted_in_words('disks_filled', 'full disk')} "
-    "nothing was lost, nothing was wrong, and nothing was left behind."
+    "no file was lost or wrong, and nothing was left behind but "
+    "temporary files, which the next execution clears away."
 )
 
 # %% [markdown]

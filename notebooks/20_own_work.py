@@ -25,7 +25,7 @@
 # **The answer.** Each part alone. Ten lines train a VAE on any tensor of images. A KAN layer goes wherever `nn.Linear` goes, and `fit` trains any module with three outputs. Weights that were
 # trained with efficient-kan load under their own names. A notebook with one tagged cell can be swept over a cluster, and a trained decoder leaves as an ONNX file.
 #
-# **You need** PyTorch; the chapter on [training](04_training.ipynb) says what a training records. **On this page** each of these happens once, on the 1,797 grey 8 × 8 digits that come with scikit-learn, so that you can copy the cell that you need. About half a minute on two cores; not measured on a GPU.
+# **You need** PyTorch; the chapter on [training](04_training.ipynb) says what a training records. **On this page** we do each of these once, on the 1,797 grey 8 × 8 digits that come with scikit-learn, so that you can copy the cell that you need. About half a minute on two cores; not measured on a GPU.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -104,7 +104,7 @@ rows = {
 figures.image_rows(rows)
 
 # %% [markdown]
-# {numref}`fig-own-images` shows what came out. `fit` took any number of pixels, because the architecture's key says how many there are: `kanvae explain shared-64-8+input_features=64` prints its layers. Longer trainings want a `folder=`: then a checkpoint is written after every epoch, and the same call goes on from it.
+# {numref}`fig-own-images` shows what came out. `fit` takes any number of pixels; the architecture's key says how many there are: `kanvae explain shared-64-8+input_features=64` prints its layers. For longer training runs give a `folder=`: a checkpoint is then written after every epoch, and the same call resumes from it.
 #
 # From a file, the same images have a name, which the command line and sweeps take too. `levels` says which number is white, and binarisation must be off for grey levels to stay grey:
 
@@ -126,7 +126,7 @@ print(f"validation ELBO {run.elbo[-1]:.1f} nats, epoch {run.best_epoch}")
 # %% [markdown]
 # ## A KAN layer in your own module
 #
-# `KANLinear(in_features, out_features)` stands wherever `nn.Linear` could. Its grid covers −1 to 1 unless you say otherwise; latents reach further, so we say so. What `fit` asks of a module is one thing: `forward(x, generator)` returns the numbers of $p(x|z)$, and mean and log-variance of $q(z|x)$. With `encode` and `decode` as well,
+# `KANLinear(in_features, out_features)` stands wherever `nn.Linear` could. Its grid covers −1 to 1 unless you say otherwise; latents reach further, so we say so. What `fit` asks of a module is one thing: `forward(x, generator)` returns the parameters of $p(x|z)$, and the mean and log-variance of $q(z|x)$. With `encode` and `decode` as well,
 # every score can be computed. Here a convolution looks at the image first:
 
 
@@ -216,7 +216,7 @@ tables.table(
 )
 
 # %% [markdown]
-# {numref}`tab-own-models` is one training each, and no comparison: for that, train several seeds, as the last section but one does.
+# {numref}`tab-own-models` is one training each, and no comparison: for that, train several seeds, as the section on sweeping your own notebook does.
 #
 # ## Weights trained with efficient-kan
 #
@@ -323,7 +323,7 @@ nbformat.write(own_notebook, folder / "own.ipynb")
 # %% [markdown]
 # Then a grid, a folder for the results, and as many workers as there are cores. From a terminal it is `kanvae sweep own.ipynb -p hidden 16,64 -p seed 0:2`. The chapter on [sweeps](18_sweeps.ipynb) says how to use a cluster, and what happens when something breaks.
 
-# %% mystnb={"table": {"name": "tab-own-sweep", "caption": "The sweep of our own notebook: a line a point, with what it recorded, in nats per image."}}
+# %% mystnb={"table": {"name": "tab-own-sweep", "caption": "The sweep of our own notebook: one line per point, with what it recorded, in nats per image."}}
 grid = {"hidden": [16, 64], "seed": [0, 1]}
 points = sweep.sweep(folder / "own.ipynb", grid, folder / "sweep")
 shown = points[["hidden", "seed", "status", "validation_elbo"]]
@@ -367,7 +367,7 @@ assert difference < 1e-5
 #
 # </details>
 #
-# **2.** Stop the second training when the validation ELBO has not risen for three epochs.
+# **2.** Stop the training of `OwnVAE` when the validation ELBO has not risen for three epochs.
 #
 # <details><summary>Solution</summary>
 #
@@ -375,7 +375,7 @@ assert difference < 1e-5
 #
 # </details>
 #
-# **3.** Exchange both `KANLinear` of `paint` for `SharedKANLinear`. How many parameters does that save?
+# **3.** Replace both `KANLinear` layers of `paint` by `SharedKANLinear`. How many parameters does that save?
 #
 # <details><summary>Solution</summary>
 #
@@ -385,4 +385,4 @@ assert difference < 1e-5
 #
 # ## References
 #
-# The layer's formula and names: {cite:t}`liu2024` and the public efficient-kan. Likelihoods for grey images: {cite:t}`kingma2013`, appendix C.
+# The layer's formula and names: {cite:t}`liu2024` and {cite:t}`cao2024`. Bernoulli and Gaussian likelihoods: {cite:t}`kingma2013`, appendix C.

@@ -26,7 +26,7 @@ SMALL = {
     "10_paper_figures": {"seed": 0},
     "17_layer_cost": {"rounds": 1, "turn_seconds": 0.001},
     "11_why": {"seed": 0},
-    "12_what_we_found": {"regime": "figure6"},
+    "12_what_we_found": {"reading": "best"},
     "13_how_many_functions": {"reading": "last"},
     "14_other_basis_functions": {"degree": 3},
     "16_kans_elsewhere": {"first_image": 5, "rounds": 1},

@@ -53,7 +53,6 @@ def test_splits_and_regimes_are_those_of_the_file(unpacked):
     assert torch.equal(full.labels, labels[:50_000])
     assert torch.equal(validation.pixels, rows[50_000:])
     assert torch.equal(validation.labels, labels[50_000:])
-    assert torch.equal(data.load("MNIST", regime="figure6").pixels, rows[:10_000])
     test = torchvision.datasets.MNIST(unpacked, train=False)
     assert torch.equal(data.load("MNIST", "test").pixels, test.data.flatten(1))
     assert torch.equal(data.load("MNIST", "test").labels, test.targets)

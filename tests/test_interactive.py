@@ -82,7 +82,7 @@ FEATURED = ("kan-35-15", "vae-400-20")
 def decoder_of(key: str) -> nn.Sequential:
     """A decoder of each kind of layer that a page can run, with weights that matter."""
     if key in FEATURED:
-        return load_model(results.featured_run(key, "figure6")).decoder.requires_grad_(False)
+        return load_model(results.featured_run(key)).decoder.requires_grad_(False)
     decoder = Architecture.parse(key).build(seed=1).decoder
     generator = torch.Generator().manual_seed(0)
     for weight in decoder.requires_grad_(False).parameters():

@@ -11,6 +11,8 @@ import yaml
 from conftest import ROOT
 from test_pairs import build
 
+from kanvae.studies import results
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -109,7 +111,7 @@ def test_the_checkout_stays_small():
     assert sum(sizes.values()) < 60e6
     assert {name for name, size in sizes.items() if size > 3e6} == {
         "data/MNIST/raw/train-images-idx3-ubyte.gz",
-        "book/results/kan-400-20-figure6-seed0/weights.safetensors",
+        f"book/results/runs/{results.paper_name('kan-400-20')}/weights.safetensors",
     }
 
 

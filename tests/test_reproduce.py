@@ -181,7 +181,7 @@ def test_the_front_of_a_search_is_trained_with_seeds_that_it_has_not_seen(monkey
     assert [job.config.seed for job in jobs] == [1, 2, 3, 4, 5]
     assert {str(job.config.architecture) for job in jobs} == {"kan-9-3"}
     assert {(job.config.epochs, job.scores) for job in jobs} == {(10, "brief")}
-    about["config"]["regime"] = "figure6"
+    about["config"]["regime"] = "full"
     assert plan.front() == []
 
 

@@ -149,14 +149,14 @@ def test_the_affinity_of_the_process_counts():
     assert done.stdout == "1\n"
 
 
-@pytest.mark.parametrize("file", ["runs.csv", "epochs.csv.gz", "provenance.json"])
+@pytest.mark.parametrize("file", ["scores.csv", "epochs.csv.gz", "provenance.json"])
 @pytest.mark.parametrize("size", [0, 100, 2000])
 def test_a_table_of_results_that_was_cut_is_named(file, size, tmp_path, monkeypatch):
     shutil.copytree(ROOT / "book" / "results", tmp_path / "results")
     monkeypatch.setenv("KANVAE_RESULTS", str(tmp_path / "results"))
-    path = tmp_path / "results" / file
+    path = tmp_path / "results" / "runs" / file
     path.write_bytes(path.read_bytes()[:size])
-    read = {"runs.csv": results.table, "epochs.csv.gz": results.epochs}.get(
+    read = {"scores.csv": results.scores, "epochs.csv.gz": results.learning}.get(
         file, results.provenance
     )
     from kanvae import runs

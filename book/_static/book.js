@@ -39,11 +39,17 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const button of document.querySelectorAll(".search-button-field")) {
     button.setAttribute("aria-label", button.textContent.trim().replace(/\s+/g, " "));
   }
-  // The icons may be drawings already, with their titles in them, or become drawings later.
-  for (const icon of document.querySelectorAll(".theme-switch-button > *")) {
-    icon.removeAttribute("title");
-    icon.setAttribute("aria-hidden", "true");
-    icon.querySelector("title")?.remove();
+  // The icons may be drawings already, with their titles in them, or become drawings at any time.
+  for (const button of document.querySelectorAll(".theme-switch-button")) {
+    const hide = () => {
+      for (const icon of button.children) {
+        icon.removeAttribute("title");
+        icon.setAttribute("aria-hidden", "true");
+        icon.querySelector("title")?.remove();
+      }
+    };
+    hide();
+    new MutationObserver(hide).observe(button, { childList: true });
   }
   // It gives the folds of its table of contents no name.
   for (const fold of document.querySelectorAll(".bd-sidenav details > summary")) {

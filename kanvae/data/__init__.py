@@ -33,7 +33,7 @@ __all__ = [
 ]  # fmt: skip
 
 SPLITS = ("train", "validation", "test")
-REGIMES = {"paper": 10_000, "full": 50_000, "figure6": 10_000}  # their training images, of MNIST
+REGIMES = {"paper": 10_000, "full": 50_000}  # their training images, of MNIST
 BINARIZATIONS = ("threshold", "stochastic", "none")
 
 
@@ -48,14 +48,13 @@ def load(name: str = "MNIST", split: str = "train", regime: str = "full") -> Ima
     """One split of an image set.
 
     The last sixth of the training file (of MNIST: images 50,000 to 59,999) is for validation in
-    every regime. The training images are those before it: all of them ("full"), the first 1,000 of
-    each class in the order of the file ("paper": what the paper's Figures 6 and 8 show), or the
-    first 10,000 ("figure6", of earlier editions).
+    every regime. The training images are those before it: all of them ("full"), or the first 1,000
+    of each class in the order of the file ("paper": what the paper's Figures 6 and 8 show).
 
     Args:
         name: one of `SOURCES`, or the path of a `.npz` file.
         split: "train", "validation" or "test".
-        regime: "paper", "full" or "figure6"; only the training images have regimes.
+        regime: "paper" or "full"; only the training images have regimes.
 
     Returns:
         `Images`, on the CPU.
@@ -82,8 +81,6 @@ def _rows(first: int, labels: Tensor | None, regime: str, name: str) -> Tensor:
     """Which of the images before the validation set a regime trains on."""
     if regime == "full":
         return torch.arange(first)
-    if regime == "figure6":
-        return torch.arange(min(first, 10_000))
     if labels is None:
         raise ValueError(
             f"the regime 'paper' takes 1,000 images of each class, and {name} has no labels: "

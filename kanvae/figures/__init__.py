@@ -117,8 +117,7 @@ def learning_curves(
     """Reconstruction and KL at every weight update, a panel a model (the paper's Figure 6).
 
     Args:
-        histories: title -> a run's history (`runs.Run.history`), or None for a run that is not
-            there: its panel says so.
+        histories: title -> a run's history (`runs.Run.history`).
         ends: title -> the paper's end values, drawn as dotted lines, if given.
         smooth: updates in the running mean drawn over the raw values.
     """
@@ -128,9 +127,6 @@ def learning_curves(
     )
     for ax, (title, history) in zip(axes[:, 0], histories.items(), strict=True):
         ax.set(title=title, ylim=(0, 300), ylabel="nats per image")
-        if history is None:
-            ax.text(0.5, 0.5, "missing", transform=ax.transAxes, ha="center")
-            continue
         for i, (field, label) in enumerate((("reconstruction", "reconstruction"), ("kl", "KL"))):
             values = history[field]
             window = min(smooth, len(values))
@@ -153,9 +149,7 @@ def learning_curves(
     axes[-1, 0].set_xlabel("weight updates")
     axes[-1, 0].xaxis.set_major_locator(plt.MaxNLocator(4))
     axes[-1, 0].xaxis.set_major_formatter("{x:,.0f}")
-    drawn = [ax for ax in axes[:, 0] if ax.lines]
-    if drawn:
-        legend(figure, drawn[0])
+    legend(figure, axes[0, 0])
     return figure
 
 

@@ -74,7 +74,7 @@ def score_chart(
     """A score against the number of parameters, a point a model, with error bars.
 
     Args:
-        names: of the models; those that begin with "vae" have another colour and shape.
+        names: of the models; those that begin with "VAE" have another colour and shape.
         mean, spread: (M,) of the score over seeds.
         labelled: the models whose names are written beside their points, all by default.
         pairs: model -> another, to which a line leads from it.
@@ -88,7 +88,7 @@ def score_chart(
             ends = np.array([place[first], place[second]]).T
             ax.plot(*ends, color=INK, linewidth=0.8, linestyle=":", zorder=1)
     for i, kind in enumerate(("KAN-VAE", "VAE")):
-        own = [j for j, name in enumerate(names) if name.startswith("vae") == (kind == "VAE")]
+        own = [j for j, name in enumerate(names) if name.startswith("VAE") == (kind == "VAE")]
         if own:
             ax.errorbar(
                 np.asarray(parameters)[own], mean[own], spread[own], fmt=SHAPES[i], capsize=2,

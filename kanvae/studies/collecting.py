@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from kanvae import files, runs
 from kanvae.models import count_parameters
-from kanvae.studies import paper, plan, reading, results
+from kanvae.studies import paper, reading, results
 from kanvae.studies.plan import Job
 from kanvae.training import load_model
 
@@ -155,8 +155,7 @@ def add_provenance(output: Path, study: str, about: dict[str, Any]) -> None:
 
 def drawn(job: Job) -> bool:
     """Whether the book's figures need the weights of a run."""
-    featured = [plan.config(str(architecture)) for architecture in paper.FEATURED.values()]
-    return job.name in {results.RECOMMENDED, *map(results.run_name, featured)}
+    return job.name in {results.RECOMMENDED, *map(results.paper_name, paper.FEATURED.values())}
 
 
 def _copy(run: runs.Run, target: Path) -> None:

@@ -54,3 +54,11 @@ EPOCHS = 30
 # Of a training, where the text leaves it open: what comes nearest to the ends of Figure 6 among the
 # candidates of the study "schedule" (the chapter on the paper's figures).
 SETTINGS = {"scheduler_counts": "updates", "scheduler_patience": 600}
+
+
+def title(architecture: Architecture | str) -> str:
+    """A model as the book names it, with its hidden units and latents: "KAN-VAE**, 35–15"."""
+    model = Architecture.parse(str(architecture))
+    names = {row.architecture: row.name for row in TABLE_I}
+    kind = names.get(model, "KAN-VAE" if model.layer == "kan" else "VAE")
+    return f"{kind}, {model.hidden_features}–{model.latent_dim}"

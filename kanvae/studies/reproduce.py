@@ -157,7 +157,7 @@ def report(todo: list[Job], tabled: dict[str, str]) -> str:
 def _own_results() -> Path:
     """`runs/results`; it begins as a copy of the reference, whose runs are replaced one by one."""
     own = runs.root() / "results"
-    if not own.exists() and (results.root() / "provenance.json").exists():
+    if not own.exists() and (results.root() / "runs").exists():
         part = runs.partial(own)
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(results.root(), part)

@@ -1,17 +1,15 @@
 """The results that the book shows: every run in tables, and the models that its figures draw.
 
-    runs.csv         a line a run: its settings, scores, seconds and bytes
-    frechet.csv      a line a Fréchet distance, one for each evaluation seed of a run
-    epochs.csv.gz    a line an epoch of a run: learning rate, training means, test terms
-    provenance.json  for each run: its configuration, when, at which commit, on what it was trained
-    search/          the trials of the architecture search, their curves, where they ran
-    sweeps/          what sweeps cost, and what faults cost them
-    paper/           what was read from the paper's figures
-    runs/            the studies of `kanvae.studies.plan`: scores.csv, epochs.csv.gz and
-                     provenance.json of all their runs, and folders of those that figures draw
+    runs/scores.csv       two lines a run of `kanvae.studies.plan`, one for each of its readings:
+                          its settings, scores, seconds and bytes
+    runs/epochs.csv.gz    a line an epoch of a run: learning rate, training means, validation terms
+    runs/provenance.json  for each run: its configuration, when, at which commit, on what it was
+                          trained, and how much of it is scored
+    runs/NAME/            the run folder of a model that figures draw
     convolution/, elsewhere/    the studies of `kanvae.studies.others`: scores.csv, provenance.json
-    NAME/            a run folder of a model that figures draw; without weights where only its
-                     learning curve is drawn
+    search/               the trials of the architecture search, their curves, where they ran
+    sweeps/               what sweeps cost, and what faults cost them
+    paper/                what was read from the paper's figures
 
 `kanvae reproduce`, `kanvae search --collect` and `benchmarks/sweeps.py` write
 them; nothing in them is typed by hand.
@@ -36,9 +34,9 @@ import pandas as pd
 
 from kanvae import origin, runs
 from kanvae.architectures import Architecture
+from kanvae.studies import paper
 from kanvae.training import TrainingConfig
 
-REGIMES = {"figure6": 10_000, "full": 60_000}  # of these runs: their images for training
 # Of the study "sharing", the kind with the best validation ELBO, its first seed.
 RECOMMENDED = "shared-374-20+groups=4-MNIST-paper-scheduler=cosine-seed0"
 
@@ -67,12 +65,7 @@ def root() -> Path:
     if checkout is None:  # an installed package has a copy of book/results
         return Path(__file__).resolve().parents[1] / "reference"
     own = runs.root() / "results"
-    return own if (own / "provenance.json").exists() else checkout / "book" / "results"
-
-
-def name(architecture: Architecture | str, regime: str, seed: int) -> str:
-    """What a run of the earlier tables is called."""
-    return f"{architecture}-{regime}-seed{seed}"
+    return own if (own / "runs").exists() else checkout / "book" / "results"
 
 
 def run_name(config: TrainingConfig) -> str:
@@ -80,6 +73,13 @@ def run_name(config: TrainingConfig) -> str:
     parts = [str(config.architecture), Path(config.dataset).stem, config.regime]
     parts += [f"{name}={value}" for name, value in settings(config).items()]
     return "-".join([*parts, f"seed{config.seed}"])
+
+
+def paper_name(architecture: Architecture | str, regime: str = "paper", seed: int = 0) -> str:
+    """What a run at the paper's setting is called in the tables."""
+    model = Architecture.parse(str(architecture))
+    how: dict[str, Any] = {"epochs": paper.EPOCHS, **paper.SETTINGS}
+    return run_name(TrainingConfig(model, regime=regime, seed=seed, **how))
 
 
 def settings(config: TrainingConfig) -> dict[str, Any]:
@@ -121,44 +121,30 @@ def study(name: str, **chosen: Any) -> pd.DataFrame:
     return _with(_read_csv(f"{name}/scores.csv"), chosen)
 
 
+def at_paper(**chosen: Any) -> pd.DataFrame:
+    """The lines of `scores` that are at the paper's setting on MNIST, with these values."""
+    lines = scores(dataset="MNIST", **chosen)
+    columns = zip(lines["name"], lines["model"], lines["regime"], lines["seed"], strict=True)
+    return lines[[name == paper_name(*which) for name, *which in columns]]
+
+
 def learning() -> pd.DataFrame:
     """Every epoch of every run of `scores`: training means and validation terms, a line each."""
     return _read_csv("runs/epochs.csv.gz")
 
 
-def table() -> pd.DataFrame:
-    """Every run, a line each; the columns are those of runs.csv."""
-    return _read_csv("runs.csv")
-
-
-def frechet() -> pd.DataFrame:
-    """Every Fréchet distance: name, features, images, evaluation_seed, distance."""
-    return _read_csv("frechet.csv")
-
-
-def epochs() -> pd.DataFrame:
-    """Every epoch of every run: name, epoch, learning_rate, the terms on training and test set."""
-    return _read_csv("epochs.csv.gz")
-
-
 def provenance() -> dict[str, Any]:
-    """For each run by name: its configuration, and when, where and with what it was trained."""
-    return _read_json("provenance.json")
+    """For each run of `scores`: its configuration, and when, where and with what it was trained."""
+    return _read_json("runs/provenance.json")
 
 
-def featured_run(architecture: Architecture | str, regime: str, seed: int = 0) -> runs.Run:
-    """A run whose weights come with the results.
+def featured_run(architecture: Architecture | str) -> runs.Run:
+    """The first run of a model at the paper's setting, whose weights come with the results.
 
     Raises:
         RunError: they do not.
     """
-    inside = name(architecture, regime, seed)
-    if _file(inside).is_dir() and not (root() / inside / "weights.safetensors").exists():
-        raise runs.RunError(
-            f"the weights of {inside} do not come with the book, only its curve. Train it: "
-            f"`nox -s reproduce -- --rows {architecture} --regime {regime} --seeds {seed}`."
-        )
-    return runs.read(root() / inside)
+    return runs.read(_file(f"runs/{paper_name(architecture)}"))
 
 
 def recommended() -> runs.Run:
@@ -168,16 +154,7 @@ def recommended() -> runs.Run:
     Raises:
         RunError: it is not among the results.
     """
-    return runs.read(_file("runs") / RECOMMENDED)
-
-
-def history(architecture: Architecture | str, regime: str, seed: int = 0) -> np.ndarray:
-    """Both terms of the loss at every weight update of a featured run (`runs.Run.history`).
-
-    Raises:
-        RunError: the run is not among the featured ones.
-    """
-    return runs.read_history(_file(name(architecture, regime, seed)) / "history.csv.gz")
+    return runs.read(_file(f"runs/{RECOMMENDED}"))
 
 
 def search() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
@@ -231,7 +208,7 @@ def difference(lines: pd.DataFrame, first: str, second: str, column: str) -> Dif
     noise; that was measured to tie their scores so little that pairing them gains nothing.
 
     Args:
-        lines: of `table()` or `scores()`, of one regime.
+        lines: of `scores()`, of one regime and reading.
         first, second: models.
         column: what to compare.
     """
@@ -309,7 +286,7 @@ def _damaged(path: Path, error: Exception) -> runs.RunError:
 def _file(inside: str) -> Path:
     path = root() / inside
     if not path.exists():
-        there = sorted(p.name for p in root().glob("*-seed*")) if root().is_dir() else []
+        there = sorted(p.name for p in root().glob("runs/*/"))
         raise runs.RunError(
             f"there is no {inside} in {root()}. The runs there are {', '.join(there) or 'none'}; "
             "`nox -s reproduce` computes all, and KANVAE_RESULTS names another folder."

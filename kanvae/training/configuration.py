@@ -115,8 +115,8 @@ class TrainingConfig(FitSettings):
     Args:
         architecture: an `Architecture` or its key, such as "kan-35-15".
         dataset: one of `data.SOURCES`, or the path of a `.npz` file (see `kanvae.data`).
-        regime: "paper" (the first 1,000 training images of each class), "full" (all training images
-            but the last sixth, which is for validation), or "figure6" (the first 10,000).
+        regime: "paper" (the first 1,000 training images of each class) or "full" (all training
+            images but the last sixth, which is for validation).
         binarization: "threshold", "stochastic" (training pixels drawn anew for every batch, those
             of the validation and the test set once), or "none" (brightness, for other likelihoods).
             By default what the likelihood needs.
