@@ -171,13 +171,13 @@ for name, run in walked.items():
     about = {"name": name, "layers": layers, "starts": mean[first]}
     shown.append(about | {"nats": nats.tolist()})
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-walk", "caption": "What one latent does: the one that carries the most goes from \u22123 to 3, and the others stay where a test image has put them."}, "image": {"alt": "From left to right the 0 of the VAE opens and slants; that of KAN-VAE** narrows and becomes a 1, and that of the third model fills up and becomes something like a 3."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-walk", "caption": "What one latent does: the one that carries the most goes from \u22123 to 3, and the others stay where a test image has put them."}, "image": {"alt": "From left to right an open stroke of the VAE closes to a 0; the 0 of KAN-VAE** fills up and becomes a 1, and that of the third model becomes something like a 3."}}
 figure = figures.image_rows(walks)
 about = {"models": shown, "digits": list(map(str, range(10)))}
 interactive.figure("latent", about, figure)
 
 # %% [markdown]
-# In {numref}`fig-walk` no step is sudden: the decoders are smooth. A single latent of KAN-VAE**, which spreads its information over fewer of them, changes more of the image than one of the VAE.
+# In {numref}`fig-walk` no step is sudden: the decoders are smooth.
 #
 # On the book's page {numref}`fig-walk` is the decoder itself: move the point in the plane, any latent by its slider, or start from a test digit and change it. Sliders come in the order of what they carry. Those with italic names carry nothing, and moving one leaves the image as it is.
 #
