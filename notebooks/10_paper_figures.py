@@ -474,6 +474,8 @@ assert np.abs(bands[chosen]["KAN-VAE*"] - star).max() < 0.4
 held = bands["10 epochs, training"]["KAN-VAE*"] - star
 assert -3 < held[0] < -2.5
 assert 2 < held[1] < 2.5
+
+# %% tags=["remove-cell"]
 outside = {}  # ends of the paper outside our seeds by more than a nat
 for candidate in (chosen, "500 updates, training", "10 epochs, training"):
     assert (np.abs(off(candidate)) < 6).all()

@@ -135,7 +135,7 @@ and found that its best KAN-VAE takes ten times the parameters. With its
 images and schedule **we find** the same. But a plain VAE of equal size
 describes unseen digits better in all {len(nats)} comparisons, by
 {min(nats):.0f} to {max(nats):.0f} nats an image, while the KAN-VAE's
-samples lie nearer to real digits in {binary} of them if pixels are
+samples lie nearer to real digits in all of them if pixels are
 thresholded, in {grey} if grey.
 """)
 
@@ -182,7 +182,8 @@ for kind in ("Fréchet, grey", "Fréchet, binary"):
 assert all(d.mean < 0 for d in from_vae["Fréchet, binary"].values())
 nodes = from_vae["Fréchet, grey"]
 assert abs(nodes["KAN-VAE, 50–10"].mean - nodes[star].mean) < 50
-#
+
+# %% [markdown]
 # ## Do they save parameters?
 #
 # This question needs a VAE of the same size beside each KAN-VAE, which the paper does not train. Ours is ten times as wide as the KAN-VAE and has the same number of parameters but for its biases.
@@ -229,7 +230,8 @@ assert abs(gaps.loc[star, "minus VAE"]) < 0.5
 others = gaps.drop(index=star)
 assert (others["minus VAE"] < -4).all()
 assert (others["minus equal"].dropna() < -2.5).all()
-#
+
+# %% [markdown]
 # ## Last epoch or best?
 #
 # With a rate that falls the best epoch on validation images is one of the last, and both readings give the same answers ({numref}`tab-readings`).

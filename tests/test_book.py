@@ -116,7 +116,8 @@ def test_figures_and_equations_are_numbered_and_referred_to():
 def test_all_nine_rows_appear():
     text = (HTML / "notebooks" / "05_table1.html").read_text()
     for row in paper.TABLE_I:
-        assert re.search(rf'<th class="stub[^"]*" scope="row"><p>{row.architecture}</p></th>', text)
+        name = re.escape(paper.title(row.architecture))
+        assert re.search(rf'<th class="stub[^"]*" scope="row"><p>{name}</p></th>', text)
         assert f"<p>{row.parameters:,}</p></td>" in text
 
 
@@ -185,7 +186,7 @@ def test_what_folds_names_itself_by_its_visible_words():
 def test_front_page_says_what_the_chapters_found():
     text = " ".join((HTML / "book" / "index.html").read_text().split())
     assert "<!--" not in text[text.index("<article") : text.index("</article")]
-    assert "We find" in text
+    assert "<strong>we find</strong>" in text
     assert 'href="../notebooks/12_what_we_found.html#found-1"' in text
     for name in ("fig-by-size", "fig-prior"):
         assert f"_images/{name}.png" in text
