@@ -682,7 +682,7 @@ assert scatter.max() - scatter.min() > lead["test"]
 # {numref}`tab-gap` and {numref}`fig-gap` say what it means that Figure 8 shows training images.
 #
 # - On the inputs of Figure 8, KAN-VAE* reconstructs best by far, as the paper sees. The 96 images are ordinary training images: their means are within a nat of those of the whole training set.
-# - On test images its lead over the VAE shrinks from 17 nats to 3, which is less than two training runs of the VAE differ by. KAN-VAE* needs half as many nats again as on the images that it has learned, and the gap is more than twice that of either other model.
+# - On test images its lead over the VAE shrinks from 17 nats to 3, which is less than [two training runs of the VAE differ by](08_posterior_sampling.ipynb). KAN-VAE* needs half as many nats again as on the images that it has learned, and the gap is more than twice that of either other model.
 # - The VAE and KAN-VAE** need more nats on test images too, but at most 12 % more.
 #
 # "Much clearer" is therefore true of images that KAN-VAE* has learned by heart, and hardly of digits in general.

@@ -309,7 +309,7 @@ def violations(tab, options) -> list[tuple]:
 
 @pytest.fixture(scope="module", params=[*PAGES, "search", "genindex"])
 def visit(request, address, browser) -> Visit:
-    """A page as on a desktop, light, then on paper, then on a phone, dark."""
+    """A page as on a desktop in both themes, then on paper, then on a phone in both."""
     problems, elsewhere = [], []
 
     def listen(tab):
@@ -324,6 +324,7 @@ def visit(request, address, browser) -> Visit:
     loaded = [*problems], [*elsewhere]
     axe = violations(tab, EVERYTHING)
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    axe += violations(tab, COLOURS)
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     wide = tab.evaluate(f"({WIDE})().map(e => e.innerText)")
     broken = tab.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src)")
@@ -338,7 +339,9 @@ def visit(request, address, browser) -> Visit:
     images = tab.locator(".bd-content :is(figure, .cell_output) img:visible").evaluate_all(
         "all => all.map(i => [i.getBoundingClientRect().width, i.naturalWidth])"
     )
-    axe += violations(tab, EVERYTHING)
+    axe += violations(tab, EVERYTHING)  # still dark
+    tab.evaluate("document.documentElement.dataset.theme = 'light'")
+    axe += violations(tab, COLOURS)
     tab.close()
     return Visit(*loaded, tuple(counts), broken, wide, cut, not_inside, phone, images, axe)
 

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kanvae.architectures import Architecture
+from kanvae.training import TrainingConfig
 
 
 class Row(NamedTuple):
@@ -62,3 +63,9 @@ def title(architecture: Architecture | str) -> str:
     names = {row.architecture: row.name for row in TABLE_I}
     kind = names.get(model, "KAN-VAE" if model.layer == "kan" else "VAE")
     return f"{kind}, {model.hidden_features}–{model.latent_dim}"
+
+
+def config(key: str, regime: str = "paper", seed: int = 0, **settings: Any) -> TrainingConfig:
+    """A training of the book, by default at the paper's setting."""
+    chosen = {"epochs": EPOCHS} | (settings or SETTINGS)
+    return TrainingConfig(Architecture.parse(key), regime=regime, seed=seed, **chosen)

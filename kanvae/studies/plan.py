@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 from kanvae import runs
 from kanvae.architectures import Architecture
 from kanvae.studies import paper, results, sets, sizes
+from kanvae.studies.paper import config
 from kanvae.training import TrainingConfig
 
 SCORES = ("validation", "brief", "all")  # how much of a run is scored; the first leaves out tests
@@ -60,12 +61,6 @@ class Job(NamedTuple):
     def name(self) -> str:
         """What its run is called in the tables."""
         return results.run_name(self.config)
-
-
-def config(key: str, regime: str = "paper", seed: int = 0, **settings: Any) -> TrainingConfig:
-    """A training of the book, by default at the paper's setting."""
-    chosen = {"epochs": paper.EPOCHS} | (settings or paper.SETTINGS)
-    return TrainingConfig(Architecture.parse(key), regime=regime, seed=seed, **chosen)
 
 
 TABLE = [str(row.architecture) for row in paper.TABLE_I]

@@ -77,9 +77,7 @@ def run_name(config: TrainingConfig) -> str:
 
 def paper_name(architecture: Architecture | str, regime: str = "paper", seed: int = 0) -> str:
     """What a run at the paper's setting is called in the tables."""
-    model = Architecture.parse(str(architecture))
-    how: dict[str, Any] = {"epochs": paper.EPOCHS, **paper.SETTINGS}
-    return run_name(TrainingConfig(model, regime=regime, seed=seed, **how))
+    return run_name(paper.config(str(architecture), regime, seed))
 
 
 def settings(config: TrainingConfig) -> dict[str, Any]:
@@ -204,8 +202,8 @@ class Difference(NamedTuple):
 def difference(lines: pd.DataFrame, first: str, second: str, column: str) -> Difference:
     """The mean of the first model minus that of the second, with Welch's interval.
 
-    Runs of one seed share the order of their images and, where their latents are as many, their
-    noise; that was measured to tie their scores so little that pairing them gains nothing.
+    Runs of one seed share the order of their images, which ties their scores so little that they
+    are not paired.
 
     Args:
         lines: of `scores()`, of one regime and reading.
