@@ -181,9 +181,8 @@ held = every.loc["kan-400-20-MNIST-paper-seed0"]
 held = -(held["validation_reconstruction"] + held["validation_kl"])
 held = held.to_numpy()
 print("KAN-VAE* at a constant rate, validation ELBO:")
-print(
-    f"{held.max():.1f} after {1 + held.argmax()} epochs, {held[-1]:.1f} at the end"
-)
+print(f"{held.max():.1f} after {1 + held.argmax()} epochs")
+print(f"{held[-1]:.1f} at the end")
 
 # %% tags=["remove-cell"]
 late = {name: curve[-1] - curve[19] for name, curve in by_epoch.items()}

@@ -132,9 +132,9 @@ assert (table_one.idxmin() == star).all()
 Markdown(f"""
 **The paper hoped** that KAN layers would make a VAE better and smaller,
 and found that its best KAN-VAE takes ten times the parameters. With its
-images and schedule **we find** the same by likelihood. But a plain VAE of equal size
-describes unseen digits better in all {len(nats)} comparisons, by
-{min(nats):.0f} to {max(nats):.0f} nats an image, while the KAN-VAE's
+images and schedule **we find** the same by likelihood. But a plain VAE
+of equal size describes unseen digits better in all {len(nats)}
+comparisons, by {min(nats):.0f} to {max(nats):.0f} nats, while the KAN-VAE's
 samples lie nearer to real digits in all of them if pixels are
 thresholded, in {grey} if grey.
 """)
