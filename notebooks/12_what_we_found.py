@@ -134,8 +134,8 @@ Markdown(f"""
 and found that its best KAN-VAE takes ten times the parameters. With its
 images and schedule **we find** the same by likelihood. But a plain VAE
 of equal size describes unseen digits better in all {len(nats)}
-comparisons, by {min(nats):.0f} to {max(nats):.0f} nats, while the KAN-VAE's
-samples lie nearer to real digits in all of them if pixels are
+comparisons, by {min(nats):.0f} to {max(nats):.0f} nats, while the
+KAN-VAE's samples lie nearer to real digits in all if pixels are
 thresholded, in {grey} if grey.
 """)
 
