@@ -43,6 +43,7 @@ BASES = {
     "B-splines": "kan-{}-15",
     "Gaussians": "gaussian-{}-15",
     "Chebyshev": "chebyshev-{}-15",
+    "Chebyshev, LayerNorm": "chebyshev-{}-15+norm=layer",  # as its authors advise
     "wavelets": "wavelet-{}-15",
     "Jacobi, one an input": "jacobi-{}-15",
     "rational, 8 groups": "rational-{}-15",
