@@ -246,6 +246,7 @@ def table_of(keys):
     return tables.table(frame.T.rename_axis("functions"))
 
 
+# %% tags=["hide-input"]
 narrow = {kind: form.format(35) for kind, form in sizes.BASES.items()}
 equal = {kind: sizes.equal(kind) for kind in sizes.BASES}
 equal["fixed (ReLU)"] = "vae-350-15"
