@@ -161,8 +161,11 @@ def test_the_recommended_model_is_the_best_on_validation_and_has_the_scores_of_i
         if jobs[0].config.seed == jobs[-1].config.seed:
             continue  # its setting is not known yet
         there = [job.name for job in jobs if job.name in known.index]
-        found[known[there].mean()] = there[0]
-    assert found[max(found)] == results.RECOMMENDED
+        found[there[0]] = (known[there].mean(), len(there))
+    recommended, seeds = found[results.RECOMMENDED]
+    assert seeds >= 3
+    for name, (elbo, count) in found.items():  # one run is no reason to recommend another yet
+        assert elbo <= recommended + (0 if count >= seeds else 0.3), name
     run = results.recommended()
     line = results.scores(name=results.RECOMMENDED, reading="last").iloc[0]
     x = data.binarize(data.load("MNIST", "test").pixels)
@@ -285,3 +288,11 @@ def test_spreads_are_written_with_what_there_is():
     assert results.spread(pd.Series([1.0, 3.0]), 1) == "2.0 ± 1.4"
     assert results.spread(pd.Series([1.0]), 0) == "1 (1 seed)"
     assert results.spread(pd.Series([], dtype=float)) == "missing"
+
+
+def test_a_title_is_of_one_model_alone():
+    models = results.scores()["model"].unique()
+    titles = [paper.title(model) for model in models]
+    assert len(models) > 50
+    assert len(set(titles)) == len(titles)
+    assert paper.title("vae-400-20+depth=2") == "VAE, 400–20, depth=2"

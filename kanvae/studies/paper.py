@@ -58,11 +58,13 @@ SETTINGS = {"scheduler_counts": "updates", "scheduler_patience": 600}
 
 
 def title(architecture: Architecture | str) -> str:
-    """A model as the book names it, with its hidden units and latents: "KAN-VAE**, 35–15"."""
+    """A model as the book names it: "KAN-VAE**, 35–15", or with options "VAE, 400–20, depth=2"."""
     model = Architecture.parse(str(architecture))
     names = {row.architecture: row.name for row in TABLE_I}
-    kind = names.get(model, "KAN-VAE" if model.layer == "kan" else "VAE")
-    return f"{kind}, {model.hidden_features}–{model.latent_dim}"
+    kinds = {"kan": "KAN-VAE", "linear": "VAE"}
+    kind = names.get(model, kinds.get(model.layer, model.layer))
+    options = str(model).split("+")[1:]
+    return ", ".join([kind, f"{model.hidden_features}–{model.latent_dim}", *options])
 
 
 def config(key: str, regime: str = "paper", seed: int = 0, **settings: Any) -> TrainingConfig:

@@ -37,7 +37,7 @@ from kanvae.architectures import Architecture
 from kanvae.studies import paper
 from kanvae.training import TrainingConfig
 
-# Of the study "sharing", the kind with the best validation ELBO, its first seed.
+# Of the study "sharing", the best mean validation ELBO over several seeds: that kind's first one.
 RECOMMENDED = "shared-374-20+groups=4-MNIST-paper-scheduler=cosine-seed0"
 
 
