@@ -258,7 +258,7 @@ table_of(narrow)
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-same-size", "caption": "With as many parameters as KAN-VAE**, 35\u201315, to one percent: the same scores."}}
 table_of(equal)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bases", "caption": "NLL minus that of the VAE with fixed SiLU units, in nats, with 35 hidden units (left) and with as many parameters (right). Left of the dotted line a kind is better. Chebyshev polynomials without a norm lie far outside and are left out."}, "image": {"alt": "With 35 hidden units only Gaussians lie clearly left of the line, and B-splines on it. At equal size the three kinds that share functions lie a little left of it, and the kinds with a function on every edge lie 9 to 22 nats right of it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-other-bases", "caption": "NLL minus that of the VAE with fixed SiLU units, in nats, with 35 hidden units (left) and with as many parameters (right). Left of the dotted line a kind is better. Chebyshev polynomials without a norm lie far outside and are left out."}, "image": {"alt": "With 35 hidden units only Gaussians lie clearly left of the line, and B-splines on it. At equal size the three kinds that share functions lie a little left of it, and the kinds with a function on every edge lie 9 to 22 nats right of it."}}
 nll = {
     where: pd.Series(
         {
@@ -284,7 +284,7 @@ figures.intervals(
 # %% [markdown]
 # With 35 hidden units ({numref}`tab-narrow`) the Gaussians have the best likelihood, and they are the only kind that is ahead of fixed SiLU units by more than a training run's luck; B-splines are level with them. FastKAN's LayerNorm, which keeps its inputs within reach of its functions, is a likely reason: a wider grid brings the B-splines [a similar gain](11_why.ipynb).
 #
-# At equal size the picture divides ({numref}`tab-same-size`, {numref}`fig-bases`). A function on every edge costs width, 35 to 116 hidden units in place of 345, and no basis earns that back in likelihood: the best of them, Chebyshev polynomials with a norm, is nine nats behind the plain VAE. The kinds with few functions
+# At equal size the picture divides ({numref}`tab-same-size`, {numref}`fig-other-bases`). A function on every edge costs width, 35 to 116 hidden units in place of 345, and no basis earns that back in likelihood: the best of them, Chebyshev polynomials with a norm, is nine nats behind the plain VAE. The kinds with few functions
 # keep the width, and all three are ahead of it, by one to three nats. So it is not the spline, and it is not the edge. What helps the likelihood is a learned function that many edges share.
 #
 # The distance of samples speaks for functions of any kind, as it did in [Table I](05_table1.ipynb): the ordinary VAEs are behind the kinds with shared functions in grey, and behind every kind but one in binary images, which Chebyshev polynomials with a norm win by far. Without a norm these polynomials learn
