@@ -14,6 +14,20 @@ from pathlib import Path
 PART = ".kanvae"  # begins the name of a file that is being written
 
 
+def named_folder(variable: str, error: type[Exception]) -> Path | None:
+    """The folder that an environment variable names, None where it names none.
+
+    Raises:
+        error: it begins with ~, and nobody knows where this user's home is.
+    """
+    try:
+        return Path(named).expanduser() if (named := os.environ.get(variable)) else None
+    except RuntimeError:
+        raise error(
+            f"{variable} is {named!r}, and this user has no home folder: give the whole path."
+        ) from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is whole or as it was before."""
     write_bytes(path, text.encode())

@@ -19,7 +19,6 @@ import csv
 import gzip
 import io
 import json
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -108,14 +107,8 @@ def root() -> Path:
     Raises:
         RunError: `$KANVAE_RUNS` begins with ~, and nobody knows where this user's home is.
     """
-    if named := os.environ.get("KANVAE_RUNS"):
-        try:
-            return Path(named).expanduser()
-        except RuntimeError:
-            raise RunError(
-                f"KANVAE_RUNS is {named!r}, and this user has no home folder: give the whole path."
-            ) from None
-    return (origin.checkout() or Path.cwd()) / "runs"
+    named = files.named_folder("KANVAE_RUNS", RunError)
+    return named or (origin.checkout() or Path.cwd()) / "runs"
 
 
 def read(path: Path | str) -> Run:

@@ -121,29 +121,17 @@ distance = f"frechet_digits_{images}"
 
 
 # %% tags=["hide-input"]
-def column(frame, field, digits):
-    by_model = dict(list(frame.groupby("model")[field]))
-    nothing = pd.Series(dtype=float)
-    spreads = [
-        results.spread(by_model.get(name, nothing), digits)
-        for name in titles.values()
-    ]
-    return [text.removesuffix(" (1 seed)") for text in spreads]
-
-
 def as_table(frame):
-    counts = frame.groupby("model").size()
-    return pd.DataFrame(
-        {
-            "parameters": [row.parameters for row in rows.values()],
-            "FID, paper": [f"{row.fid:.2f}" for row in rows.values()],
-            "Fréchet, grey": column(frame, "frechet_digits_grayscale", 0),
-            "binary": column(frame, "frechet_digits_binarized", 0),
-            "NLL": column(frame, "test_nll", 1),
-            "seeds": [counts.get(name, 0) for name in titles.values()],
-        },
-        index=pd.Index(titles.values(), name="model"),
-    )
+    columns = {
+        "Fréchet, grey": ("frechet_digits_grayscale", 0),
+        "binary": ("frechet_digits_binarized", 0),
+        "NLL": ("test_nll", 1),
+    }
+    names = {name: name for name in titles.values()}
+    table = results.summary(frame, names, columns)
+    published = [f"{row.fid:.2f}" for row in rows.values()]
+    table.insert(1, "FID, paper", published)
+    return table.rename_axis("model")
 
 
 # %% mystnb={"table": {"name": "tab-scores", "caption": "Table I again, trained on the paper's 10,000 images and read after the last epoch: Fr\u00e9chet distance by digit features to test images, NLL of test images in nats; mean \u00b1 standard deviation over training seeds where there are several. Lower is better."}}

@@ -170,17 +170,16 @@ for name, clear in in_plane.items():
 # %% mystnb={"table": {"name": "tab-latent-seeds", "caption": "The same scores over all training seeds, mean \u00b1 standard deviation."}}
 lines = results.at_paper(regime="paper", reading="last")
 lines = lines.dropna(subset=["test_nll"])
-scores = {"active_units": 1, "neighbour_accuracy": 3, "silhouette": 3}
+scores = {
+    "active units": ("active_units", 1),
+    "neighbour accuracy": ("neighbour_accuracy", 3),
+    "silhouette": ("silhouette", 3),
+}
 vae, wide, narrow = (str(a) for a in paper.FEATURED.values())
 equal = str(sizes.baseline(paper.FEATURED["KAN-VAE**"]))
-several = {}
-for key in (vae, wide, narrow, equal):
-    own = lines[lines["model"] == key]
-    several[paper.title(key)] = {
-        field.replace("_", " "): results.spread(own[field], digits)
-        for field, digits in scores.items()
-    } | {"seeds": len(own)}
-tables.table(pd.DataFrame(several).T.rename_axis("model"))
+several = {paper.title(key): key for key in (vae, wide, narrow, equal)}
+table = results.summary(lines, several, scores)
+tables.table(table.rename_axis("model"))
 
 # %% tags=["remove-cell"]
 percent = lines.assign(percent=100 * lines["neighbour_accuracy"])

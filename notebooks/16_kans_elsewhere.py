@@ -58,7 +58,7 @@ from kanvae.layers.graph import GraphKAN
 from kanvae.layers.recurrent import TKANCell
 from kanvae.models import count_parameters
 from kanvae.studies import elsewhere, results, sets
-from kanvae.studies.timing import interleaved
+from kanvae.studies.timing import updates
 
 # Steps are small: threads would wait for each other.
 torch.set_num_threads(1)
@@ -88,17 +88,23 @@ NAMES = {
     "kan": "GraphKAN",
     "linear": "graph convolution",
 }
+tasks = elsewhere.TASKS
 runs = results.study("elsewhere", reading="best")
 tested = runs.dropna(subset=["test_cross_entropy", "test_rmse"], how="all")
 tested = tested.assign(accuracy=100 * tested["test_accuracy"])
+chosen = tested.groupby("model")["learning_rate"].first()
+chosen = chosen.rename(index=NAMES)[lambda rate: rate > 0]
+minutes = runs["cpu_seconds"].sum() / 60
+print(f"{len(runs)} training runs and rules, {minutes:.0f} minutes")
+print("learning rates:", chosen.to_dict())
 
 # %% tags=["remove-cell"]
 seeds = tested[tested["parameters"] > 0].groupby("model")["seed"]
 assert (seeds.nunique() == 3).all()
 assert seeds.ngroups == 8
-assert 75 < runs["cpu_seconds"].sum() / 60 < 85
-chosen = tested.groupby("model")["learning_rate"].first()
-assert (chosen.drop("encoder")[chosen > 0] == max(elsewhere.RATES)).all()
+assert 75 < minutes < 85
+others = chosen.drop("transformer encoder")
+assert (others == max(elsewhere.RATES)).all()
 
 # %% [markdown]
 # All networks but the transformer encoder chose the largest of the three rates, 0.01, so that a still larger one might serve either side of a comparison.
@@ -154,31 +160,16 @@ torch.testing.assert_close(m, state.inner[0])
 
 # %% tags=["hide-input"]
 def timed(task, batch):
-    """How long an update of a task's models takes, ms, and relatively."""
-    updates = {}
-    for name, make in elsewhere.TASKS[task].models.items():
-        model = make(0)
-        if count_parameters(model):
-            adam = torch.optim.Adam(model.parameters())
-            loss = elsewhere.TASKS[task].settings["loss"]
-
-            def update(model=model, adam=adam, loss=loss):
-                adam.zero_grad()
-                loss(model, batch)[0].backward()
-                adam.step()
-
-            updates[NAMES[name]] = update
-    times = pd.DataFrame(interleaved(updates, rounds, 0.05))
-    first = times.columns[0]
-    relative = times.div(times[first], axis=0).median()
-    return pd.DataFrame({"ms": times.median(), "relative": relative})
+    """What an update of each model of a task costs."""
+    made = {NAMES[k]: make(0) for k, make in task.models.items()}
+    learning = {k: v for k, v in made.items() if count_parameters(v)}
+    return updates(learning, task.settings["loss"], batch, rounds)
 
 
-# %% tags=["hide-input"]
 def table_of(task, columns, times):
     """A task's models: parameters, scores over seeds, time."""
     lines = {}
-    for name in elsewhere.TASKS[task].models:
+    for name in task.models:
         own = tested[tested["model"] == name]
         lines[NAMES[name]] = {"parameters": own["parameters"].iloc[0]} | {
             title: results.spread(own[field], digits)
@@ -191,12 +182,12 @@ def table_of(task, columns, times):
 
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-rows", "caption": "Readers of rows of MNIST: accuracy in percent and cross-entropy in nats on 10,000 test images, mean \u00b1 standard deviation over three seeds; milliseconds an update on one thread of this machine, and the median of its ratio to the first line's."}}
-rows = timed("rows", elsewhere.row_images("train")[:100])
+rows = timed(tasks["rows"], elsewhere.row_images("train")[:100])
 judged = {
     "accuracy": ("accuracy", 2),
     "cross-entropy": ("test_cross_entropy", 3),
 }
-table_of("rows", judged, rows)
+table_of(tasks["rows"], judged, rows)
 
 # %% [markdown]
 # In {numref}`tab-rows` TKAN and LSTM are level, and the GRU names half a percent more digits than either, with each of its seeds. The TKAN is the slowest: PyTorch runs a whole LSTM or GRU as one operation, while a TKAN goes through Python, a norm and a KAN layer at every step.
@@ -260,13 +251,13 @@ assert week["test_rmse_13"] > 3
 assert all(1.8 < year[f"test_rmse_{n}"] < 2 for n in ahead)
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-series", "caption": "Forecasts of carbon dioxide over all test windows: root mean square error in ppm, of all 13 weeks, of the first and of the last, mean \u00b1 standard deviation over three seeds; milliseconds an update on 32 windows, and its ratio to the first line's. A dash: nothing is learned."}}
-series = timed("series", elsewhere.series().train[:32])
+series = timed(tasks["series"], elsewhere.series().train[:32])
 judged = {
     "error": ("test_rmse", 3),
     "week 1": ("test_rmse_1", 3),
     "week 13": ("test_rmse_13", 3),
 }
-table_of("series", judged, series)
+table_of(tasks["series"], judged, series)
 
 # %% [markdown]
 # Every network of {numref}`tab-series` beats the best rule, by a third of its error. Among them there is nothing to choose, except time: a TKAT goes through 78 steps of a TKAN, 65 to encode and 13 to decode, and an update takes several times as long as with LSTMs.
@@ -283,8 +274,13 @@ figures.lines(
     dashed=[NAMES["last_change"]],
 )
 
+# %% tags=["hide-input"]
+behind = 1000 * (errors.loc["tkat"] - errors.loc["tkat_lstm"]).to_numpy()
+print("TKAT minus its twin with LSTMs, week by week, in 0.001 ppm:")
+print(" ".join(f"{each:+.0f}" for each in behind))
+
 # %% [markdown]
-# The claim was made for long horizons, and {numref}`fig-weeks` has a trace of it: TKAT starts behind its twin with LSTMs, and from the tenth week on it is ahead, by 0.005 to 0.025 ppm. Yet the encoder, which reads no step after another, is as good there and better before.
+# The claim was made for long horizons, and {numref}`fig-weeks` has a trace of it: TKAT starts behind its twin with LSTMs, and from the tenth week on it is ahead, by less than three hundredths of a ppm. Yet the encoder, which reads no step after another, is as good there and better before.
 
 # %% tags=["remove-cell"]
 assert (elsewhere.PAST, elsewhere.FUTURE) == (65, 13)
@@ -294,9 +290,8 @@ assert series.loc["TKAT with LSTMs", "relative"] < 0.6
 error = tested.groupby("model")["test_rmse"].mean()
 networks = error[["tkat", "tkat_lstm", "encoder"]]
 assert (networks / error["last_change"]).between(0.63, 0.69).all()
-behind = (errors.loc["tkat"] - errors.loc["tkat_lstm"]).to_numpy()
-assert (behind[:7] > 0.01).all()
-assert ((-behind[9:] > 0.005) & (-behind[9:] < 0.025)).all()
+assert (behind[:7] > 10).all()
+assert ((-behind[9:] > 5) & (-behind[9:] < 25)).all()
 against = (errors.loc["tkat"] - errors.loc["encoder"]).to_numpy()
 assert (against[:7] > 0.015).all()
 assert (against > -0.007).all()
@@ -358,15 +353,16 @@ images = sets.superpixels(pixels.repeat(16, 1))
 batch = elsewhere.answered(
     torch.from_numpy(images).flatten(1), torch.zeros(len(images))
 )
-graphs = timed("graphs", batch)
+graphs = timed(tasks["graphs"], batch)
 judged = {
+    "best epoch": ("epoch", 0),
     "accuracy": ("accuracy", 2),
     "cross-entropy": ("test_cross_entropy", 3),
 }
-table_of("graphs", judged, graphs)
+table_of(tasks["graphs"], judged, graphs)
 
 # %% [markdown]
-# In {numref}`tab-graphs` the matrices are ahead: their weakest seed names more digits than the best of the GraphKAN. The GraphKAN also over-fits sooner, its validation loss being lowest after 17 to 21 of 30 epochs, where the twin's is lowest in the last three. The time is much the same, because a KAN layer on nodes with 16 features costs about as much as a matrix on nodes with 50.
+# In {numref}`tab-graphs` the matrices are ahead: their weakest seed names more digits than the best of the GraphKAN. The GraphKAN also over-fits sooner, its validation loss being lowest some ten epochs before the twin's. The time is much the same, because a KAN layer on nodes with 16 features costs about as much as a matrix on nodes with 50.
 
 # %% tags=["remove-cell"]
 assert (sets.SUPERPIXELS, elsewhere.NEIGHBOURS) == (25, 6)
@@ -374,8 +370,7 @@ assert set(elsewhere.IMAGES.values()) == {5000, 2000}
 assert 0.4 < graphs["relative"].iloc[1] < 2.5
 assert most["kan"] < least["linear"]
 best = tested.groupby("model")["epoch"].agg(["min", "max"])
-assert (*best.loc["kan"],) == (17, 21)
-assert best.loc["linear", "min"] >= 28
+assert best.loc["kan", "max"] <= best.loc["linear", "min"] - 7
 readers = tested.loc[tested["task"] == "graphs", "parameters"]
 assert readers.max() < 1.03 * readers.min()
 

@@ -1,8 +1,10 @@
 import time
 
 import pytest
+import torch
+from torch import nn
 
-from kanvae.studies.timing import interleaved
+from kanvae.studies.timing import interleaved, updates
 
 
 def test_every_candidate_is_timed_in_every_round_and_in_turns():
@@ -27,3 +29,20 @@ def test_times_are_milliseconds_a_call_and_wait_for_the_end():
     assert min(found["sleep"]) >= 2 * 0.99
     assert min(found["queue"]) >= 2 * 0.99
     assert max(found["sleep"]) == pytest.approx(2, abs=40)  # not seconds, not nanoseconds
+
+
+def test_updates_are_made_and_held_against_the_first_model():
+    class Slow(nn.Linear):
+        def forward(self, x):
+            time.sleep(0.02)
+            return super().forward(x)
+
+    models = {"quick": nn.Linear(3, 1), "slow": Slow(3, 1)}
+    before = [model.weight.clone() for model in models.values()]
+    found = updates(models, lambda model, x: (model(x).sum(), x.sum()), torch.ones(2, 3), rounds=3)
+    assert found.index.tolist() == ["quick", "slow"]
+    assert found.loc["quick", "relative"] == 1
+    assert found.loc["slow", "ms"] >= 20 * 0.99
+    assert found.loc["slow", "relative"] > 1
+    for model, weight in zip(models.values(), before, strict=True):
+        assert (model.weight < weight).all()  # the loss grows with every weight

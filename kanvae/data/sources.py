@@ -22,6 +22,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from kanvae import files
 from kanvae.extras import extra
 
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
@@ -108,13 +109,8 @@ def root() -> Path:
     Raises:
         DataError: `$KANVAE_DATA` begins with ~, and nobody knows where this user's home is.
     """
-    if named := os.environ.get("KANVAE_DATA"):
-        try:
-            return Path(named).expanduser()
-        except RuntimeError:
-            raise DataError(
-                f"KANVAE_DATA is {named!r}, and this user has no home folder: give the whole path."
-            ) from None
+    if named := files.named_folder("KANVAE_DATA", DataError):
+        return named
     checkout = Path(__file__).resolve().parents[2] / "data"
     if (checkout / "MNIST" / "raw").is_dir():
         return checkout

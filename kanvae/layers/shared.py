@@ -9,13 +9,14 @@ learnable activations (DeepSplines, Bohra et al. 2020); some, a grouped KAN (KAT
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from kanvae.layers import shared_function
-from kanvae.layers.function_layer import check_whole, draw_linear
+from kanvae.layers.function_layer import check_whole, draw_linear, parameter
 from kanvae.layers.grid import SplineLayer
 from kanvae.layers.shared_function import Compiled, functions, group_ends, shared_linear
 
@@ -92,13 +93,11 @@ class SharedKANLinear(SplineLayer):
         self.base_activation = base_activation()
         count = grid_size + spline_order
 
-        def parameter(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-
-        self.weight = parameter(out_features, in_features)
-        self.bias = parameter(out_features) if bias else None
-        self.base_scale = parameter(groups, in_features)
-        self.spline_weight = parameter(groups, in_features, count)
+        empty = functools.partial(parameter, device=device, dtype=dtype)
+        self.weight = empty(out_features, in_features)
+        self.bias = empty(out_features) if bias else None
+        self.base_scale = empty(groups, in_features)
+        self.spline_weight = empty(groups, in_features, count)
         self.reset_parameters(generator)
 
     @torch.no_grad()

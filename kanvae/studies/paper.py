@@ -49,7 +49,6 @@ FIGURE_6_FITTING = {"VAE": (9_382, 9_413), "KAN-VAE*": (9_069, 9_079), "KAN-VAE*
 # So the epochs of 313 updates, which is one of 10,000 images in batches of 32:
 FIGURE_6_EPOCHS = {"VAE": 30, "KAN-VAE*": 29, "KAN-VAE**": 29}
 
-FID_SAMPLES = 20_000
 FID_SEEDS = 5
 EPOCHS = 30
 # Of a training, where the text leaves it open: what comes nearest to the ends of Figure 6 among the

@@ -21,7 +21,6 @@ import contextlib
 import gzip
 import io
 import json
-import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -32,12 +31,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from kanvae import origin, runs
+from kanvae import files, origin, runs
 from kanvae.architectures import Architecture
 from kanvae.studies import paper
 from kanvae.training import TrainingConfig
 
-# Of the study "sharing", the best mean validation ELBO over several seeds: that kind's first one.
+# Of the study "sharing", the kind with the best validation ELBO, its first seed.
 RECOMMENDED = "shared-374-20+groups=4-MNIST-paper-scheduler=cosine-seed0"
 
 
@@ -56,11 +55,13 @@ def using(folder: Path) -> Iterator[None]:
 
 def root() -> Path:
     """Where the results are: what `using` names, else `$KANVAE_RESULTS`, else what this checkout
-    computed itself (`runs/results`), else the reference that comes with the book."""
-    if used := _used.get():
+    computed itself (`runs/results`), else the reference that comes with the book.
+
+    Raises:
+        RunError: `$KANVAE_RESULTS` begins with ~, and nobody knows where this user's home is.
+    """
+    if used := _used.get() or files.named_folder("KANVAE_RESULTS", runs.RunError):
         return used
-    if named := os.environ.get("KANVAE_RESULTS"):
-        return Path(named).expanduser()
     checkout = origin.checkout()
     if checkout is None:  # an installed package has a copy of book/results
         return Path(__file__).resolve().parents[1] / "reference"
@@ -243,6 +244,27 @@ def spread(values: pd.Series, digits: int = 1) -> str:
     if len(values) == 1:
         return f"{values.iloc[0]:.{digits}f} (1 seed)"
     return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+
+
+def summary(
+    lines: pd.DataFrame, models: Mapping[Any, str], columns: Mapping[str, tuple[str, int]]
+) -> pd.DataFrame:
+    """Mean ± standard deviation over training seeds, a line a model, with parameters and seeds.
+
+    Args:
+        lines: of `scores()`, of one regime and reading.
+        models: label -> model; those without runs are left out.
+        columns: heading -> column and its digits.
+    """
+    found = {}
+    for label, model in models.items():
+        if len(own := lines[lines["model"] == model]):
+            found[label] = {"parameters": own["parameters"].iloc[0]} | {
+                heading: spread(own[column], digits).removesuffix(" (1 seed)")
+                for heading, (column, digits) in columns.items()
+            }
+            found[label]["seeds"] = len(own)
+    return pd.DataFrame(found).T
 
 
 def _with(lines: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:

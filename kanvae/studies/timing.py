@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
 
 
 def interleaved(
@@ -43,3 +48,30 @@ def interleaved(
         for name in order.sample(list(candidates), len(candidates)):
             found[name].append(turn(candidates[name], calls[name]))
     return found
+
+
+def updates(
+    models: Mapping[str, nn.Module],
+    loss: Callable[[nn.Module, Tensor], Iterable[Tensor]],
+    batch: Tensor,
+    rounds: int = 5,
+) -> pd.DataFrame:
+    """An update of each model by Adam on a batch: its "ms", and "relative" to the first model's.
+
+    Args:
+        loss: called with a model and the batch (B, ...); the sum of what it gives is minimised.
+        rounds: how many times all are timed in turns; medians over them are given.
+    """
+
+    def update(model: nn.Module, adam: torch.optim.Optimizer) -> None:
+        adam.zero_grad()
+        sum(loss(model, batch), torch.zeros(())).backward()
+        adam.step()
+
+    made = {
+        name: functools.partial(update, model, torch.optim.Adam(model.parameters()))
+        for name, model in models.items()
+    }
+    times = pd.DataFrame(interleaved(made, rounds, 0.05))
+    relative = times.div(times.iloc[:, 0], axis=0).median()
+    return pd.DataFrame({"ms": times.median(), "relative": relative})
