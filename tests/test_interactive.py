@@ -17,6 +17,7 @@ import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from conftest import BROWSER, ROOT
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from test_figures import contrast
@@ -24,7 +25,7 @@ from test_pairs import build
 from torch import nn
 
 from kanvae import Architecture, KANLinear, SharedKANLinear, data, export, splines
-from kanvae.figures import interactive
+from kanvae.figures import interactive, style
 from kanvae.studies import results
 from kanvae.training import load_model
 
@@ -133,7 +134,7 @@ def scores() -> dict:
                 "log": True,
             },
         ],
-        "kinds": [["KAN-VAE", "KAN-VAE"], ["VAE", "VAE"]],
+        "kinds": [[kind, kind] for kind in ("KAN-VAE", "VAE", *"cdef")],  # as many as colours
         "pairs": [["kan-35-15", "vae-350-15"]],
     }
 
@@ -489,6 +490,22 @@ def test_a_result_picture_shows_what_is_chosen(tab):
     assert tab.locator("#scores .touch-words").text_content() == "No model has been measured so."
     choose(tab, "scores", "measure", "NLL, nats per image")
     assert [row["nll"] for row in values(tab, "scores")["shown"]] == [86.5]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_kind_has_a_shape_and_a_colour_of_its_own(tab, theme):
+    tab.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
+    shapes = tab.locator("#scores .touch-legend .touch-shape")
+    assert shapes.count() == len(style.PALETTE)
+    assert len(set(shapes.evaluate_all("all => all.map(p => p.getAttribute('d'))"))) == 6
+    found = shapes.evaluate_all("all => all.map(p => getComputedStyle(p).stroke)")
+    assert len(set(found)) == 6
+    if theme == "light":
+        wanted = [to_rgb(colour) for colour in style.PALETTE]
+        assert found == [
+            "rgb({:.0f}, {:.0f}, {:.0f})".format(*(255 * part for part in colour))
+            for colour in wanted
+        ]
 
 
 # ---- For everybody ----

@@ -8,7 +8,10 @@
 
 kanvae.figure("scores", (box, data) => {
   const { choice, element, panel, text } = kanvae;
-  const SHAPES = ["M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", "M-5 -5H5V5H-5Z", "M0 -6L6 5H-6Z", "M0 -7L6 0L0 7L-6 0Z"];
+  const SHAPES = [ // those of kanvae/figures/style.py
+    "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", "M-5 -5H5V5H-5Z", "M0 -6L6 5H-6Z", "M0 -7L6 0L0 7L-6 0Z",
+    "M0 6L6 -5H-6Z", "M-2 -6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z",
+  ];
   const chosen = Object.fromEntries(data.choices.map(({ key, options }) => [key, options[0][0]]));
   let measure = data.measures[0];
 

@@ -86,7 +86,7 @@ const kanvae = (() => {
   };
 
   const powers = (low, high) => {
-    const factors = high / low > 100 ? [1] : [1, 2, 5];
+    const factors = high / low > 100 ? [1] : high / low > 10 ? [1, 2, 5] : [1, 2, 3, 4, 6, 8];
     const found = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
       for (const factor of factors) {
