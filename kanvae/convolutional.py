@@ -38,18 +38,20 @@ def convolutional_vae(
     dense: str | None = None,
     seed: int = 0,
     likelihood: Likelihood | str = likelihoods.BERNOULLI,
+    activation: Callable[[], nn.Module] = nn.ReLU,
     **options: Any,
 ) -> VAE:
     """A convolutional VAE, with initial weights that `seed` alone determines.
 
     Args:
-        kind: of the layers, "linear" (with a ReLU before each that sees hidden units), "kan" or
-            any other of `kanvae.layers.kinds`. Where functions are shared, the first is linear.
+        kind: of the layers, "linear", "kan" or any other of `kanvae.layers.kinds`. Where functions
+            are shared, the first is linear.
         channels: of the images of 14 x 14 and of 7 x 7 pixels.
         latent_dim: L.
         dense: the kind of the layers to and from the latents, if it is another.
         seed: of the initial weights.
         likelihood: p(x|z), or its name.
+        activation: makes what stands before each linear layer that sees hidden units.
         **options: of the layers that have them, as in keys of architectures: `grid_size`, `groups`.
 
     Returns:
@@ -72,6 +74,10 @@ def convolutional_vae(
     heads, latents = _layer(dense, "", options), _layer(dense, "latents", options)
     likelihood = likelihoods.of(None, likelihood)
     one, two = channels
+
+    def unit(layer: Layer) -> nn.Module:
+        return activation() if layer.kind == "linear" else nn.Identity()
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         down = _convolution(FunctionConv2d, nn.Conv2d, outer)
@@ -80,10 +86,10 @@ def convolutional_vae(
         hidden = OrderedDict(
             image=nn.Unflatten(-1, (1, 4 * SIDE, 4 * SIDE)),
             first=down(1, one),
-            activation=_activation(inner),
+            activation=unit(inner),
             second=further(one, two),
             flat=nn.Flatten(-3),
-            activation_heads=_activation(heads),
+            activation_heads=unit(heads),
         )
         head = functools.partial(heads.build, two * SIDE**2)
         if KINDS[heads.kind].shares:
@@ -93,9 +99,9 @@ def convolutional_vae(
         decoder = OrderedDict(
             latents=latents.build(latent_dim, two * SIDE**2),
             image=nn.Unflatten(-1, (two, SIDE, SIDE)),
-            activation=_activation(inner),
+            activation=unit(inner),
             second=up(two, one),
-            activation_pixels=_activation(inner),
+            activation_pixels=unit(inner),
             pixels=up(one, likelihood.outputs(1)),
             flat=nn.Flatten(-3),
         )
@@ -119,7 +125,3 @@ def _convolution(functions: Build, linear: Build, layer: Layer) -> Build:
     if layer.kind == "linear":
         return functools.partial(linear, **sizes)
     return functools.partial(functions, **sizes, make=layer.build)
-
-
-def _activation(layer: Layer) -> nn.Module:
-    return nn.ReLU() if layer.kind == "linear" else nn.Identity()

@@ -153,6 +153,14 @@ def test_convolutional_models_are_trained_and_scored(kind, dense, small_mnist):
     assert model.decode(torch.zeros(2, 4)).shape == (2, 784)
 
 
+def test_units_may_be_others_than_relu():
+    made = convolutional_vae("linear", (2, 2), activation=nn.SiLU)
+    names = [type(part).__name__ for part in made.modules()]
+    assert names.count("SiLU") == 4
+    assert "ReLU" not in names
+    assert count_parameters(made) == count_parameters(convolutional_vae("linear", (2, 2)))
+
+
 def test_the_seed_determines_a_convolutional_model():
     before = torch.get_rng_state()
     one, again, other = (convolutional_vae("kan", (2, 2), seed=seed) for seed in (1, 1, 2))

@@ -436,7 +436,7 @@ def test_all_studies_are_meant_where_none_is_named(capsys, folder, monkeypatch):
     reproduce(folder, "--status", "--seeds", "0")
     text = capsys.readouterr().out
     assert "0 of 0 runs are trained and scored" in text
-    assert "0 of 24 runs of convolution" in text
+    assert "0 of 20 runs of convolution" in text
     assert "0 of 27 runs of elsewhere" in text
     reproduce(folder, "--status", "--rows", "vae-6-2")
     assert "of elsewhere" not in capsys.readouterr().out

@@ -7,6 +7,7 @@ and samples than that of dense models: these decoders cost some thirty times as 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,10 @@ SETTINGS: dict[str, Any] = {
 COPIED = ("test_reconstruction", "test_kl", "test_elbo", "test_nll", "active_units", "silhouette")
 
 
-def twin(kind: str, dense: str, seed: int) -> VAE:
+def twin(kind: str, dense: str, seed: int, activation: Callable[[], nn.Module] = nn.ReLU) -> VAE:
     """The model of a pair of kinds in `TWINS`; the seed determines its first weights."""
-    return convolutional_vae(kind, TWINS[kind, dense], dense=dense, seed=seed)
+    channels = TWINS[kind, dense]
+    return convolutional_vae(kind, channels, dense=dense, seed=seed, activation=activation)
 
 
 def images(dataset: str) -> tuple[Tensor, Tensor]:
@@ -54,6 +56,7 @@ MODELS = {
     kind if kind == dense else f"{kind}-{dense}": functools.partial(twin, kind, dense)
     for kind, dense in TWINS
 }
+MODELS["silu"] = functools.partial(twin, "linear", "linear", activation=nn.SiLU)
 TASKS = {
     dataset: Task(
         models=MODELS,
