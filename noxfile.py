@@ -64,7 +64,8 @@ def lighthouse(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, on every core; those of the rendered book need it built, and Chromium."""
-    spread = ("-n", "auto", "--dist", "loadfile")  # a file shares its browser and its runs
+    workers = str((os.cpu_count() or 1) + 1)  # some only wait, for a kernel or a cluster
+    spread = ("-n", workers, "--dist", "loadfile")  # a file shares its browser and its runs
     python(session, "-m", "pytest", *spread, *session.posargs, OMP_NUM_THREADS="1")
 
 

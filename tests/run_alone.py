@@ -29,6 +29,7 @@ SMALL = {
     "12_what_we_found": {"reading": "best"},
     "13_how_many_functions": {"reading": "last"},
     "14_other_basis_functions": {"degree": 3},
+    "15_convolution": {"size": 3, "rounds": 1},
     "16_kans_elsewhere": {"first_image": 5, "rounds": 1},
     "18_sweeps": {"architectures": "kan-4-2,vae-8-2", "seeds": 2, "epochs": 1},
     "19_architecture_search": {"count": 2},

@@ -1,5 +1,6 @@
 """The results that come with the book: whole, consistent, and true of the weights beside them."""
 
+import functools
 import json
 import math
 
@@ -44,15 +45,23 @@ def test_every_run_stands_in_every_file_once(lines):
 
 
 def test_a_line_follows_from_its_configuration(last):
+    @functools.cache
+    def images(dataset, regime):
+        return len(data.load(dataset, regime=regime).pixels)
+
+    @functools.cache
+    def parameters(architecture):
+        return count_parameters(architecture.build())
+
     for name, found in results.provenance().items():
         config, line = TrainingConfig(**found["config"]), last.loc[name]
         assert name == results.run_name(config)
         assert line["model"] == str(config.architecture)
         assert line["regime"] == config.regime
         assert line["epoch"] == config.epochs
-        images = len(data.load(config.dataset, regime=config.regime).pixels)
-        assert line["updates"] == config.epochs * math.ceil(images / config.batch_size)
-        assert line["parameters"] == count_parameters(config.architecture.build())
+        batches = math.ceil(images(config.dataset, config.regime) / config.batch_size)
+        assert line["updates"] == config.epochs * batches
+        assert line["parameters"] == parameters(config.architecture)
     assert set(results.provenance()) <= {job.name for job in plan.jobs(plan.STUDIES)}
 
 
@@ -63,10 +72,11 @@ def test_every_training_says_where_it_ran_and_on_which_clean_commit():
         assert "dirty" not in found["commit"]
 
 
-def test_networks_elsewhere_are_all_there_from_clean_commits():
-    table = others.table(results.root(), "elsewhere")
-    jobs = {job.name: job for job in others.jobs("elsewhere", table)}
-    text = (results.root() / "elsewhere" / "provenance.json").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("study", "task"), [("elsewhere", None), ("convolution", "MNIST")])
+def test_other_networks_are_all_there_from_clean_commits(study, task):
+    table = others.table(results.root(), study)
+    jobs = {job.name: job for job in others.jobs(study, table) if task in (None, job.task)}
+    text = (results.root() / study / "provenance.json").read_text(encoding="utf-8")
     every = json.loads(text)
     assert sorted(table["name"]) == sorted([*jobs, *jobs])  # a line for each reading
     assert every.keys() == jobs.keys()
