@@ -72,7 +72,7 @@ rounds = 5
 # y_o(h, w) = \sum_{c, i, j} \phi_{ocij}\bigl(x_c(sh + i, sw + j)\bigr) .
 # $$ (eq-function-convolution)
 #
-# So it is a KAN layer that sees every patch of the image. The edges $\phi$ are the chapter on [KAN layers](02_kan_layers.ipynb)'s, a base function and B-splines, ten numbers each. By hand, patch for patch:
+# So it is a KAN layer that sees every patch of the image. Its edges $\phi$ are those of [KAN layers](02_kan_layers.ipynb), a base function and B-splines with ten numbers each. By hand, patch for patch:
 
 # %%
 torch.manual_seed(0)
@@ -139,7 +139,7 @@ torch.testing.assert_close(first(images), plain(images))
 #
 # Each encoder has two convolutions with kernels of $4 \times 4$ and steps of two pixels, from 28 to 14 to 7 pixels a side, and one layer to the 20 latents' means and log-variances. The decoder is its mirror image. Two ordinary VAEs have 32 and 64 channels and no learned function, one with ReLUs and one with SiLUs, as smooth as the base of the functions; the others have as many channels as the same number of parameters allows.
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-twins", "caption": "The models: channels of 14 x 14 and of 7 x 7 pixels, parameters in all and in convolutions, milliseconds of a training update on 32 images on this machine, and its ratio to the first line's."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-twins", "caption": "The models: channels of 14 \u00d7 14 and of 7 \u00d7 7 pixels, parameters in all and in convolutions, milliseconds of a training update on 32 images on this machine, and its ratio to the first line's."}}
 NAMES = {
     "linear": "ReLU",
     "silu": "SiLU",
@@ -198,7 +198,7 @@ def scores_of(dataset):
     return own, table.assign(rate=rates).rename_axis("model")
 
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-convolution", "caption": "The models on MNIST after the last epoch: ELBO and NLL of 10,000 test images in nats, Fr\u00e9chet distances of 20,000 samples by digit features, mean \u00b1 standard deviation over training seeds, and the learning rate that validation chose."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-convolution", "caption": "The models on MNIST after the last epoch: ELBO of 10,000 test images and NLL of 1,000 of them in nats, Fr\u00e9chet distances of 20,000 samples by digit features, mean \u00b1 standard deviation over training seeds, and the learning rate that validation chose."}}
 digits, table = scores_of("MNIST")
 tables.table(table, {"rate": "g"})
 
