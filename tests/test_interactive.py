@@ -558,6 +558,28 @@ def test_figures_fit_a_phone_and_answer_to_a_finger(browser, address):
     context.close()
 
 
+APART = """() => [...document.querySelectorAll('.touch-axes')].filter(axes => {
+    const boxes = [...axes.querySelectorAll('text[text-anchor=middle]')]
+        .filter(e => !e.hasAttribute('transform')).map(e => e.getBoundingClientRect());
+    return boxes.some((a, i) => boxes.slice(i + 1).some(b =>
+        a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom));
+}).map(axes => axes.textContent)"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_numbers_of_an_axis_stand_apart(browser, shown, tmp_path, width):
+    data = scores()
+    data["rows"] = [row | {"x": 650_000 / 4**i} for i, row in enumerate(data["rows"][:2])]
+    figure = interactive.figure("scores", data, shown["edge"].static)
+    own = write_page(tmp_path / "page.html", shown | {"scores": figure})
+    tab = browser.new_page(viewport={"width": width, "height": 844})
+    tab.goto(own)
+    tab.wait_for_selector("#scores .touch-point")
+    assert tab.locator("#scores .touch-axes").text_content().count(",000") >= 3
+    assert tab.evaluate(APART) == []
+    tab.close()
+
+
 STATES = "[...document.querySelectorAll('figure > *')].map(e => [e.tagName, e.offsetHeight > 0])"
 
 

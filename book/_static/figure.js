@@ -144,10 +144,13 @@ const kanvae = (() => {
       const [x0, x1, y0, y1] = [edge.left, self.width - edge.right, self.height - edge.bottom, edge.top];
       axes.append(element("path", { d: `M${x0} ${y1}V${y0}H${x1}` }));
       const horizontal = log.includes("x") ? powers(...self.x) : ticks(...self.x, across() / 70);
+      let end = -Infinity; // of the words before, at 8 pixels a letter with a gap
       for (const [at, words] of horizontal) {
         const place = self.px(at);
         axes.append(element("path", { d: `M${place} ${y0}v4` }));
+        if (place - 4 * words.length < end) continue;
         axes.append(element("text", { x: place, y: y0 + below, "text-anchor": "middle" }, words));
+        end = place + 4 * words.length;
       }
       const vertical = log.includes("y") ? powers(...self.y) : ticks(...self.y, down() / 30);
       for (const [at, words] of vertical) {
