@@ -453,8 +453,19 @@ for kind in learned:
                 for title in ("test NLL", "Fréchet")
             }
 halves = pd.DataFrame(rows).T.rename_axis(["hidden units have", "size"])
+
+
+def whole_numbers(d):
+    """A difference of distances, which vary by dozens."""
+    return f"{d.mean:+.0f} ({d.low:+.0f} to {d.high:+.0f})"
+
+
 tables.table(
-    halves, dict.fromkeys(halves.columns, results.Difference.short)
+    halves,
+    {
+        head: results.Difference.short if "NLL" in head else whole_numbers
+        for head in halves.columns
+    },
 )
 
 # %% [markdown]
