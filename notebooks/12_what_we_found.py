@@ -268,7 +268,7 @@ tables.table(pd.DataFrame(rows).T.rename_axis("model"))
 #
 # - KAN-VAE* leads the paper's nine models by likelihood and by grey distance, by one training run; the narrower a KAN-VAE, the worse its likelihood.
 # - Its hope for fewer parameters fails at equal size by likelihood. By the distance of samples, which is what the paper measured, most KAN-VAEs are ahead of a VAE of their size. Both are true of the same models.
-# - It is not the spline. At equal size [other functions on every edge](14_other_basis_functions.ipynb) are behind fixed units as well, and a few functions that edges share are ahead, by one training run each; and [three other networks](16_kans_elsewhere.ipynb) gain nothing from their KAN layers.
+# - It is not the spline. At equal size [other functions on every edge](14_other_basis_functions.ipynb) are behind fixed units as well, and a few functions that edges share are ahead, by one training run each; so it is with [convolutions](15_convolution.ipynb), over three runs each; and [three other networks](16_kans_elsewhere.ipynb) gain nothing from their KAN layers.
 # - A claim of "better generation" has to name its measure. Why it came out so is the subject of [the chapter before](11_why.ipynb).
 #
 # ## Exercises

@@ -12,10 +12,7 @@ from test_pairs import build
 from kanvae.studies import command, parameters
 
 # With small parameters these take as long as the build's execution, which is not repeated.
-AS_LONG = (
-    "08_posterior_sampling", "10_paper_figures", "11_why", "12_what_we_found", "17_layer_cost",
-    "18_sweeps", "20_own_work",
-)  # fmt: skip
+AS_LONG = ("08_posterior_sampling", "10_paper_figures", "11_why", "12_what_we_found")
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
 

@@ -55,8 +55,7 @@ def scores(dataset: str, model: nn.Module) -> Scores:
 MODELS = {
     kind if kind == dense else f"{kind}-{dense}": functools.partial(twin, kind, dense)
     for kind, dense in TWINS
-}
-MODELS["silu"] = functools.partial(twin, "linear", "linear", activation=nn.SiLU)
+} | {"silu": functools.partial(twin, "linear", "linear", activation=nn.SiLU)}
 TASKS = {
     dataset: Task(
         models=MODELS,

@@ -190,14 +190,12 @@ class Difference(NamedTuple):
     seeds: int  # of the model that has fewer
 
     def __str__(self) -> str:
-        text = f"{self.mean:+.1f}"
-        if self.seeds < 2:
-            return text
-        return f"{text} (95 %: {self.low:+.1f} to {self.high:+.1f})"
+        return self.short().replace("(", "(95 %: ")
 
-    def short(self) -> str:
-        """The same for a table whose caption says what stands in brackets."""
-        return str(self).replace("95 %: ", "")
+    def short(self, digits: int = 1) -> str:
+        """The mean and, in brackets, its interval, for a table whose caption says what they are."""
+        mean, low, high = (f"{each:+.{digits}f}" for each in self[:3])
+        return mean if self.seeds < 2 else f"{mean} ({low} to {high})"
 
 
 def difference(lines: pd.DataFrame, first: str, second: str, column: str) -> Difference:
