@@ -165,7 +165,7 @@ def test_changing_grids_are_held_against_fixed_ones_for_as_many_epochs(monkeypat
     jobs = plan.grids()
     assert len(jobs) == len({job.name for job in jobs}) == 3 * 2 * 4
     assert {job.config.epochs for job in jobs} == {30}
-    for key in ("kan-35-15", "shared-395-20"):
+    for key in ("kan-35-15", "shared-374-20+groups=4"):
         ways = [j.config for j in jobs if str(j.config.architecture).startswith(key)]
         grown = [way for way in ways if way.grid_sizes]
         assert len(ways) == 12

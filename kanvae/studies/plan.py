@@ -203,15 +203,15 @@ def controls() -> list[Job]:
     return [
         *at_best(sizes.CONTROLS, range(3), scores="brief"),
         *at_best(("ReLU", "SiLU"), range(3), scores="brief", epochs=45),
-        *at_best(("1 function",), range(3), scores="brief", function_rate=0.1),
-        *at_best(("1 function",), range(3), scores="brief", function_rate=10.0),
+        *at_best(("4 functions",), range(3), scores="brief", function_rate=0.1),
+        *at_best(("4 functions",), range(3), scores="brief", function_rate=10.0),
     ]
 
 
 def grids() -> list[Job]:
-    """Extended and moved grids of KAN-VAE** and of one function an input, for as many epochs."""
+    """Extended and moved grids of KAN-VAE** and of four functions an input, for as many epochs."""
     models: dict[str, Any] = {str(paper.FEATURED["KAN-VAE**"]): paper.SETTINGS}
-    shared = sizes.fitted("1 function", sizes.BUDGET)
+    shared = sizes.fitted("4 functions", sizes.BUDGET)
     setting = best_setting(tried := tries(shared))
     if setting:
         models[shared] = setting

@@ -21,20 +21,22 @@ DIAL = {
 }
 PAPERS = {"ReLU": "vae-{}-20", "KAN": "kan-{}-20"}
 CONTROLS = {
+    # A grid where no value ever comes: the weight of the base function is all that is learned.
+    "4 functions, splines out of reach": "shared-{}-20+groups=4+grid_range=1000.0..1001.0",
+    "4 functions, latents linear": "shared-{}-20+groups=4+latents=linear",
     "GELU": "vae-{}-20+activation=gelu",
-    "tanh": "vae-{}-20+activation=tanh",
+    "4 functions in the decoder": "shared-{}-20+groups=4+activation=silu+encoder=linear",
+    "4 functions in the encoder": "shared-{}-20+groups=4+activation=silu+decoder=linear",
     "PReLU": "vae-{}-20+activation=prelu",
+    "tanh": "vae-{}-20+activation=tanh",
+    "4 functions from ReLU": "shared-{}-20+groups=4+base=relu",
+    "4 functions on ±1": "shared-{}-20+groups=4+grid_range=-1.0..1.0",
+    "4 functions on ±6": "shared-{}-20+groups=4+grid_range=-6.0..6.0",
+    "4 functions, G = 20": "shared-{}-20+groups=4+grid_size=20",
     "ReLU, LayerNorm": "vae-{}-20+norm=layer",
-    "1 function, LayerNorm": "shared-{}-20+norm=layer",
-    "1 function from ReLU": "shared-{}-20+base=relu",
-    "1 function, latents as SiLU": "shared-{}-20+latents.base=silu",
-    "1 function, latents linear": "shared-{}-20+latents=linear",
-    "1 function on ±1": "shared-{}-20+grid_range=-1.0..1.0",
-    "1 function on ±6": "shared-{}-20+grid_range=-6.0..6.0",
-    "1 function, G = 20": "shared-{}-20+grid_size=20",
-    "1 function in the encoder": "shared-{}-20+activation=silu+decoder=linear",
-    "1 function in the decoder": "shared-{}-20+activation=silu+encoder=linear",
-    "one an edge from the latents": "shared-{}-20+latents.groups=1000",
+    "SiLU, LayerNorm": "vae-{}-20+activation=silu+norm=layer",
+    "4 functions, LayerNorm": "shared-{}-20+groups=4+norm=layer",
+    "one an edge from the latents": "shared-{}-20+groups=4+latents.groups=1000",
 }
 KINDS = PAPERS | DIAL | CONTROLS
 
