@@ -175,12 +175,13 @@ def test_changing_grids_are_held_against_fixed_ones_for_as_many_epochs(monkeypat
 
 def test_the_front_of_a_search_is_trained_with_seeds_that_it_has_not_seen(monkeypatch):
     trials = pd.DataFrame({"architecture": ["kan-9-3", "vae-90-3"], "front": [True, False]})
-    about = {"config": {"regime": "paper", "epochs": 10, "seed": 0}}
+    about = {"config": {"regime": "paper", "epochs": 10, "schedule": "cosine", "seed": 0}}
     monkeypatch.setattr(results, "search", lambda: (trials, None, about))
     jobs = plan.front()
     assert [job.config.seed for job in jobs] == [1, 2, 3, 4, 5]
     assert {str(job.config.architecture) for job in jobs} == {"kan-9-3"}
-    assert {(job.config.epochs, job.scores) for job in jobs} == {(10, "brief")}
+    (how,) = {(job.config.epochs, job.config.scheduler, job.scores) for job in jobs}
+    assert how == (10, "cosine", "brief")
     about["config"]["regime"] = "full"
     assert plan.front() == []
 

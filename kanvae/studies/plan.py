@@ -241,10 +241,10 @@ def front() -> list[Job]:
         trials, _, about = results.search()
     except runs.RunError:
         return []
-    if about["config"]["regime"] != "paper":  # of an earlier edition
+    if about["config"]["regime"] != "paper":
         return []
-    keys, how = trials.loc[trials["front"], "architecture"], {"epochs": about["config"]["epochs"]}
-    cheapest = sizes.by_cost(keys)
+    how = {"epochs": about["config"]["epochs"], "scheduler": about["config"]["schedule"]}
+    cheapest = sizes.by_cost(trials.loc[trials["front"], "architecture"])
     return [Job(config(key, seed=1 + seed, **how), "brief") for seed in SEEDS for key in cheapest]
 
 

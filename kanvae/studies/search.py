@@ -54,6 +54,7 @@ class SearchConfig:
         score: "nll", the importance-weighted estimate on validation images, or "frechet", the
             distance of prior samples from training images with digit features.
         regime, epochs, seed, device: of each training, as in `TrainingConfig`.
+        schedule: of each training's learning rate, `scheduler` in `TrainingConfig`.
         importance_samples, likelihood_images: of the NLL.
         margin: nats by which the curve of a smaller model must be ahead for a trial to be pruned.
         layers: the kinds of layers to try equally often, with commas between them.
@@ -65,6 +66,7 @@ class SearchConfig:
     score: str = "nll"
     regime: str = "paper"
     epochs: int = 10
+    schedule: str = "cosine"
     seed: int = 0
     device: str = "cpu"
     importance_samples: int = 50
@@ -92,8 +94,8 @@ class SearchConfig:
         if isinstance(architecture, str):
             architecture = Architecture.parse(architecture)
         return TrainingConfig(
-            architecture, regime=self.regime, epochs=self.epochs, seed=self.seed,
-            device=self.device,
+            architecture, regime=self.regime, epochs=self.epochs, scheduler=self.schedule,
+            seed=self.seed, device=self.device,
         )  # fmt: skip
 
 
@@ -190,7 +192,7 @@ def open_study(
     found = study.user_attrs.get("config")
     if found is None:
         study.set_user_attr("config", wanted)
-    elif (found := {"layers": "kan,linear"} | found) != wanted:  # of a search before there were
+    elif (found := {"layers": "kan,linear", "schedule": "plateau"} | found) != wanted:  # before
         different = [f"{k} is {found.get(k)!r} there, {wanted[k]!r} here" for k in wanted
                      if found.get(k) != wanted[k]]  # fmt: skip
         raise ValueError(
