@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from torch import nn
 
 from kanvae import likelihoods
 from kanvae.layers import FunctionLayer
+from kanvae.layers.function_layer import check_choice, check_whole
 from kanvae.layers.kinds import KINDS, LEAST, OPTIONS, Layer, check
 from kanvae.likelihoods import Likelihood
 from kanvae.models import VAE, Decoder, Encoder, count_parameters
@@ -87,9 +88,9 @@ class Architecture:
 
     def __post_init__(self) -> None:
         for name in ("hidden_features", "latent_dim", "input_features", "depth"):
-            _whole(name, getattr(self, name))
-        _choose("layer", self.layer, KINDS)
-        _choose("activation", self.activation, ACTIVATIONS)
+            check_whole(name, getattr(self, name), 1)
+        check_choice("layer", self.layer, KINDS)
+        check_choice("activation", self.activation, ACTIVATIONS)
         kept = {_split(name): value for name, value in dict(self.settings).items()}
         for (scope, option), value in kept.items():
             check(option, value, _name(scope, option))
@@ -126,6 +127,9 @@ class Architecture:
             ValueError: a key of another form, or values that no architecture allows.
         """
         words, *options = str(key).split("+")
+        names = [option.partition("=")[0] for option in options]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{key!r} sets {repeated[0]} more than once: give it one value.")
         match = re.fullmatch(rf"({'|'.join(WORDS)})-(\d+)-(\d+)", words)
         values: dict[str, Any] = {}
         try:
@@ -248,16 +252,6 @@ def _split(name: str) -> tuple[str, str]:
 
 def _name(scope: str, option: str) -> str:
     return scope if option == "kind" else f"{scope}.{option}".lstrip(".")
-
-
-def _choose(name: str, value: Any, allowed: Collection[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}: it must be one of {list(allowed)}.")
-
-
-def _whole(name: str, value: Any) -> None:
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{name} is {value!r}: it must be a whole number, 1 or more.")
 
 
 def explain(key: str) -> str:

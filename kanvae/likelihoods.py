@@ -153,7 +153,7 @@ class Gaussian:
                 raise ValueError(f"{name} is {value!r}: it must be a number above 0.")
 
     def __str__(self) -> str:
-        return "gaussian" if self.sigma is None else f"gaussian-{self.sigma:g}"
+        return "gaussian" if self.sigma is None else f"gaussian-{self.sigma}".removesuffix(".0")
 
     def outputs(self, pixels: int) -> int:
         return pixels if self.sigma else 2 * pixels
@@ -189,7 +189,7 @@ BERNOULLI = Bernoulli()
 
 
 def named(name: str) -> Likelihood:
-    """The likelihood of that name; `named(str(likelihood))` is the likelihood.
+    """The likelihood of that name; `named(str(likelihood))` is the likelihood, but for `least`.
 
     Raises:
         ValueError: an unknown name.

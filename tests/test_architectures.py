@@ -119,6 +119,7 @@ def test_unknown_keys_are_refused_with_an_example(key):
         ("kan-5-0", "latent_dim is 0"),
         ("kan-5-5+depth=0", "depth is 0"),
         ("kan-5-5+grid_range=2..1", "must begin below its end"),
+        ("kan-5-5+grid_size=3+grid_size=4", "sets grid_size more than once"),
         ("kan-5-5+grid_size=0", "grid_size is 0"),
         ("kan-5-5+heads.grid_size=0", "heads.grid_size is 0"),
         (

@@ -74,12 +74,12 @@ def test_a_text_that_is_used_is_no_comment(tmp_path):
     found = []
     for text in ('def f():\n    return "a"\n', 'def f():\n    return "b"\n', 'x = "# a"\n'):
         path.write_text(text)
-        found.append(configuration._without_words(path))
+        found.append(configuration.without_words(path))
     assert len(set(found)) == 3
     assert "# a" in found[2]
     source = tmp_path / "a.c"
     source.write_text('char *s = "// no comment"; /* one\n two */ int x; // three\n')
-    assert configuration._without_words(source) == 'char *s = "// no comment"; int x;'
+    assert configuration.without_words(source) == 'char *s = "// no comment"; int x;'
 
 
 def test_the_content_of_an_own_set_is_part_of_its_run(tmp_path):

@@ -1,5 +1,7 @@
 """`training.fit` on models, data and losses that are not the book's."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -354,6 +356,50 @@ def test_a_fit_does_not_go_on_from_another_ones_checkpoint(tmp_path):
     for images, settings in ((x[1:], {}), (~x, {}), (x, {"beta": 2.0})):
         with pytest.raises(training.runs.RunError, match="another configuration"):
             fit(Own(), images, folder=tmp_path, epochs=1, **QUICK, **settings)
+
+
+def scaled(factor, model, x, generator):
+    reconstruction, kl = objective.terms(model, x, generator)
+    return factor * reconstruction, kl
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("likelihood", "gaussian-0.1", "gaussian-5"),
+        ("likelihood", likelihoods.Gaussian(0.1), likelihoods.Gaussian(0.123456789)),
+        ("loss", functools.partial(scaled, 1.0), functools.partial(scaled, 2.0)),
+        ("transform", None, lambda x, generator: ~x),
+        ("transform", lambda x, generator: x & True, lambda x, generator: x & False),
+    ],
+)
+def test_what_a_fit_computes_is_part_of_what_its_checkpoint_is_known_by(
+    name, first, second, tmp_path
+):
+    x = stripes() if name != "likelihood" else stripes().float()
+    fit(Own(), x, folder=tmp_path, epochs=1, **QUICK, **{name: first})
+    fit(Own(), x, folder=tmp_path, epochs=1, **QUICK, **{name: first})  # the same goes on
+    with pytest.raises(training.runs.RunError, match="another configuration"):
+        fit(Own(), x, folder=tmp_path, epochs=1, **QUICK, **{name: second})
+
+
+def test_a_loss_of_ones_own_says_itself_what_it_can_judge():
+    x = 3 * stripes().float() - 1
+
+    def squares(model, x, generator):
+        y, mean, log_var = model(x, generator)
+        return (y - x).square().sum(1).mean(), objective.kl(mean, log_var).mean()
+
+    with pytest.raises(ValueError, match="Bernoulli pixels lie between 0 and 1"):
+        fit(Own(), x, epochs=1, **QUICK)
+    assert np.isfinite(fit(Own(), x, loss=squares, epochs=1, **QUICK).history["kl"]).all()
+
+
+def test_a_fit_in_bfloat16_keeps_a_checkpoint(tmp_path):
+    x = stripes().bfloat16()
+    found = fit(Own().bfloat16(), x, folder=tmp_path, epochs=1, **QUICK)
+    assert np.isfinite(found.history["reconstruction"]).all()
+    assert (tmp_path / "checkpoint.pt").exists()
 
 
 def test_a_fit_leaves_the_global_generator_alone():

@@ -8,7 +8,15 @@ import torch
 from kanvae import Architecture, likelihoods, objective
 from kanvae.likelihoods import Bernoulli, Binomial, Gaussian
 
-NAMES = ["bernoulli", "binomial-255", "binomial-16", "gaussian", "gaussian-0.1", "gaussian-1"]
+NAMES = [
+    "bernoulli",
+    "binomial-255",
+    "binomial-16",
+    "gaussian",
+    "gaussian-0.1",
+    "gaussian-1",
+    "gaussian-0.123456789",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -249,7 +249,6 @@ def test_a_search_in_which_everything_fails_ends(small_rows, tmp_path, scheduler
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--score", "beauty"], "score is 'beauty': choose one of"),
         (["--epochs", "0"], "epochs is 0"),
         (["--regime", "half"], "unknown regime 'half'"),
         (["--margin", "-1"], "margin is -1"),

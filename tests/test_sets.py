@@ -1,6 +1,7 @@
 """The sets that packages ship, as files of `kanvae.data`."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,13 +42,20 @@ def test_diamonds_are_a_smooth_table_in_an_order_of_its_own():
 
 
 def test_a_set_is_written_once_and_is_the_same_file_every_time(tmp_path):
-    first = sets.path("digits")
-    stamp = (tmp_path / "sets" / "digits.npz").stat().st_mtime_ns
-    assert sets.path("digits") == first
-    assert (tmp_path / "sets" / "digits.npz").stat().st_mtime_ns == stamp
+    first = Path(sets.path("digits"))
+    stamp = first.stat().st_mtime_ns
+    assert sets.path("digits") == str(first)
+    assert first.stat().st_mtime_ns == stamp
+    assert first.parents[1] == tmp_path / "sets"
     before = data.fingerprint(first)
-    (tmp_path / "sets" / "digits.npz").unlink()
+    first.unlink()
     assert data.fingerprint(sets.path("digits")) == before
+
+
+def test_a_set_that_is_made_otherwise_is_another_file(monkeypatch):
+    before = sets.path("digits")
+    monkeypatch.setattr(sets, "without_words", lambda path: "made otherwise")
+    assert sets.path("digits") != before
 
 
 def test_a_missing_package_names_its_extra(monkeypatch):

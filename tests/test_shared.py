@@ -67,6 +67,13 @@ def test_output_is_the_written_out_double_sum(outputs, groups, base, order, size
     np.testing.assert_allclose(layer(x).detach().numpy(), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_functions_of_zeros_and_ones_are_those_of_floats(dtype):
+    layer = learned(3, 4, 2, dtype=dtype)
+    x = torch.tensor([[True, False, True]])
+    assert torch.equal(layer.functions(x), layer.functions(x.to(dtype)))
+
+
 @pytest.mark.parametrize(("outputs", "groups", "base", "order", "size"), SETTINGS)
 def test_functions_are_the_curves(outputs, groups, base, order, size):
     options = {"grid_size": size, "spline_order": order, "base_activation": base}

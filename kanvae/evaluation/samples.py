@@ -186,7 +186,7 @@ def precision_recall(real: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
 
 
 def _latent_dim(model: Any) -> int:
-    found = getattr(model, "latent_dim", None) or getattr(model, "architecture", None)
+    found = getattr(model, "latent_dim", None)
     if found is None:
         raise ValueError(f"{type(model).__name__} has no `latent_dim`: give latent_dim.")
-    return found if isinstance(found, int) else found.latent_dim
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -93,6 +94,12 @@ def check_whole(name: str, value: Any, least: int) -> None:
     """Raise a ValueError unless a setting is a whole number of at least so much."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
+
+
+def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
+    """Raise a ValueError unless a setting is one of these."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}: it must be one of {list(allowed)}.")
 
 
 def check_range(name: str, value: Any) -> None:

@@ -48,6 +48,8 @@ class SharedKANLinear(SplineLayer):
         generator: source of the initial values; torch's global one by default.
         device, dtype: of the parameters, as in `nn.Linear`.
 
+    What `KANLinear` says of FSDP holds here too.
+
     Shapes:
         input (..., I), output (..., O), for any leading dimensions, none and empty ones included.
         An input of dtype bool stands for 0 and 1. There every function is a line, and the layer
@@ -132,9 +134,8 @@ class SharedKANLinear(SplineLayer):
     def functions(self, x: Tensor) -> Tensor:
         """The values of all functions at the inputs: (..., I) -> (g, ..., I)."""
         self.check_input(x)
-        x = x.to(self.grid.dtype) if x.dtype == torch.bool else x
         tensors = (self.base_scale, self.spline_weight, self.grid)
-        return functions(x, *tensors, self.spline_order, self.base_activation)
+        return functions(self.as_float(x), *tensors, self.spline_order, self.base_activation)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, groups={self.groups}, bias={self.bias is not None}"

@@ -251,7 +251,7 @@ def _by_formula(ctx: Any, inputs: Any, grid: Tensor, grad: Tensor) -> list[Tenso
     """Gradients by torch's operations: they can be differentiated again, and taken in batches."""
     needed = [t for t in inputs if t is not None and t.requires_grad]
     x, weight, bias, base_scale, spline_weight = inputs
-    with torch.enable_grad():
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
         y = shared_linear(x, weight, bias, base_scale, spline_weight, grid, *ctx.options)
     found = iter(torch.autograd.grad(y, needed, grad, create_graph=torch.is_grad_enabled()))
     return [next(found) if t is not None and t.requires_grad else None for t in inputs]

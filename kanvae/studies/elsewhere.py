@@ -297,7 +297,7 @@ def _series_parts() -> tuple[Tensor, Tensor]:
 _gru = functools.partial(nn.GRU, batch_first=True)
 _lstm = functools.partial(nn.LSTM, batch_first=True)
 _tkat = functools.partial(TKAT, PAST, FUTURE, 1, VARIABLES - 1)
-_how = {"scheduler": "cosine", "likelihood": "gaussian"}  # of which `fit` only takes: any numbers
+_how = {"scheduler": "cosine"}
 RATES = (0.001, 0.003, 0.01)
 TASKS = {
     "rows": Task(

@@ -26,9 +26,9 @@ from tqdm import tqdm
 
 from kanvae import convolutional, files, origin, runs
 from kanvae.models import count_parameters
-from kanvae.studies import cluster, collecting
+from kanvae.studies import cluster, collecting, sets
 from kanvae.training import DivergedError, Fit, fit
-from kanvae.training.configuration import code_digest
+from kanvae.training.configuration import code_digest, without_words
 
 STUDIES = ("convolution", "elsewhere")  # modules beside this one, each with its `TASKS`
 SEEDS = range(3)
@@ -104,8 +104,8 @@ def best_rate(tried: Collection[Job], table: pd.DataFrame) -> float | None:
 
 def folder(job: Job) -> Path:
     """Where a training keeps its checkpoint; its name covers the code that makes its numbers."""
-    sources = [importlib.import_module(f"kanvae.studies.{job.study}"), convolutional]
-    texts = [Path(str(module.__file__)).read_text(encoding="utf-8") for module in sources]
+    sources = [importlib.import_module(f"kanvae.studies.{job.study}"), convolutional, sets]
+    texts = [without_words(Path(str(module.__file__))) for module in sources]
     digest = hashlib.sha256("\n".join([code_digest(), *texts]).encode()).hexdigest()[:8]
     return runs.root() / "others" / job.study / f"{job.name}-{digest}"
 

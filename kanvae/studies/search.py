@@ -3,9 +3,9 @@
     kanvae search --trials 150 --output runs/search
     kanvae search --collect book/results/search --output runs/search
 
-Optuna proposes architectures and keeps what became of them in `OUTPUT/journal.log` (or in any
-database that it takes); workers train and score them in run folders beside it. Started again after
-any stop, it goes on, and what had been training is resumed from its last epoch.
+Optuna proposes architectures and keeps what became of them in `OUTPUT/journal.log`; workers train
+and score them in run folders beside it. Started again after any stop, it goes on, and what had been
+training is resumed from its last epoch.
 
 Both objectives are to be small: the score, and the number of parameters. Optuna's own pruners know
 one objective only; the rule here (`hopeless`) follows from what a search for a front wants.
@@ -38,11 +38,10 @@ from kanvae.training import DivergedError, Epoch, TrainingConfig, load_model, tr
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
     warnings.simplefilter("ignore")
     import optuna
-    from optuna.storages import BaseStorage, JournalStorage
+    from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
     from optuna.trial import FrozenTrial, Trial, TrialState
 
-SCORES = ("nll", "frechet")
 JOURNAL = "journal.log"
 
 
@@ -51,11 +50,10 @@ class SearchConfig:
     """What a search does with every architecture, checked when made.
 
     Args:
-        score: "nll", the importance-weighted estimate on validation images, or "frechet", the
-            distance of prior samples from training images with digit features.
         regime, epochs, seed, device: of each training, as in `TrainingConfig`.
         schedule: of each training's learning rate, `scheduler` in `TrainingConfig`.
-        importance_samples, likelihood_images: of the NLL.
+        importance_samples, likelihood_images: of the score, the importance-weighted estimate of
+            the NLL on validation images.
         margin: nats by which the curve of a smaller model must be ahead for a trial to be pruned.
         layers: the kinds of layers to try equally often, with commas between them.
 
@@ -63,7 +61,6 @@ class SearchConfig:
         ValueError: a value that is not allowed.
     """
 
-    score: str = "nll"
     regime: str = "paper"
     epochs: int = 10
     schedule: str = "cosine"
@@ -75,8 +72,6 @@ class SearchConfig:
     layers: str = ",".join(LAYERS)
 
     def __post_init__(self) -> None:
-        if self.score not in SCORES:
-            raise ValueError(f"score is {self.score!r}: choose one of {list(SCORES)}.")
         if self.margin < 0:
             raise ValueError(f"margin is {self.margin}: it must be 0 or more.")
         for name in ("importance_samples", "likelihood_images"):
@@ -158,18 +153,12 @@ def score(run: runs.Run, config: SearchConfig) -> float:
     """The first objective of a trained model."""
     model = load_model(run, config.device)
     where = next(model.parameters()).device
-    if config.score == "nll":
-        pixels = data.load("MNIST", "validation").pixels[: config.likelihood_images]
-        x = data.binarize(pixels.to(where))
-        return evaluation.negative_log_likelihood(model, x, config.importance_samples)
-    features = evaluation.load_features("digits", config.device)
-    reference = evaluation.reference_statistics(features, data.load("MNIST").pixels)
-    return evaluation.frechet_distances(model, features, reference, seeds=1)[0]
+    pixels = data.load("MNIST", "validation").pixels[: config.likelihood_images]
+    x = data.binarize(pixels.to(where))
+    return evaluation.negative_log_likelihood(model, x, config.importance_samples)
 
 
-def open_study(
-    output: Path | str, config: SearchConfig, storage: str | None = None
-) -> optuna.Study:
+def open_study(output: Path | str, config: SearchConfig) -> optuna.Study:
     """The study in a folder, begun if it is not there, with Table I's rows as its first trials.
 
     Raises:
@@ -178,11 +167,8 @@ def open_study(
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    backend: str | BaseStorage = storage or JournalStorage(
-        JournalFileBackend(str(output / JOURNAL))
-    )
     study = optuna.create_study(
-        storage=backend,
+        storage=JournalStorage(JournalFileBackend(str(output / JOURNAL))),
         study_name="kanvae",
         directions=["minimize", "minimize"],
         sampler=optuna.samplers.TPESampler(),
@@ -191,13 +177,13 @@ def open_study(
     wanted = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "device"}
     found = study.user_attrs.get("config")
     if found is None:
-        study.set_user_attr("config", wanted)
-    elif (found := {"layers": "kan,linear", "schedule": "plateau"} | found) != wanted:  # before
-        different = [f"{k} is {found.get(k)!r} there, {wanted[k]!r} here" for k in wanted
-                     if found.get(k) != wanted[k]]  # fmt: skip
+        study.set_user_attr("config", found := wanted)
+    found = {"layers": "kan,linear", "schedule": "plateau"} | found  # before these were settings
+    different = [name for name in wanted if found.get(name) != wanted[name]]
+    if different:
+        here = "; ".join(f"{n} is {found.get(n)!r} there, {wanted[n]!r} here" for n in different)
         raise ValueError(
-            f"{output} holds a search of another configuration ({'; '.join(different)}): choose "
-            "another folder."
+            f"{output} holds a search of another configuration ({here}): choose another folder."
         )
     known = {trial.user_attrs.get("row") for trial in study.get_trials(deepcopy=False)}
     for row in paper.TABLE_I:  # all, but where one was stopped here, or its journal cut
@@ -210,7 +196,6 @@ def search(
     output: Path | str,
     trials: int,
     config: SearchConfig | None = None,
-    storage: str | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -222,8 +207,6 @@ def search(
     Args:
         output: a folder that all workers share.
         trials: how many to finish, pruned ones included.
-        storage: the address of a database for Optuna, such as "sqlite:///search.db"; by default a
-            file in the folder.
         scheduler, workers: where to run, as in `cluster.start`.
 
     Raises:
@@ -235,9 +218,8 @@ def search(
     config = config or SearchConfig()
     output = Path(output).expanduser().absolute()
     with cluster.held(output):
-        if storage is None:
-            mend_journal(output / JOURNAL)
-        study = open_study(output, config, storage)
+        mend_journal(output / JOURNAL)
+        study = open_study(output, config)
         resume(study)
         _run_trials(study, str(output), trials, config, scheduler, workers, progress)
     return study
@@ -326,7 +308,6 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The arguments of `kanvae search`."""
     parser.add_argument("--output", type=Path, help="(runs/search)")
     parser.add_argument("--trials", type=int, default=150, help="to finish in all (150)")
-    parser.add_argument("--storage", help="database for Optuna (a file in the output folder)")
     parser.add_argument("--scheduler", help="address of a running Dask scheduler")
     parser.add_argument("--workers", type=int, help="here (one a core)")
     parser.add_argument("--collect", type=Path, metavar="FOLDER", help="only write the tables")
@@ -338,11 +319,9 @@ def command(options: argparse.Namespace) -> None:
     config = SearchConfig(**values(options, SearchConfig))
     output = options.output or runs.root() / "search"
     if options.collect is None:
-        study = search(
-            output, options.trials, config, options.storage, options.scheduler, options.workers
-        )
+        study = search(output, options.trials, config, options.scheduler, options.workers)
     else:
-        study = open_study(output, config, options.storage)
+        study = open_study(output, config)
         print(f"{collect(study, options.collect)} trials in {options.collect}")
     front = table(study)
     if len(front):

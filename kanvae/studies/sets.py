@@ -1,4 +1,4 @@
-"""Sets that are made once and kept in `runs/sets`.
+"""Sets that are made once by this file, and kept in a folder of `runs/sets` of their own.
 
 Two come with packages and have values that are not bits; they are `.npz` files for `kanvae.data`:
 
@@ -10,8 +10,10 @@ Superpixels are graphs of digits (`kanvae.studies.elsewhere`).
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from kanvae import files, runs
 from kanvae.extras import extra
+from kanvae.training.configuration import without_words
 
 # Columns of the diamonds and the step to which each is rounded there.
 STEPS = {"carat": 0.01, "depth": 0.1, "table": 1, "price": 1, "x": 0.01, "y": 0.01, "z": 0.01}
@@ -30,7 +33,7 @@ GREY = 4.0  # how many pixels of distance black is from white
 
 
 def path(name: str) -> str:
-    """The file of a set, written to `runs/sets` where it is not there yet.
+    """The file of a set, written where it is not there yet.
 
     Raises:
         KeyError: there is no such set.
@@ -40,12 +43,13 @@ def path(name: str) -> str:
 
 
 def stored(name: str, make: Callable[[], dict[str, Any]]) -> str:
-    """The `.npz` file of that name in `runs/sets`, written where it is not there yet.
+    """The `.npz` file of that name, written where it is not there yet.
 
     Args:
         make: gives its arrays by name.
     """
-    target = runs.root() / "sets" / f"{name}.npz"
+    digest = hashlib.sha256(without_words(Path(__file__)).encode()).hexdigest()[:8]
+    target = runs.root() / "sets" / digest / f"{name}.npz"
     if not target.exists():
         buffer = io.BytesIO()
         np.savez(buffer, **make())

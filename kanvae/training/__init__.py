@@ -104,13 +104,15 @@ def fit(
         images: (N, ...), bool or float, as the likelihood can judge them.
         validation: likewise: judged after every epoch, and chosen on.
         loss: `loss(model, x, generator)` -> the two terms of the loss, scalars in nats per image.
-        likelihood: of the default loss; by default `model.likelihood`, else Bernoulli.
+        likelihood: of the default loss; by default `model.likelihood`, else Bernoulli. Where there
+            is neither, and the loss is another, images are any floats or bools.
         transform: of every batch of training images, with the epoch's generator: new noise or
             binarisation every time.
         folder: where a checkpoint is kept after every epoch; by default none is.
         after_epoch: called with an `Epoch`. What it raises ends the training.
         progress: whether to show a bar.
-        config: what the checkpoint is known by; by default the settings, the images and the loss.
+        config: what the checkpoint is known by; by default the settings, the images, the
+            likelihood, the loss and the transform.
         **settings: any field of `FitSettings`, such as `epochs=10, learning_rate=1e-3`.
 
     Raises:
@@ -122,10 +124,16 @@ def fit(
     if chosen.grid_sizes or chosen.grid_updates:
         grids.check(model)
     device = torch.device(chosen.device)
-    images, validation = _checked(model, images, validation, transform, likelihood, chosen)
+    judge = likelihoods.of(model, likelihood)
+    is_judged = loss is objective.terms or likelihood is not None or hasattr(model, "likelihood")
+    images, validation = _checked(
+        model, images, validation, transform, judge if is_judged else None, chosen
+    )
+    wanted = dict(config or ())
+    if folder is not None and not wanted:
+        wanted = checkpoints.identity(chosen, images, validation, judge, loss, transform)
     if likelihood is not None and loss is objective.terms:
         loss = functools.partial(objective.terms, likelihood=likelihood)
-    wanted = dict(config) if config else checkpoints.identity(chosen, images, validation, loss)
     model.to(device)
     images = images.to(device)
     validation = None if validation is None else validation.to(device)
@@ -283,14 +291,15 @@ def load_model(run: runs.Run, device: str = "cpu", best: bool = False) -> VAE:
     return model.to(device).eval()
 
 
-def _checked(model, images, validation, transform, likelihood, settings: FitSettings):
+def _checked(model, images, validation, transform, judge, settings: FitSettings):
     """The images in the type that the model takes, once they are known to be data for it."""
-    judge = likelihoods.of(model, likelihood)
+    if judge is not None:
+        for x in (images if transform is None else None, validation):
+            if x is not None:
+                judge.check(x, training=True)
     if transform is None:
-        judge.check(images, training=True)
         images = objective.as_input(model, images)
     if validation is not None:
-        judge.check(validation, training=True)
         validation = objective.as_input(model, validation)
     elif settings.scheduler == "plateau" and settings.scheduler_watches == "validation":
         raise ValueError(

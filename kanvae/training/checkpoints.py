@@ -8,6 +8,7 @@ import io
 import os
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,47 @@ import torch
 from torch import Tensor
 
 from kanvae import files, origin, runs
+from kanvae.likelihoods import Likelihood
 from kanvae.training import grids
 from kanvae.training.configuration import FitSettings
 from kanvae.training.updates import Loss
 
 
-def identity(settings: FitSettings, images: Tensor, validation: Tensor | None, loss: Loss):
+def identity(
+    settings: FitSettings,
+    images: Tensor,
+    validation: Tensor | None,
+    likelihood: Likelihood,
+    loss: Loss,
+    transform: Callable[..., Tensor] | None,
+) -> dict[str, Any]:
     """What a checkpoint of `fit` is known by: another training does not go on from it.
 
     Args:
         images, validation: (N, ...), known by their digests.
+        loss, transform: known by what they are called and do, not by variables from around them.
     """
     found = settings.to_dict()
-    function = loss.func if isinstance(loss, functools.partial) else loss
-    found["loss"] = getattr(function, "__qualname__", type(function).__name__)
+    found |= {"likelihood": repr(likelihood), "loss": _known(loss), "transform": _known(transform)}
     for name, x in (("images", images), ("validation", validation)):
         if x is not None:
-            content = hashlib.md5(x.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+            bits = x.detach().cpu().contiguous().flatten().view(torch.uint8)
+            content = hashlib.md5(bits.numpy().tobytes()).hexdigest()
             found[name] = f"{tuple(x.shape)} {x.dtype} {content}"
     return found
+
+
+def _known(function: Callable[..., Any] | None) -> str:
+    """A function's name, the digest of what it does, and what a partial gives it."""
+    if isinstance(function, functools.partial):
+        return f"{_known(function.func)} {function.args} {sorted(function.keywords.items())}"
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return name
+    numbers = [value for value in code.co_consts if isinstance(value, int | float)]
+    content = f"{code.co_code.hex()} {code.co_names} {numbers}"
+    return f"{name} {hashlib.md5(content.encode()).hexdigest()}"
 
 
 def begin(path: Path | None, config: dict[str, Any], device: torch.device) -> dict[str, Any]:

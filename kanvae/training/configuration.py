@@ -15,6 +15,7 @@ import torch
 
 from kanvae import data, likelihoods
 from kanvae.architectures import Architecture
+from kanvae.layers.function_layer import check_choice, check_whole
 from kanvae.training import grids
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
@@ -49,8 +50,9 @@ class FitSettings:
             are. Layers that see two values at the most keep theirs, here and below.
         grid_updates: after how many epochs, from the first on, grids are moved to where inputs are.
         seed: of the order of the images and of all noise.
-        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest there is. It is not part
-            of what a training is known by, and so may differ when one is resumed.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for "cuda" where it is there and else
+            "cpu". It is not part of what a training is known by, and so may differ when one is
+            resumed.
 
     Raises:
         ValueError: a value that is not allowed, or a device that is not there.
@@ -78,13 +80,13 @@ class FitSettings:
         if self.scheduler == "none":
             object.__setattr__(self, "scheduler", "constant")
         for name in ("epochs", "batch_size"):
-            _whole(name, getattr(self, name), 1)
+            check_whole(name, getattr(self, name), 1)
         for name in ("scheduler_patience", "grid_updates", "seed"):
-            _whole(name, getattr(self, name), 0)
-        _choice("optimizer", self.optimizer, OPTIMIZERS)
-        _choice("scheduler", self.scheduler, SCHEDULERS)
-        _choice("scheduler_watches", self.scheduler_watches, ("training", "validation"))
-        _choice("scheduler_counts", self.scheduler_counts, ("epochs", "updates"))
+            check_whole(name, getattr(self, name), 0)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("scheduler", self.scheduler, SCHEDULERS)
+        check_choice("scheduler_watches", self.scheduler_watches, ("training", "validation"))
+        check_choice("scheduler_counts", self.scheduler_counts, ("epochs", "updates"))
         if self.scheduler_counts == "updates" and (
             self.scheduler != "plateau" or self.scheduler_watches != "training"
         ):
@@ -151,7 +153,7 @@ class TrainingConfig(FitSettings):
         bits = likelihood == likelihoods.BERNOULLI
         if self.binarization is None:
             object.__setattr__(self, "binarization", "threshold" if bits else "none")
-        _choice("binarization", self.binarization, data.BINARIZATIONS)
+        check_choice("binarization", self.binarization, data.BINARIZATIONS)
         if self.binarization != "none" and not bits:
             raise ValueError(
                 f"binarization is {self.binarization!r}, and the likelihood {self.likelihood} is "
@@ -224,11 +226,11 @@ def code_digest(folder: Path = Path(__file__).parents[1]) -> str:
     folders = ("layers/*.py", "kernels/*.py", "kernels/*.[ch]", "data/*.py", "training/*.py")
     names = (*(f"{module}.py" for module in modules), *folders)
     files = sorted(path for name in names for path in folder.glob(name))
-    parts = [f"{path.relative_to(folder)}\n{_without_words(path)}" for path in files]
+    parts = [f"{path.relative_to(folder)}\n{without_words(path)}" for path in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _without_words(path: Path) -> str:
+def without_words(path: Path) -> str:
     """A source file without comments, docstrings and layout."""
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
@@ -245,16 +247,6 @@ def _without_words(path: Path) -> str:
                 if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
             ]
     return ast.unparse(tree)
-
-
-def _whole(name: str, value: Any, least: int) -> None:
-    if type(value) is not int or value < least:
-        raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
-
-
-def _choice(name: str, value: Any, allowed: Any) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}: choose one of {list(allowed)}.")
 
 
 def _between(name: str, value: Any, low: float, high: float, with_low: bool = False) -> None:
