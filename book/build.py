@@ -485,8 +485,9 @@ def colophon(executed: dict[str, dict[str, Any]]) -> str:
     versions = "\n".join(f"| {name} | {version(name)} |" for name in PACKAGES)
     return (
         "# About this build\n\n"
-        "Every number and figure of this copy was computed by its chapters on the machine below,\n"
-        "when it was built. This page is written by the build itself.\n\n## Chapters\n\n"
+        "The figures and tables of this copy were made on the machine below, when it was built,\n"
+        "from code, MNIST and stored runs; each run can be trained again. This page is written by\n"
+        "the build itself.\n\n## Chapters\n\n"
         "| chapter | seconds | executed | device | processor |\n|---|---|---|---|---|\n"
         f"{rows}\n\nThe chapters on results read finished runs; their seconds do not hold the\n"
         "training. When and where each run was trained, at which commit and with which versions,\n"

@@ -307,7 +307,7 @@ diagrams.control_curves(
 # \tfrac16 (1 - u)^3, \quad \tfrac16 (3 u^3 - 6 u^2 + 4), \quad \tfrac16 (-3 u^3 + 3 u^2 + 3 u + 1), \quad \tfrac16 u^3 .
 # $$ (eq-pieces)
 #
-# `uniform_bases` gives the values of all bases at once, as sums of truncated powers of the distance of $x$ from their middles. We check
+# `uniform_bases` gives the values of all bases at once, by a formula that [the chapter on cost](17_layer_cost.ipynb) explains. We check
 # it against equation {eq}`eq-pieces` and against the recursion, outside the knots too, where all is zero.
 
 # %%
@@ -339,7 +339,7 @@ torch.testing.assert_close(
 )
 print("closed form = recursion = the four cubics")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-grid", "caption": "The G + k = 8 bases that an edge of the paper's layers can use: the grid is [-1, 1], cut into G = 5 intervals, with three knots more on each side."}, "image": {"alt": "Eight equal bumps cover the grid from -1 to 1 and reach beyond it, to -2.2 and 2.2; farther out all are zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-grid", "caption": "The G + k = 8 basis functions that a spline of the paper's layers can use: the interval from -1 to 1 is cut into G = 5 equal pieces, with three knots more on each side."}, "image": {"alt": "Eight equal bumps cover the grid from -1 to 1 and reach beyond it, to -2.2 and 2.2; farther out all are zero."}}
 figures.lines(
     where,
     {"": closed},
@@ -349,7 +349,7 @@ figures.lines(
 )
 
 # %% [markdown]
-# {numref}`fig-grid` is the picture to keep for the next chapter. Inside $[-1, 1]$ the basis functions add up to one;
+# {numref}`fig-grid` is the picture to keep for the next chapter. Inside $[-1, 1]$, the **grid**, the basis functions add up to one;
 # between the grid and the last knot at $\pm 2.2$ they fade; beyond it there is nothing.
 #
 # ## What we saw
@@ -377,9 +377,9 @@ figures.lines(
 #
 # <details><summary>Solution</summary>
 #
-# `base` calls itself twice for each degree and multiplies twice: $2 (1 + 2 + 4) = 14$ multiplications and as
+# `basis` calls itself twice for each degree and multiplies twice: $2 (1 + 2 + 4) = 14$ multiplications and as
 # many divisions for a single basis function. Horner's rule takes 3 multiplications for each of the four cubics, 12 in
-# all, and no division but the one that yields $f$.
+# all, and no division but the one that yields $u$.
 #
 # </details>
 #

@@ -29,8 +29,8 @@
 #
 # **You need** densities, expectations and the normal distribution, and to have heard of [KAN layers](02_kan_layers.ipynb).
 # **On this page** we derive the loss, write each of its parts in a line or two, prove them equal to the module's, check
-# the closed form of the KL divergence by Monte Carlo, and draw the paper's Figure 1. About half a minute on two cores;
-# not measured on a GPU.
+# the closed form of the KL divergence by Monte Carlo, and draw the paper's Figure 1.
+# Not measured on a GPU.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -67,8 +67,7 @@ seed = 0
 # ## A model with latents
 #
 # Let $x$ be an image with $D = 784$ pixels, each 0 or 1. A latent-variable model says how images come about: draw a
-# **latent** $z$ of $L$ numbers from the **prior** $p(z) = \mathcal N(0, 1)$, a standard normal in each of them, then set each pixel to 1 with a probability that a network, the **decoder**, computes from $z$. Call the decoder's outputs before the
-# sigmoid $\sigma$ **logits** $a_d(z)$; then
+# **latent** $z$ of $L$ numbers from the **prior** $p(z) = \mathcal N(0, 1)$, a standard normal in each of them, then set each pixel to 1 with a probability that a network, the **decoder**, computes from $z$. Its outputs are **logits** $a_d(z)$, any real numbers, which the sigmoid $\sigma(a) = 1 / (1 + e^{-a})$ turns into probabilities; then
 #
 # $$
 # \begin{aligned}
@@ -96,7 +95,7 @@ seed = 0
 # the **evidence lower bound**, ELBO {cite}`kingma2013`, the paper's equation (1). Training maximises it over both networks;
 # the loss is its negative, reconstruction plus KL, in **nats per image** (natural logarithms, summed over the pixels,
 # averaged over the images). The gap between the two sides of {eq}`eq-elbo` is $\mathrm{KL}(q(z|x) \| p(z|x))$: the bound is tight where the
-# encoder finds the true posterior.
+# encoder finds the **posterior** $p(z|x)$, the distribution of the latents that could have made the image.
 #
 # {numref}`fig-vae` shows the parts, with the widths of the chosen model, by default the paper's VAE. Encoder and decoder each have one hidden layer; mean and
 # log-variance share the encoder's. In the `vae` models the layers are linear with a ReLU after the hidden ones; in the `kan`
@@ -220,11 +219,11 @@ print(f"every pixel a fair coin: {784 * torch.tensor(2.0).log():.1f}")
 # models we use the importance-weighted bound {cite}`burda2015` with $S$ samples,
 #
 # $$
-# \log p(x) \ge \mathbb E \log \frac1S \sum_{s=1}^{S} \frac{p(x|z_s)\, p(z_s)}{q(z_s|x)}, \quad z_s \sim q(z|x),
+# \log p(x) \ge \mathbb E \log \frac1S \sum_{j=1}^{S} \frac{p(x|z_j)\, p(z_j)}{q(z_j|x)}, \quad z_j \sim q(z|x),
 # $$ (eq-importance)
 #
 # which is the ELBO at $S = 1$ and approaches $\log p(x)$ as $S$ grows. Its negative is the **NLL** of the later tables, an
-# upper estimate of the negative log-likelihood. We train briefly (a run folder of the same settings is read if it is there) and watch
+# upper estimate of the negative log-likelihood. We train briefly (a training of the same settings that is on disk is read) and watch
 # the bound rise with $S$; the prediction is a steep start and a flat end.
 
 # %% tags=["remove-stderr"]
@@ -253,6 +252,16 @@ figures.lines(
 # %% [markdown]
 # The start is steep, as predicted, but the end is not flat yet: on the logarithmic axis of {numref}`fig-bound` the bound still rises at 500 samples, and every further nat costs several times as many. The whole rise is a lower estimate of how far the ELBO lies below the log-likelihood. The book's tables take 500
 # samples for every model alike; how much the bound would still gain from more may differ from model to model.
+#
+# After these few epochs the model already gives back what it is shown. Here are the first test images, and what the decoder makes of the mean of $q(z|x)$:
+
+# %% mystnb={"figure": {"name": "fig-first-digits", "caption": "The first 16 test images, binarised, and the pixel probabilities that the briefly trained model gives back for them."}, "image": {"alt": "Sixteen digits in the upper row come back in the lower row as soft versions of themselves; a few have changed into other digits."}}
+figures.image_rows(
+    {"test images": x[:16], "given back": model.reconstruct(x[:16])}
+)
+
+# %% [markdown]
+# In {numref}`fig-first-digits` grey means doubt: the decoder gives a probability for each pixel, and near the edges of a stroke it is unsure.
 #
 # ## What we saw
 #

@@ -22,10 +22,10 @@
 #
 # **The question.** Do KAN layers make a latent space in which the digits are better separated?
 #
-# **The answer.** Not by the numbers. The nearest neighbours of a test image have its digit as often in the VAE's latent space as in KAN-VAE*'s, 95 times in a hundred, and less often in KAN-VAE**'s. The pictures come in the paper's order: KAN-VAE* has the clearest islands, by a little, and KAN-VAE** the least clear.
+# **The answer.** Not by the numbers. The nearest neighbours of a test image have its digit as often in the VAE's latent space as in KAN-VAE*'s, about 95 times in a hundred, and less often in KAN-VAE**'s. The pictures come in the paper's order: KAN-VAE* has the clearest islands, by a little, and KAN-VAE** the least clear.
 #
 # **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 7, t-SNE pictures of latent means, and put numbers beside them that do not depend on how a
-# picture looks. About four minutes on two cores, nearly all of it t-SNE; the models were trained before.
+# picture looks. Nearly all of its time is t-SNE's; the models were trained before.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -202,7 +202,7 @@ if (seed, points, perplexity) == (0, 5000, 30):
     assert flat.round(2).tolist() == [0.31, 0.32, 0.22]
 
 # %% [markdown]
-# In numbers of neighbours the latents of the VAE and of KAN-VAE* are alike ({numref}`tab-latent-seeds`). KAN-VAE** is some seven points behind both, and behind the linear VAE of its own size and number of latents as well. The silhouettes of the latents say little: all lie near 0.08, and it is not the paper's picture that they measure. In the plane of {numref}`fig-tsne` silhouettes do follow the paper's order: KAN-VAE* 0.32, the VAE 0.31, KAN-VAE** 0.22, one training run each.
+# In numbers of neighbours the latents of the VAE and of KAN-VAE* are alike ({numref}`tab-latent-seeds`). KAN-VAE** is some seven points behind both, and behind the linear VAE of its own size and number of latents as well. The silhouettes of the latents say little: all lie between 0.06 and 0.09, and they do not measure what the paper's picture shows. In the plane of {numref}`fig-tsne` silhouettes do follow the paper's order: KAN-VAE* 0.32, the VAE 0.31, KAN-VAE** 0.22, one training run each.
 #
 # One more look, at how the KL is spent. The next figure sorts each model's latents by the nats per image that they carry.
 
@@ -236,7 +236,7 @@ for name, count in used.items():
     print(f"{name}: {count} of {len(nats[name])}")
 
 # %% [markdown]
-# {numref}`fig-kl-units` shows how much each latent carries, where the count of active units says only whether its mean varies. More than half a nat is carried by 19 of the 20 latents of the VAE, by 18 of KAN-VAE*, and by 9 of the 15 of KAN-VAE**, whose other six carry nothing.
+# {numref}`fig-kl-units` shows how much each latent carries, where the count of active units says only whether its mean varies. More than half a nat is carried by 19 of the 20 latents of the VAE, by 18 of KAN-VAE*, and by 9 of the 15 of KAN-VAE**, whose other six carry less than 0.05 nats each.
 
 # %% tags=["remove-cell"]
 assert used == {"VAE": 19, "KAN-VAE*": 18, "KAN-VAE**": 9}
@@ -247,7 +247,7 @@ assert nats["KAN-VAE**"][9] < 0.05
 #
 # - Every model groups the digits without having seen a label.
 # - A t-SNE picture depends on its perplexity and seed. The neighbour accuracy does not, and by it KAN layers bring no better latent space.
-# - The VAE spreads its information over all but one of its latents; KAN-VAE** leaves six of fifteen unused.
+# - The VAE keeps more than half a nat in all but one of its latents; KAN-VAE** has hardly anything in six of fifteen.
 #
 # ## Exercises
 #
@@ -263,7 +263,7 @@ assert nats["KAN-VAE**"][9] < 0.05
 #
 # <details><summary>Solution</summary>
 #
-# Not entirely: more latents can hold more. But unused latents add noise to distances, so more is not better by itself. A comparison at equal width needs rows with the same $L$, `kan-40-20` against `vae-400-20`, say.
+# Not entirely: more latents can hold more. Unused latents hardly count, since their means do not move. A comparison at equal width needs rows with the same $L$, `kan-40-20` against `vae-400-20`, say.
 #
 # </details>
 #

@@ -24,8 +24,7 @@
 #
 # **The answer.** Digits, about as often as not. A classifier recognises 46 % of the VAE's samples, 57 % of KAN-VAE*'s and 60 % of KAN-VAE**'s, in the order that the paper sees by eye (one training run of each).
 #
-# **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 9 from noise that the models share, and measure how recognisable and how varied the inventions are. Half a minute on
-# two cores; the models were trained before.
+# **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 9 from noise that the models share, and measure how recognisable and how varied the inventions are. The models were trained before.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -147,7 +146,7 @@ assert narrow < 0.5 * vae
 assert vae < star
 
 # %% [markdown]
-# {numref}`tab-prior` confirms what the paper sees: the samples of both KAN-VAEs are recognised more often than the VAE's. All three fall far behind real digits. Their variety, 3.1 to 3.2 bits, is close to that of real digits, so no model avoids hard digits altogether. But variety among the ten digits is not variety within them. Of the real test digits more have a sample of KAN-VAE* nearby than one of the VAE, and less than half as many one of KAN-VAE** ([recall](05_table1.ipynb)): its samples are clearer, and more alike.
+# {numref}`tab-prior` confirms what the paper sees: the samples of both KAN-VAEs are recognised more often than the VAE's. All three fall far behind real digits. Their variety, 3.1 to 3.2 bits, is close to that of real digits, so no model avoids hard digits altogether. But variety among the ten digits is not variety within them. By [recall](05_table1.ipynb) in grey, more of the real test digits lie among the samples of KAN-VAE* than among those of the VAE, and less than half as many among those of KAN-VAE**, which are more alike.
 #
 # ## A walk through the latent space
 #
@@ -177,7 +176,7 @@ about = {"models": shown, "digits": list(map(str, range(10)))}
 interactive.figure("latent", about, figure)
 
 # %% [markdown]
-# In {numref}`fig-walk` no step is sudden: the decoders are smooth.
+# In {numref}`fig-walk` no step is sudden, since decoders are continuous; but over the whole walk a digit may become another, as that of KAN-VAE** does.
 #
 # On the book's page {numref}`fig-walk` is the decoder itself: move the point in the plane, any latent by its slider, or start from a test digit and change it. Sliders come in the order of what they carry. Those with italic names carry nothing, and moving one leaves the image as it is.
 #
@@ -197,7 +196,7 @@ print(f"outside all knots: {outside_knots:.1%}")
 # ## What we saw
 #
 # - All models invent something like digits; the classifier recognises about half of them, more for the KAN-VAEs than for the VAE.
-# - The samples of KAN-VAE** are the clearest and cover the fewest of the real digits.
+# - The samples of KAN-VAE** are recognised most often and have the lowest recall of the real digits (one run).
 # - The first decoder layer's grid does not cover the prior that it is fed.
 #
 # ## Exercises

@@ -23,11 +23,11 @@
 # **The question.** On which images did the paper train its models, for how long, and which images does its Figure 8 show?
 #
 # **The answer.** The models saw the first 1,000 training images of each digit, 10,000 in all, thresholded at one half: the VAE for 30 epochs of 313 updates, both KAN-VAEs for 29. All 96 inputs of
-# Figure 8 are among these images. So its samples say nothing about unseen digits, and that matters most for KAN-VAE*: on the images of Figure 8 it leads the VAE by 17 nats, on test images by 3. The ends of Figure 6 exclude a learning rate that falls early; one that is halved after 600 updates without a better batch meets all three, and the book's models are trained that way.
+# Figure 8 are among these images. So its samples say nothing about unseen digits, and that matters most for KAN-VAE*: on the images of Figure 8 it leads the VAE by 17 nats, on test images by 3. The ends of Figure 6 exclude a learning rate that falls early; one that is halved after 600 updates without a better batch comes near all three, and the book's models are trained that way.
 #
 # **You need** the [posterior](08_posterior_sampling.ipynb) and the [learning curves](06_learning_curves.ipynb). **On this page** we read Figures 6 and 8 of the paper pixel by pixel, compute how
 # sure each reading is, and draw Figure 8 again with our models and the paper's own inputs. The author's pictures do not come with the book; everything is drawn from MNIST and from what was
-# measured. About half a minute on two cores.
+# measured.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -520,7 +520,7 @@ assert 6 < fast[0] < 7
 #
 # ## Which activation, which loss?
 #
-# Two more words of the text can be read in several ways. It names no activation for the linear VAE's hidden units; and its loss, cross-entropy plus KL, is in PyTorch a sum or a mean, as `reduction` says. With means in place of sums the KL weighs
+# The text names ReLU for the linear VAE's hidden units, and, like the example that it links {cite}`pytorchvae`, a loss of cross-entropy plus KL, which in PyTorch is a sum or a mean, as `reduction` says. Do its curves agree? With means in place of sums the KL weighs
 # $784 / 20 = 39.2$ times as much. We trained the VAE with other activations, and with that weight, with both schedules that remain.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-variants", "caption": "Where the VAE's curves end with other activations and with means in place of sums, reconstruction / KL in nats per image, for a plateau of 600 updates and for a rate that never falls. One seed; the line \"ReLU, sums (ours)\" has the mean of three."}}
@@ -580,7 +580,7 @@ assert scatter["never falls"] < 1
 
 # %% [markdown]
 # {numref}`tab-variants` excludes the means at once: the KL falls to nothing, so that the latents carry nothing, and the reconstruction ends near 207. For the activations the second column says more, since our seeds scatter by six nats with a plateau and by less than one with a rate that never falls. There ReLU and tanh end within two nats of the paper, SiLU and GELU three and more below it.
-# With a plateau SiLU and GELU end five nats below the paper and tanh seven above, one run each. So the figures speak for sums, and rather for ReLU or tanh than for SiLU or GELU; between ReLU and tanh they do not decide. The book keeps ReLU.
+# With a plateau SiLU and GELU end five nats below the paper and tanh seven above, one run each. So the figures speak for sums, and rather for ReLU or tanh than for SiLU or GELU; they do not contradict the ReLU of the text, which the book keeps.
 #
 # ## Score Figure 8
 #

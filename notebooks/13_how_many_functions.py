@@ -23,10 +23,10 @@
 # **The question.** An MLP learns no function of its own, a KAN layer one on every edge. The paper hoped that such functions make a
 # VAE better and smaller, and found that its best KAN-VAE is ten times as large. Is there a better number between none and one an edge?
 #
-# **The answer.** A few help. With four learned functions per hidden unit a VAE has a better likelihood and nearer samples than with ReLU or SiLU, at each of three sizes. With half the parameters we cannot tell its likelihood from that of the paper's VAE, trained at its own best rate, and with a quarter its samples are still nearer to real digits. With one function per unit we saw no gain over SiLU, which learns nothing. Sixteen are about as good as four. One function per edge, as a KAN layer has it, is more than four nats behind plain ReLU at the same size, with its learning rate chosen as carefully, and nine at half of it.
+# **The answer.** A few help. With four learned functions per hidden unit a VAE has a better likelihood and nearer samples than with ReLU or SiLU, at each of three sizes. With half the parameters we cannot tell its likelihood from that of the paper's VAE, trained at its own best rate, and with a quarter its samples are still nearer to real digits. With one function per unit we saw no gain over SiLU, which learns nothing. Sixteen are about as good as four. One function per edge, as a KAN layer has it, is more than four nats behind plain ReLU at the same size, with its learning rate chosen as carefully, and nine at half the size.
 #
 # **You need** the chapters on [KAN layers](02_kan_layers.ipynb) and on [training](04_training.ipynb). **On this page** we turn a dial from an MLP to
-# a KAN at fixed numbers of parameters, with the learning rate chosen for every setting alike. Half a minute on two cores; the models were trained
+# a KAN at fixed numbers of parameters, with the learning rate chosen for every setting alike. The models were trained
 # before.
 
 # %% tags=["remove-cell"]
@@ -118,7 +118,7 @@ assert rows["one an edge"]["whole"] < rows["ReLU"]["whole"] / 5
 tables.table(pd.DataFrame(rows).T.rename_axis("hidden units have"))
 
 # %% [markdown]
-# The first two rows learn no function, and they are the controls: what SiLU gains over ReLU is the worth of smoothness, and only what learned functions gain over SiLU is
+# The first two rows learn no function, and they are the controls: what SiLU gains over ReLU is the worth of a fixed smooth function, and only what learned functions gain over SiLU is
 # their own.
 #
 # ## Each at its own best
@@ -127,7 +127,7 @@ tables.table(pd.DataFrame(rows).T.rename_axis("hidden units have"))
 # cosine, and with a constant rate at the best of them. The best of the five by validation ELBO is taken, for the other budgets and seeds too. Images are the paper's 10,000,
 # in 30 epochs and batches of 32.
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-tries", "caption": "Validation ELBO at the best epoch, nats per image, one training each: four learning rates on a cosine, and the best of them held constant. A dash: not trained."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-tries", "caption": "Validation ELBO at the best epoch, nats per image, one training each: four learning rates on a cosine, and the best of them held constant."}}
 every = results.scores(dataset="MNIST", reading="best").set_index("name")
 tried = {}
 for kind in kinds:
@@ -313,7 +313,7 @@ tables.table(
 
 # %% [markdown]
 # The prediction fails in its first half. One function per unit is level with SiLU at the whole budget, and more than a nat behind it at half and at a quarter ({numref}`tab-sharing`). Four have the best likelihood
-# at every size, and their lead over SiLU does not shrink with it: 1.3 nats at the whole budget and at half, 1.9 at a quarter. Sixteen are three tenths of a nat behind them at the whole budget and six at half, and their samples are the nearest in grey at both. One function an edge has the worst likelihood by far: more than four nats behind ReLU, and more than nine with half the parameters, which leave 35 hidden units. Its samples are nearer to real digits than those of any fixed unit of its size all the same, and at the whole budget as near, in thresholded images, as those of sixteen functions. Distances vary by dozens from seed to seed and separate one function from four less clearly than the likelihood does. On the book's page {numref}`fig-by-size` answers:
+# at every size, and their lead over SiLU does not shrink with it: 1.3 nats at the whole budget and at half, 1.9 at a quarter. Sixteen are three tenths of a nat behind them at the whole budget and six at half, and their samples are the nearest in grey at both. One function an edge has the worst likelihood by far: more than four nats behind ReLU, and more than nine with half the parameters, which leave 35 hidden units. Its samples are nearer to real digits than those of any fixed unit of its size all the same, and at the whole budget as near, in thresholded images, as those of sixteen functions. Distances vary by dozens from seed to seed. On the book's page {numref}`fig-by-size` responds:
 # choose the measure, the size, and the reading of the runs.
 
 # %% tags=["remove-cell"]
@@ -398,7 +398,7 @@ figures.intervals(
 )
 
 # %% [markdown]
-# Of what four functions gain over ReLU at the whole budget, nearly half is smoothness alone: SiLU, which costs nothing, gains it too. The rest is due to the learned functions: the intervals of the difference from SiLU exclude zero with four and with sixteen functions, at every size at which they were trained. Holm's correction for all twenty comparisons of {numref}`fig-dial-differences` leaves, of these, four functions at the whole budget. One function shows no such gain in likelihood. At half the budget it even loses to SiLU, by an interval that excludes zero, though not after that correction. Its samples are nearer to real digits than SiLU's all the same, at half the budget by more than the seeds vary.
+# Of what four functions gain over ReLU at the whole budget, nearly half needs no learning: SiLU, a fixed smooth function that costs nothing, gains it too. The rest is due to the learned functions: the intervals of the difference from SiLU exclude zero with four and with sixteen functions, at every size at which they were trained. Holm's correction for all twenty comparisons of {numref}`fig-dial-differences` leaves, of these, four functions at the whole budget. One function shows no such gain in likelihood. At half the budget it even loses to SiLU, by an interval that excludes zero, though not after that correction. Its samples are nearer to real digits than SiLU's all the same, at half the budget by more than the seeds vary.
 
 # %% tags=["remove-cell"]
 gains = {
@@ -562,7 +562,7 @@ figures.lines(
 )
 
 # %% [markdown]
-# The functions have not moved far from where they started. Those of the latents are still lines, so that the layer is nearly linear there. For half of the functions to the pixels, a multiple of SiLU leaves less than a twentieth of the variance unexplained; for half of those to mean and log-variance, less than a tenth ({numref}`tab-shape`).
+# The functions have mostly kept the shape that they started with. Those of the latents are still lines, so that the layer is nearly linear there. For half of the functions to the pixels, a multiple of SiLU leaves less than a twentieth of the variance unexplained; for half of those to mean and log-variance, less than a tenth ({numref}`tab-shape`).
 #
 # The groups of the last layer are bands of the image, seven rows of pixels each, so that a unit tells each quarter of the image something of its own. In {numref}`fig-functions` one unit does:
 # on the right its functions rise as SiLU does, with different slopes, and on the left they bend up again.
@@ -609,7 +609,7 @@ print(
 #
 # - A rate that falls is worth two to five nats to every kind but one an edge: tune it before you choose functions.
 # - One learned function a unit shows no gain over SiLU in likelihood. Four gain more than a nat at each of three sizes, sixteen 0.7 to 1.0 at two. With half the parameters four cannot be told from the paper's VAE, and with a quarter their samples are still nearer to real digits.
-# - What they learn stays near SiLU. From the latents they learn nothing but lines.
+# - Most of them stay near a multiple of SiLU. From the latents they learn nothing but lines.
 # - The paper's end of the dial, one function an edge, leaves less than a fifth of the width at this size, and its likelihood is the worst of all settings, fixed units included. By the distance of samples it is ahead of fixed units.
 #
 # ## Exercises

@@ -81,7 +81,7 @@ latent = 15
 # \phi_{oi}(x) = v_{oi}\, \mathrm{SiLU}(x) + \sum_{j} w_{oij}\, e^{-((u - t_j)/h)^2} .
 # $$ (eq-gaussian)
 #
-# Here $u$ is the LayerNorm of the inputs. It keeps most of what the Gaussians see within their centres, and it makes an
+# Here $v_{oi}$ and $w_{oij}$ are learned weights, and $u$ is the LayerNorm of the inputs: they are shifted and scaled, image by image, to mean 0 and deviation 1. It keeps most of what the Gaussians see within their centres, and it makes an
 # edge depend on all inputs of its layer.
 
 # %% mystnb={"figure": {"name": "fig-gaussians", "caption": "The eight Gaussians of FastKAN. Dotted lines are their centres."}, "image": {"alt": "Eight bells of one width stand side by side between -2 and 2; beyond -3 and 3 all of them are close to zero."}}
@@ -131,7 +131,7 @@ figures.lines(x, curves, "$x$", r"$P_3(2\sigma(x)^\gamma - 1)$")
 # ## Wavelets: Wav-KAN
 #
 # Wav-KAN {cite}`bozorgasl2024` gives every edge one wavelet with a translation, a scale and a weight of its own, and puts a BatchNorm
-# behind the sum: $\phi_{oi}(x) = w_{oi}\, \psi((x - t_{oi}) / s_{oi})$.
+# behind the sum, which shifts and scales each output over the batch: $\phi_{oi}(x) = w_{oi}\, \psi(u)$ with $u = (x - t_{oi}) / s_{oi}$, the translation $t_{oi}$ and the scale $s_{oi}$.
 
 # %% mystnb={"figure": {"name": "fig-wavelets", "caption": "The three wavelets, with translation 0 and scale 1."}, "image": {"alt": "The Mexican hat has one deep trough, the Morlet wavelet six fast waves, the derivative of a Gaussian one rise and one fall; all are zero beyond -4 and 4."}}
 curves = {name.replace("_", " "): psi(x) for name, psi in WAVELETS.items()}
@@ -143,7 +143,7 @@ figures.lines(x, curves, "$u$", r"$\psi(u)$")
 # ## Rational functions: KAT
 #
 # The Kolmogorov–Arnold transformer {cite}`yang2025` shares functions: all inputs of a group go through one
-# $P(x) / (1 + |Q(x)|)$ of degrees 5 and 4, and a linear layer follows. The function starts as a fit to SiLU.
+# $P(x) / (1 + |Q(x)|)$ with polynomials $P$ and $Q$ of degrees 5 and 4, and a linear layer follows. The function starts as a fit to SiLU.
 
 # %% mystnb={"figure": {"name": "fig-rational", "caption": "A new rational function and SiLU, to which it is fitted on [-3, 3] (dotted)."}, "image": {"alt": "The two curves cannot be told apart, neither between the dotted lines nor outside them: flat on the left, a line on the right."}}
 wide = torch.linspace(-8, 8, 401)
@@ -380,6 +380,8 @@ assert rest.max() < 2.5 * rest.min()
 # </details>
 #
 # ## References
+#
+# Each layer was checked, values and gradients, against a source of its own: fKAN's and the Morlet wavelet against their authors' packages (fkan, torch-wavelet-kan), the others against scikit-learn, SciPy and NumPy, since FastKAN, ChebyKAN and KAT are on no package index in a version that installs beside PyTorch 2.
 #
 # The layers are those of {cite:t}`li2024`, {cite:t}`ss2024`, {cite:t}`aghaei2024`, {cite:t}`bozorgasl2024` and {cite:t}`yang2025`, whose
 # function is the unit of {cite:t}`molina2020`. Where ours depart from theirs stands in the [API reference](../book/api/layers.md).

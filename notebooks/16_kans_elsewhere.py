@@ -28,8 +28,8 @@
 # than a graph convolution, with each of three seeds.
 #
 # **You need** the chapter on [KAN layers](02_kan_layers.ipynb), and to have met an LSTM, attention and a graph convolution. **On
-# this page** we write out what is new in each model, check it against the module, and compare it with its twins. Half a minute on
-# two cores, where a GPU does not matter; the training runs behind the tables took an hour and twenty minutes of one core.
+# this page** we write out what is new in each model, check it against the module, and compare it with its twins. A GPU does not matter
+# here; the training runs behind the tables took an hour and twenty minutes of one core.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -402,7 +402,7 @@ frame = pd.DataFrame(
 tables.table(frame.rename_axis("models"))
 
 # %% [markdown]
-# Every interval includes zero, so that none of these differences is beyond chance, in either direction. What the three tasks do say is that none of these models shows the advantage that its authors report, where both sides have the same size and each its own best learning rate.
+# In loss every interval includes zero, so that none of these differences is beyond chance, in either direction. What the three tasks do say is that none of these models shows the advantage that its authors report, where both sides have the same size and each its own best learning rate.
 
 # %% tags=["remove-cell"]
 assert all(d.low < 0 < d.high for d in family.values())

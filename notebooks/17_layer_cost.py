@@ -23,11 +23,11 @@
 # **The question.** A KAN layer has ten parameters where a linear layer has one. Must it also take ten times as
 # long, and why do straightforward implementations take several times longer still?
 #
-# **The answer.** Nearly, but no longer. Most of the time of a plain implementation goes into passes over memory, not into arithmetic.
+# **The answer.** Nearly ten times, but not more. Most of the time of a plain implementation goes into passes over memory, not into arithmetic.
 # Without these passes a layer takes about as long as the one product that it needs, which is nine times as large as that of a linear layer. On binary pixels, where every edge function is a line, it takes a fraction of that.
 #
 # **You need** the [KAN layer](02_kan_layers.ipynb) of the second chapter. **On this page** we count operations and
-# bytes, find a floor, follow the steps by which `KANLinear` reaches it, check that each is exact up to rounding, find a case that goes below it, and measure all of it on the machine that built this page. About a minute on two cores. The kernels of this chapter are for the CPU; the end of the chapter says what a GPU needs instead.
+# bytes, find a floor, follow the steps by which `KANLinear` reaches it, check that each is exact up to rounding, find a case that goes below it, and measure all of it on the machine that built this page. The kernels of this chapter are for the CPU; the end of the chapter says what a GPU needs instead.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -66,6 +66,7 @@ from kanvae import (
     splines,
 )
 from kanvae.figures import tables
+from kanvae.studies import paper
 from kanvae.studies.timing import interleaved
 
 # %% tags=["parameters"]
@@ -77,7 +78,7 @@ turn_seconds = 0.02
 # ## The obvious layer
 #
 # The edge of {eq}`eq-edge` tells us what to do: compute all bases by the Cox–de Boor recursion, scale the coefficients, and take two matrix
-# products. This is also what the efficient-kan package {cite}`cao2024` does, whose layer the paper used {cite}`nik2024`.
+# products. This is also what the efficient-kan package {cite}`cao2024` does, whose file with the layer stands in the paper's repository {cite}`nik2024`, byte for byte.
 
 
 # %%
@@ -278,7 +279,7 @@ print(
 # of `nn.Linear`'s. Let $\bar y_{qo}$ be the gradient of output $o$ in row $q$ of the batch. The value at 1 receives $\sum_q \bar y_{qo}\, x_{qi}$, and the value at 0 the rest, $\sum_q \bar y_{qo}\, (1 - x_{qi})$. Both are passed on to the
 # parameters by {eq}`eq-edge`, with the bases at 0 and 1, which are the same for every edge.
 #
-# The kernels find the rises of a few outputs in cache, multiply them by the bits at once, and take the gradient apart in the same way, so that no array of the size of the weights is
+# The kernels find the rises $\phi(1) - \phi(0)$ of a few outputs in cache, multiply them by the bits at once, and take the gradient apart in the same way, so that no array of the size of the weights is
 # made besides the gradients. The layer takes this way when its input has the type `bool`. It costs nothing to notice a type, and no input of this type can have other values, so the way cannot be taken by mistake. We
 # compare with the general layer on the same pixels.
 
@@ -387,7 +388,7 @@ figures.ratio_bars(
 
 # %% [markdown]
 # Read {numref}`fig-layer-cost` from left to right in each group. The obvious layer pays most on the narrow rows, where the recursion is hardly diluted by the product. The formula without kernels
-# saves the recursion and keeps the passes over memory. With kernels the layer takes about as long as the floor in every row ({numref}`tab-times`, {numref}`tab-ratios`). On this machine the small batches did not turn out worse, against our prediction. On bits the layer takes a fraction of the floor, and the fraction is largest where the batch is small: there reading the parameters and writing their gradients is most of what is left.
+# saves the recursion and keeps the passes over memory. With kernels the layer takes about as long as the floor in every row ({numref}`tab-times`, {numref}`tab-ratios`). Whether small batches are the harder case, as we predicted, {numref}`tab-ratios` says for this machine; it differs between processors. On bits the layer takes a fraction of the floor, and the fraction is largest where the batch is small: there reading the parameters and writing their gradients is most of what is left.
 #
 # ## Functions that edges share
 #
@@ -397,7 +398,7 @@ figures.ratio_bars(
 # little more than `nn.Linear` with a SiLU behind it.
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-shared-cost", "caption": "Time of one forward and backward pass of 784\u2192400 over that of `nn.Linear` and SiLU, by the number of functions per input."}, "image": {"alt": "With one function per input the layer takes little longer than nn.Linear with SiLU; with four about twice as long; the time rises to about twenty functions and then stays several times as long, up to one per edge."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-shared-cost", "caption": "Time of one forward and backward pass of 784\u2192400 over that of `nn.Linear` and SiLU, by the number of functions per input."}, "image": {"alt": "With one function per input the layer takes up to twice as long as nn.Linear with SiLU, with four about twice as long; the time rises to about twenty functions and then stays several times as long, up to one per edge."}}
 def shared_candidates(inputs, outputs, batch, dial):
     x = torch.randn(batch, inputs)
     mlp = nn.Sequential(nn.Linear(inputs, outputs), nn.SiLU())
@@ -444,12 +445,12 @@ Markdown(
 )
 
 # %% [markdown]
-# {numref}`fig-shared-cost` shows the dial's price. The left end is the cost of an activation function that is learned; the right end is `KANLinear`'s. With few functions the layer takes somewhat longer than `nn.Linear` and SiLU, as predicted. Beyond twenty functions the price no longer grows: the groups then have fewer than twenty outputs each, that the functions would cost more than the edges, and so the layer is computed edge by edge, as `KANLinear` is, from coefficients that the edges of a group share. What the functions are worth is another question; here we only note that a few of them an input are cheap.
+# {numref}`fig-shared-cost` shows the dial's price. The left end is the cost of an activation function that is learned; the right end is `KANLinear`'s. One function per input costs up to twice the time of `nn.Linear` and SiLU, more than we predicted. Beyond twenty functions the price no longer grows: the groups then have so few outputs, fewer than twenty each, that the functions would cost more than the edges, and the layer is computed edge by edge, as `KANLinear` is, from coefficients that the edges of a group share. What the functions are worth is another question; here we only note that a few per input are cheap.
 #
 # ## A whole training step
 #
 # A step is more than layers: the loss, and Adam {cite}`kingma2015`, which reads and writes four numbers for every parameter. Torch's *fused* Adam does it in one pass. Our steps use it; the obvious
-# model is measured with both, batch 32.
+# model is measured with both, batch 32, in {numref}`tab-steps`.
 
 
 # %%
@@ -472,7 +473,8 @@ def training_step(key, make_layer, x, fused):
 # %% mystnb={"table": {"name": "tab-steps", "caption": "A whole training step at batch 32, with obvious layers and with `KANLinear`, whose first layer sees the pixels as bits. The last column compares steps with the same fused Adam."}}
 x = data.binarize(data.load("MNIST").pixels[:32])
 steps = {}
-for key in ("kan-400-20", "kan-35-15"):
+for name in ("KAN-VAE*", "KAN-VAE**"):
+    key = str(paper.FEATURED[name])
     found = interleaved(
         {
             "obvious": training_step(key, Obvious, x.float(), None),
@@ -484,10 +486,10 @@ for key in ("kan-400-20", "kan-35-15"):
         rounds,
         turn_seconds,
     )
-    steps[key] = {
+    steps[name] = {
         f"{k}, ms": statistics.median(v) for k, v in found.items()
     }
-    steps[key]["times faster"] = statistics.median(
+    steps[name]["times faster"] = statistics.median(
         a / b
         for a, b in zip(
             found["obvious, fused Adam"], found["KANLinear"], strict=True
@@ -509,9 +511,9 @@ Markdown(
     f"{ratios['obvious'].min():.1f} to {ratios['obvious'].max():.1f} "
     "times for the obvious layer; on binarised pixels "
     f"{bits_ratio.min():.2f} to {bits_ratio.max():.2f} times.\n"
-    f"- A training step was {steps['times faster']['kan-400-20']:.1f} "
-    "times faster for `kan-400-20` and "
-    f"{steps['times faster']['kan-35-15']:.1f} times for `kan-35-15` "
+    f"- A training step was {steps['times faster']['KAN-VAE*']:.1f} "
+    "times faster for KAN-VAE* and "
+    f"{steps['times faster']['KAN-VAE**']:.1f} times for KAN-VAE** "
     "than with obvious layers and the same Adam."
 )
 

@@ -24,7 +24,7 @@
 #
 # **The answer.** With one command. Each point is executed by papermill in a process of its own and written when it is done. Killed at any moment and started again, a sweep repeats only the points that were running.
 #
-# **You need** to have seen a [training](04_training.ipynb). **On this page** a small notebook is executed over a grid, its results become one table, the sweep is killed halfway and resumes where it stopped, and we see what a point costs beyond its training. The chapter ends with the commands for a Slurm or Kubernetes cluster. About two minutes on two cores; not measured on a GPU.
+# **You need** to have seen a [training](04_training.ipynb). **On this page** a small notebook is executed over a grid, its results become one table, the sweep is killed halfway and resumes where it stopped, and we see what a point costs beyond its training. The chapter ends with the commands for a Slurm or Kubernetes cluster. Not measured on a GPU.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -203,13 +203,10 @@ figures.bundles(
 )
 
 # %% [markdown]
-# Every line of {numref}`fig-sweep` is a notebook that was executed, and can be opened. What does such a point cost beyond its training? Starting a kernel, importing torch and loading the data take their time, whatever is trained:
+# Every line of {numref}`fig-sweep` is a notebook that was executed, and can be opened. The two kinds of model lie further apart than their seeds do. What does such a point cost beyond its training? Starting a kernel, importing torch and loading the data take their time, whatever is trained:
 
 # %% tags=["found", "hide-input"]
 beyond = table["seconds"] - table["training_seconds"]
-spread = table.groupby("architecture")["validation_elbo"].agg(
-    ["mean", "std"]
-)
 Markdown(
     f"- A sweep of {len(points)} points, killed once, was finished by "
     f"the same command; the {len(kept)} points that were done before the "
@@ -217,11 +214,6 @@ Markdown(
     f"- A point took {beyond.median():.1f} s beyond its training "
     f"(median; {beyond.min():.1f} to {beyond.max():.1f}): a kernel, its "
     "imports, the data.\n"
-    + "\n".join(
-        f"- `{key}`: validation ELBO {row['mean']:.1f} ± "
-        f"{row['std']:.1f} nats after {epochs} epochs, over {seeds} seeds."
-        for key, row in spread.iterrows()
-    )
 )
 
 # %% [markdown]
@@ -238,7 +230,7 @@ seconds = dict.fromkeys(("median seconds", "lowest", "highest"), ".2f")
 tables.table(costs["overhead"], seconds)
 
 # %% [markdown]
-# "Point beyond the bare training" is what a sweep adds to `kanvae train`, which has to import torch and load the data too. Two workers on two cores, each with one thread, against one worker with both:
+# The line "point beyond the bare training" of {numref}`tab-sweep-overhead` is what a sweep adds to `kanvae train`, which has to import torch and load the data too. {numref}`tab-sweep-throughput` holds two workers on two cores, each with one thread, against one worker with both:
 
 # %% mystnb={"table": {"name": "tab-sweep-throughput", "caption": "The same eight points by one worker and by two."}}
 tables.table(
@@ -246,7 +238,7 @@ tables.table(
 )
 
 # %% [markdown]
-# Ten thousand points that do next to nothing but write their result, to see the engine alone: to run them, to write the tables, and to find out at a new start what is done.
+# To see the engine alone, {numref}`tab-sweep-scheduling` has ten thousand points that do next to nothing but write their result: the time to run them, to write the tables, and to find out at a new start what is done.
 
 # %% mystnb={"table": {"name": "tab-sweep-scheduling", "caption": "The engine alone, on points that do next to nothing."}}
 scheduling = costs["scheduling"].T.rename(columns={0: "value"})
@@ -256,7 +248,7 @@ tables.table(scheduling.rename_axis("measured"), {"value": ",.5g"})
 # %% [markdown]
 # ## What faults cost, measured
 #
-# `nox -s soak` does four kinds of work on a few images: a training, a sweep of two trainings, a search, and a reproduction of two runs. At random moments it sends SIGKILL, SIGTERM or SIGINT to the driver, a worker, a kernel, or all of them; it cuts files in between and fills disks; then it starts the same command again. At the end it
+# `nox -s soak` does four kinds of work on a few images: a training, a sweep of two trainings, a search, and a reproduction of two runs. At random moments it sends SIGKILL, SIGTERM or SIGINT to the driver, a worker, a kernel (none was hit in the run below), or all of them; it cuts files in between and fills disks; then it starts the same command again. At the end it
 # compares what is left with an undisturbed run: every file must be there, weights bit for bit, tables up to their times; no process, no other file and no lock may be left. (What a process that was killed outright has left in the folder of temporary files, the next execution of a chapter clears away; the table counts what is there at the end.) A command may refuse a cut file only if it names it. The soak found what no test had looked for: a driver that waited for ever once all of its workers had been interrupted, because Dask takes an interrupt as the worker's own decision to stop. Such workers are replaced now, and {numref}`tab-soak` was measured after that. The line printed above it says where and when.
 
 # %% mystnb={"table": {"name": "tab-soak", "caption": "What kills, cut files and full disks cost, for each kind of work."}}
@@ -349,7 +341,7 @@ Markdown(
 #
 # <details><summary>Solution</summary>
 #
-# All those whose number of epochs is not in the folder yet. A point is known by the values that the grid gives; the table then has the points of all calls.
+# Twelve: the six with 2 epochs are there, those with 1 and with 4 are not. A point is known by the values that the grid gives; the table then has all eighteen.
 #
 # </details>
 #

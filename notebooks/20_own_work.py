@@ -25,7 +25,7 @@
 # **The answer.** Each part alone. Ten lines train a VAE on any tensor of images. A KAN layer goes wherever `nn.Linear` goes, and `fit` trains any module with three outputs. Weights that were
 # trained with efficient-kan load under their own names. A notebook with one tagged cell can be swept over a cluster, and a trained decoder leaves as an ONNX file.
 #
-# **You need** PyTorch; the chapter on [training](04_training.ipynb) says what a training records. **On this page** we do each of these once, on the 1,797 grey 8 × 8 digits that come with scikit-learn, so that you can copy the cell that you need. About half a minute on two cores; not measured on a GPU.
+# **You need** PyTorch; the chapter on [training](04_training.ipynb) says what a training records. **On this page** we do each of these once, on the 1,797 grey 8 × 8 digits that come with scikit-learn, so that you can copy the cell that you need. Not measured on a GPU.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -104,7 +104,7 @@ rows = {
 figures.image_rows(rows)
 
 # %% [markdown]
-# {numref}`fig-own-images` shows what came out. `fit` takes any number of pixels; the architecture's key says how many there are: `kanvae explain shared-64-8+input_features=64` prints its layers. For longer training runs give a `folder=`: a checkpoint is then written after every epoch, and the same call resumes from it.
+# In {numref}`fig-own-images` the reconstructions are the digits again, a little softer, and most samples are digits. `fit` takes any number of pixels; the architecture's key says how many there are: `kanvae explain shared-64-8+input_features=64` prints its layers. For longer training runs give a `folder=`: a checkpoint is then written after every epoch, and the same call resumes from it.
 #
 # From a file, the same images have a name, which the command line and sweeps take too. `levels` says which number is white, and binarisation must be off for grey levels to stay grey:
 

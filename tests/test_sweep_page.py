@@ -97,6 +97,16 @@ def test_values_that_are_no_numbers_do_not_stop_the_page(tmp_path):
     assert len(pd.read_parquet(tmp_path / "table.parquet")) == 6
 
 
+def test_a_page_says_how_many_numbers_it_does_not_draw(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "PLOTS", 2)
+    about = {"notebook": "n.ipynb", "digest": "d", "defaults": {"rate": 0.5}}
+    storage.write_json(f"{tmp_path}/sweep.json", about)
+    for rate in (0.1, 0.2):
+        result(tmp_path, {"rate": rate}, one=rate, two=rate, three=rate, four=rate)
+    storage.collect(str(tmp_path))
+    assert "2 numbers are not drawn" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
 def test_a_page_of_a_thousand_points_is_written_within_seconds(tmp_path):
     about = {"notebook": "n.ipynb", "digest": "d", "defaults": {"seed": 0, "word": "a"}}
     storage.write_json(f"{tmp_path}/sweep.json", about)

@@ -100,6 +100,7 @@ def render_page(
     fixed = {name: short(table[name].iloc[0]) for name in kinds if name not in varied}
     page = _template("index.html").render(
         title=title, done=len(done), failed=len(table) - len(done), fixed=fixed, plots=drawn,
+        left_out=len(best) - len(shown),
         bundles=bundles, columns=[*columns, *names], rows=rows, swept=swept,
         best=[(b, short(table[b.name][b.line]), _place(table, b.line, swept)) for b in best],
     )  # fmt: skip
