@@ -236,7 +236,7 @@ def fashion() -> list[Job]:
 
 
 def front() -> list[Job]:
-    """The front of the search, with five seeds that it has not seen."""
+    """The front of the search, and fixed units at the whole budget, with five seeds new to it."""
     try:
         trials, _, about = results.search()
     except runs.RunError:
@@ -244,7 +244,8 @@ def front() -> list[Job]:
     if about["config"]["regime"] != "paper":
         return []
     how = {"epochs": about["config"]["epochs"], "scheduler": about["config"]["schedule"]}
-    cheapest = sizes.by_cost(trials.loc[trials["front"], "architecture"])
+    fixed = [sizes.fitted(kind, sizes.BUDGET) for kind in ("ReLU", "SiLU")]
+    cheapest = sizes.by_cost({*trials.loc[trials["front"], "architecture"], *fixed})
     return [Job(config(key, seed=1 + seed, **how), "brief") for seed in SEEDS for key in cheapest]
 
 
