@@ -169,9 +169,7 @@ for trial, curve in curves.groupby("trial")[curves.columns[-1]]:
     name = "given up" if trial in pruned else "trained to the end"
     bundle[name].append(curve.to_numpy())
 epochs = range(1, settings["epochs"] + 1)
-figures.bundles(
-    epochs, bundle, "epoch", "validation ELBO, nats per image"
-)
+figures.bundles(epochs, bundle, "epoch", "validation ELBO, nats per image")
 
 # %%
 spent, planned = trials["epochs"].sum(), settings["epochs"] * len(trials)

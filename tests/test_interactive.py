@@ -26,7 +26,7 @@ from torch import nn
 
 from kanvae import Architecture, KANLinear, SharedKANLinear, data, export, splines
 from kanvae.figures import interactive, style
-from kanvae.studies import results
+from kanvae.studies import results, sizes
 from kanvae.training import load_model
 
 spec = importlib.util.spec_from_file_location("pages", ROOT / "book" / "pages.py")
@@ -41,6 +41,7 @@ CHAPTERS = {
     "07_latent_space": "fig-tsne",
     "09_prior_sampling": "fig-walk",
     "11_why": "fig-trained-edge",
+    "13_how_many_functions": "fig-by-size",
 }
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 STYLE = """
@@ -77,6 +78,7 @@ KEYS = (
     "kan-7-4+latents=linear+pixels=shared+pixels.base=relu",
 )
 FEATURED = ("kan-35-15", "vae-400-20")
+RECOMMENDED = sizes.fitted("4 functions", sizes.BUDGET)
 
 
 @functools.cache
@@ -84,6 +86,8 @@ def decoder_of(key: str) -> nn.Sequential:
     """A decoder of each kind of layer that a page can run, with weights that matter."""
     if key in FEATURED:
         return load_model(results.featured_run(key)).decoder.requires_grad_(False)
+    if key == RECOMMENDED:
+        return load_model(results.recommended()).decoder.requires_grad_(False)
     decoder = Architecture.parse(key).build(seed=1).decoder
     generator = torch.Generator().manual_seed(0)
     for weight in decoder.requires_grad_(False).parameters():
@@ -154,7 +158,7 @@ def examples() -> dict[str, interactive.Interactive]:
     about["layer"] = export.layers([layer])[0]
     about["seen"] = interactive.histograms(x, (1, 2.2))
     models = []
-    for name in (*KEYS, *FEATURED):
+    for name in (*KEYS, *FEATURED, RECOMMENDED):
         decoder, latents = decoder_of(name), Architecture.parse(name).latent_dim
         starts = torch.linspace(-2, 2, 2 * latents).reshape(2, latents)
         nats = [float(i) for i in range(latents)]
@@ -403,7 +407,7 @@ def test_an_edge_is_chosen_in_the_map(tab):
     assert tab.locator("#network").get_by_label("hidden unit").input_value() == "5"
 
 
-@pytest.mark.parametrize("name", [*KEYS, *FEATURED])
+@pytest.mark.parametrize("name", [*KEYS, *FEATURED, RECOMMENDED])
 def test_the_page_decodes_what_the_decoder_does(tab, name):
     decoder = rounded(decoder_of(name))
     choose(tab, "latent", "model", name)
