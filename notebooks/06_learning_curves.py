@@ -72,7 +72,7 @@ figures.learning_curves(curves, paper.FIGURE_6_ENDS, smooth)
 #
 # ```{admonition} Departure from the paper
 # :class: note
-# The paper does not state the patience of its learning-rate scheduler. We halve the rate after 600 updates without a better batch, which comes [nearest to the ends of its curves](10_paper_figures.ipynb). Its figure shows one run of each model; so does ours, seed 0, and the tables below have the others.
+# The paper does not state the patience of its learning-rate scheduler. We halve the rate after 600 updates without a better batch, which comes [nearest to the ends of its curves](10_paper_figures.ipynb), and train all models for the 30 epochs of its text. Its figure shows one run of each model; so does ours, seed 0, and the tables below have the others.
 # ```
 #
 # ## Where the curves end
@@ -103,7 +103,12 @@ columns = ["band_reconstruction", "band_kl"]
 band = last.groupby(level=0)[columns].mean().rename(names)
 goal = pd.DataFrame(paper.FIGURE_6_ENDS, index=columns).T
 off = (band - goal).abs()
-assert (off.loc["KAN-VAE*"] < 0.5).all()
+star = last.loc["kan-400-20", ["seed", *columns]].set_index("seed")
+nearest = (star.loc[0] - goal.loc["KAN-VAE*"]).abs()
+assert (nearest < 0.5).all()
+below = goal.loc["KAN-VAE*"] - star.loc[1]
+assert 3.5 < below["band_reconstruction"] < 4
+assert len(star) == 2
 assert off.max().max() < 6
 band = band.loc[goal.index]
 order = band["band_reconstruction"].sort_values().index
@@ -111,10 +116,10 @@ assert list(order) == list(goal["band_reconstruction"].sort_values().index)
 scatter = (
     last.loc[list(names)].groupby(level=0)["band_reconstruction"].std()
 )
-assert scatter.dropna().between(2.5, 5.5).all()
+assert scatter.between(2, 5.5).all()
 
 # %% [markdown]
-# Our three models end in the paper's order, and KAN-VAE* within half a nat of the paper in both terms ({numref}`tab-curve-ends`), although the schedule was chosen by [the other two](10_paper_figures.ipynb). Those scatter by three to five nats from seed to seed: under this schedule one lucky batch decides when the rate is halved.
+# Our three models end in the paper's order ({numref}`tab-curve-ends`). Of the two runs of KAN-VAE* the first ends within half a nat of the paper in both terms, although the schedule was chosen by [the other two models](10_paper_figures.ipynb); the second reconstructs nearly four nats better. Runs of each model scatter by two to five nats: under this schedule one lucky batch decides when the rate is halved.
 #
 # ## Trained on, and not
 #
@@ -146,22 +151,20 @@ lead = {
         *("train_elbo", "test_elbo"),
     )
 }
-assert -15.5 < lead["train_reconstruction"] < -12.5
-assert -1.4 < lead["test_reconstruction"] < -0.7
-assert 12.5 < lead["train_elbo"] < 14
-assert 0.3 < lead["test_elbo"] < 0.8
-assert lead["test_elbo"] < lead["train_elbo"] / 10
-assert lead["test_reconstruction"] > lead["train_reconstruction"] / 10
+assert -16.5 < lead["train_reconstruction"] < -15.2
+assert -0.8 < lead["test_reconstruction"] < -0.3
+assert 14.3 < lead["train_elbo"] < 15
+assert -1 < lead["test_elbo"] < 0
 loss = mean["train_elbo"] - mean["test_elbo"]
-assert 19 < loss["KAN-VAE*"] < 21
+assert 22 < loss["KAN-VAE*"] < 23
 assert loss[["VAE", "KAN-VAE**"]].between(4, 8).all()
 
 # %% [markdown]
-# On the training images KAN-VAE* reconstructs fourteen nats better than the VAE, on test images one ({numref}`tab-terms`). In ELBO a lead of thirteen nats shrinks to half a nat. The other two models lose five to seven nats from training to test images, KAN-VAE* twenty.
+# On the training images KAN-VAE* reconstructs sixteen nats better than the VAE, on test images half a nat ({numref}`tab-terms`). In ELBO it leads by nearly fifteen nats on training images, and on test images not at all. The other two models lose four to seven nats from training to test images, KAN-VAE* more than twenty.
 #
 # One curve shows it best: the ELBO of the validation images after each epoch. A model that only got better would rise to the end.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-validation-elbo", "caption": "ELBO of the 10,000 validation images after each epoch, mean over training seeds."}, "image": {"alt": "All three curves rise steeply at first and are flat after epoch 20. KAN-VAE* ends a nat above the VAE, and KAN-VAE** more than twenty below both."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-validation-elbo", "caption": "ELBO of the 10,000 validation images after each epoch, mean over training seeds."}, "image": {"alt": "All three curves rise steeply at first and are flat after epoch 20. KAN-VAE* and the VAE end level, and KAN-VAE** more than twenty nats below both."}}
 every = results.learning().set_index("name")
 by_epoch = {}
 for key, name in names.items():
@@ -189,7 +192,7 @@ late = {name: curve[-1] - curve[19] for name, curve in by_epoch.items()}
 assert all(curve.max() - curve[-1] < 0.05 for curve in by_epoch.values())
 assert all(0 < gain < 0.5 for gain in late.values())
 end = {name: curve[-1] for name, curve in by_epoch.items()}
-assert 0.5 < end["KAN-VAE*"] - end["VAE"] < 2
+assert abs(end["KAN-VAE*"] - end["VAE"]) < 0.5
 assert end["VAE"] - end["KAN-VAE**"] > 20
 assert 1 + held.argmax() == 12
 assert round(held.max(), 1) == -97.7
@@ -208,8 +211,9 @@ assert (
 #
 # ## What we saw
 #
-# - Trained as the paper trained them, our models end in the paper's order, and KAN-VAE* at the paper's own values.
+# - Trained as the paper trained them, our models end in the paper's order, and one of two runs of KAN-VAE* at the paper's own values.
 # - What KAN-VAE* gains over the VAE, it gains on images that it was trained on. Reconstruction on training images says little about a model that can learn them by heart.
+# - The paper calls its trainings stable. With a rate that falls they are, in that no curve turns upwards; but the ends of one model scatter by several nats from seed to seed.
 # - A rate that falls keeps all three from over-fitting on unseen images, and stops KAN-VAE** early.
 #
 # ## Exercises

@@ -22,7 +22,7 @@
 #
 # **The question.** What do the paper's settings do to its KAN layers, and does that explain the results?
 #
-# **The answer.** They leave nearly half of the parameters without a purpose, and half of the encoder's hidden values without a spline. A linear first layer saves these parameters at no cost that we could see; a grid three times as wide gains some ten nats of likelihood, half of what KAN-VAE** is behind the linear VAE of its size.
+# **The answer.** They leave nearly half of the parameters without a purpose, and half of the encoder's hidden values without a spline. A linear first layer saves these parameters at no cost that we could see; a grid three times as wide gains some seven nats of likelihood, about a third of what KAN-VAE** is behind the linear VAE of its size.
 #
 # **You need** the [KAN layer](02_kan_layers.ipynb) and [Table I](05_table1.ipynb). **On this page** two exact facts about the paper's KAN-VAEs are proved and measured on trained weights: their first layer is affine, and part of
 # what their other layers see lies outside the grid. Then an ablation tests whether mending either helps. The models were trained before.
@@ -368,13 +368,14 @@ own = lines[lines["model"].isin([base, *names])]
 scores = {
     "test ELBO": ("test_elbo", 1),
     "NLL": ("test_nll", 1),
-    "Fréchet": ("frechet_digits_grayscale", 0),
+    "Fréchet, grey": ("frechet_digits_grayscale", 0),
+    "binary": ("frechet_digits_binarized", 0),
 }
 labels = {"as in the paper": base} | {v: k for k, v in names.items()}
 table = results.summary(own, labels, scores)
 tables.table(table.rename_axis("KAN-VAE**"))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-ablation", "caption": "What each change does, against KAN-VAE** as in the paper: difference of the means over training seeds (dot), and its 95 % interval (bar) where there are two seeds or more."}, "image": {"alt": "A wide grid raises the ELBO and lowers the NLL by about ten nats, with and without a linear first layer, and lowers the distance by more than a hundred; a linear first layer alone changes the likelihood little."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-ablation", "caption": "What each change does, against KAN-VAE** as in the paper: difference of the means over three training seeds (dot), and its 95 % interval (bar)."}, "image": {"alt": "A wide grid raises the ELBO and lowers the NLL by about eight nats, with an interval that excludes zero; together with a linear first layer by seven, with one that does not. A linear first layer alone changes little. All intervals of the distance hold zero."}}
 there = {k: v for k, v in names.items() if k in set(own["model"])}
 differences = {
     title: {
@@ -382,6 +383,7 @@ differences = {
         for model, label in there.items()
     }
     for title, (field, _) in scores.items()
+    if title != "binary"
 }
 figures.intervals(
     {
@@ -394,13 +396,22 @@ figures.intervals(
 # Both facts are true of the trained models. Their first layer is affine on every test image, to rounding, and 30 % of its spline coefficients never receive a gradient ({numref}`tab-reach`). About half of the encoder's hidden values lie beyond all knots: there the heads for mean and log-variance are weighted SiLUs and nothing else. In KAN-VAE**
 # a quarter of the latents and more than half of the decoder's hidden values lie outside the grid.
 #
-# The prediction holds for the first layer: made linear, it changes the likelihood by no more than training runs differ ({numref}`tab-ablation`). The wide grid does more than we expected of a coarser resolution: about ten nats, and samples nearer to real digits. A change has one or two training runs, too few for an interval that says much ({numref}`fig-ablation`); taken together, over both kinds of first layer, they say more:
+# The prediction holds for the first layer: made linear, it changes the likelihood by no more than training runs differ ({numref}`tab-ablation`). The wide grid does more than we expected of a coarser resolution: about eight nats alone, and seven with a linear first layer ({numref}`fig-ablation`). Runs scatter by up to six nats; taken together, over both kinds of first layer, they say more:
 
 # %% tags=["hide-input"]
 grid = {key: "-3.0..3.0" in key for key in (base, *names)}
 pooled = own.assign(model=own["model"].map(grid))
-together = results.difference(pooled, True, False, "test_nll")
-print(f"wide grid minus the paper's, NLL in nats: {together}")
+together, grey, binary = (
+    results.difference(pooled, True, False, score)
+    for score in (
+        "test_nll",
+        "frechet_digits_grayscale",
+        "frechet_digits_binarized",
+    )
+)
+print("wide grid minus the paper's, with 95 % intervals:")
+print(f"NLL in nats {together.short()}")
+print(f"Fréchet distance, grey {grey.short(0)}, binary {binary.short(0)}")
 runs = pooled.groupby("model").size()
 print(f"{runs[True]} runs with the wide grid, {runs[False]} without")
 equal = str(sizes.baseline(paper.FEATURED["KAN-VAE**"]))
@@ -408,7 +419,7 @@ behind = results.difference(lines, base, equal, "test_nll")
 print(f"KAN-VAE** minus the linear VAE of its size: {behind}")
 
 # %% [markdown]
-# With both changes a model with little more than half of KAN-VAE**'s parameters is better than KAN-VAE** on average, in likelihood and in both distances. About half of the gap to the linear VAE of KAN-VAE**'s size remains, so the place of the grid is not the only reason.
+# So the gain of the wide grid is clear of zero in likelihood and in the thresholded distance, and not in the grey one. With both changes a model with little more than half of KAN-VAE**'s parameters is better than KAN-VAE** on average, in likelihood and in both distances. About two thirds of the gap to the linear VAE of KAN-VAE**'s size remain, so the place of the grid is not the only reason.
 
 # %% tags=["remove-cell"]
 shares = reached["inside the grid"]
@@ -419,15 +430,20 @@ assert beyond.between(0.45, 0.55).all()
 never = 1 - reached["ever reached"][:, "encoder.hidden.first"]
 assert never.between(0.29, 0.31).all()
 changes = {k: d.mean for k, d in differences["NLL"].items()}
-assert -12 < together.mean < -8
+assert -7 < together.mean < -6
 assert together.high < 0
-assert -6 < changes["linear first layer"] < 1
-assert -14 < changes["wide grid"] < -9
-assert -14 < changes["both"] < -8.5
-nearer = differences["Fréchet"]
-assert all(nearer[label].mean < -80 for label in ("wide grid", "both"))
-assert 0.4 < -together.mean / behind.mean < 0.55
-assert 0.4 < -changes["wide grid"] / behind.mean < 0.65
+assert binary.high < 0
+assert grey.low < 0 < grey.high
+first = differences["NLL"]["linear first layer"]
+assert first.low < 0 < first.high
+assert abs(first.mean) < own.groupby("model")["test_nll"].std().min() + 1
+assert -8.5 < changes["wide grid"] < -7.5
+assert differences["NLL"]["wide grid"].high < 0
+assert -7.5 < changes["both"] < -6.5
+assert all(
+    d.low < 0 < d.high for d in differences["Fréchet, grey"].values()
+)
+assert 0.27 < -together.mean / behind.mean < 0.37
 means = own.groupby("model").mean(numeric_only=True)
 better = means.loc[plan.ABLATION[2]] - means.loc[base]
 assert better["test_elbo"] > 0
@@ -459,8 +475,8 @@ table = results.summary(lines, deeper, scores)
 tables.table(table.rename_axis(["model", "hidden layers"]))
 
 # %% [markdown]
-# By likelihood the paper is right, and not about KANs alone: each further layer costs either model more nats than the one before, and the deeper a model, the fewer latents it uses ({numref}`tab-depth`). The distances tell another story. A second layer helps both models, and the VAE with three layers, 32 nats behind
-# the one with one, draws the samples nearest to thresholded test digits of all models in this book. Here too a claim of better or worse has to name its measure. The deeper models were trained once, at a learning rate chosen for one hidden layer; a rate or a norm that suits deep models may turn this round.
+# By likelihood both models get worse: each further layer costs either of them more nats than the one before, and the deeper a model, the fewer latents it uses ({numref}`tab-depth`). The paper judged by samples, and there the two part. A second layer brings KAN-VAE**'s samples no nearer to real digits that we could tell, and a third takes them further off in grey: for KANs the paper is right. The VAE's samples come much nearer with a second layer, in both kinds of image. With three layers the VAE is 33 nats
+# behind the one with one, and draws the samples nearest to thresholded test digits of all dense models in this book, with four latents in use and a recall of 0.2 in place of 0.85: a few digits, drawn well. Here too a claim of better or worse has to name its measure. All ran at a learning rate chosen for one hidden layer; a rate or a norm that suits deep models may turn this round.
 
 # %% tags=["remove-cell"]
 deep = lines.groupby("model").mean(numeric_only=True)
@@ -470,9 +486,24 @@ for title in ("KAN-VAE**", "VAE"):
     assert 5 < costs.iloc[0] < costs.iloc[1]
     assert stack["active_units"].is_monotonic_decreasing
     for images in ("grayscale", "binarized"):
-        distance = stack[f"frechet_digits_{images}"]
-        assert distance.iloc[1] < distance.iloc[0] - 70
-assert 31.5 < costs.sum() < 32.5
+        second, third = (
+            results.difference(
+                lines,
+                deeper[title, depth],
+                deeper[title, 1],
+                f"frechet_digits_{images}",
+            )
+            for depth in (2, 3)
+        )
+        if title == "VAE":
+            assert second.high < 0
+        else:
+            assert second.low < 0 < second.high
+            assert third.low > 0 or images == "binarized"
+assert 32 < costs.sum() < 33
+assert round(stack["recall_digits_binarized"].iloc[2], 1) == 0.2
+assert round(stack["recall_digits_binarized"].iloc[0], 2) == 0.85
+assert round(stack["active_units"].iloc[2]) == 4
 every = results.scores(dataset="MNIST", regime="paper")
 nearest = every.dropna(subset=["test_nll"]).set_index("model")
 binary = nearest["frechet_digits_binarized"]
@@ -484,8 +515,8 @@ assert binary.idxmin() == deeper["VAE", 3]
 # - The first layer's splines buy nothing on binary pixels, by an identity, not by a measurement: half of the model's parameters express what a twentieth could.
 # - Its edges can be drawn, ranked and pruned by rank, but no small part of them carries the model, and the VAE's weights can be thinned out further.
 # - A good part of what the other layers see lies where the paper's grid gives them few or no splines.
-# - More hidden layers make both kinds worse by likelihood, as the paper says, and with a second one better by the distance of samples.
-# - A grid from $-3$ to $3$ in place of $-1$ to $1$ is worth some ten nats: the paper's grid is too narrow for what its layers see. The other half of the gap to a linear VAE of the same size it does not explain.
+# - More hidden layers make both kinds worse by likelihood. By samples they do not help KAN-VAE**, as the paper says, and a second one helps the VAE.
+# - A grid from $-3$ to $3$ in place of $-1$ to $1$ is worth some seven nats: the paper's grid is too narrow for what its layers see. Two thirds of the gap to a linear VAE of the same size it does not explain.
 #
 # ## Exercises
 #
