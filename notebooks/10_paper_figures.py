@@ -536,7 +536,8 @@ apart = (ends_of_star.loc[0] - ends_of_star.loc[1]).abs()
 never = bands["10 epochs, training"]["KAN-VAE*"]
 assert len(ends_of_star) == 2
 assert apart.max() > np.abs(ends_of_star.loc[0] - never).max()
-#
+
+# %% [markdown]
 # ## Which activation, which loss?
 #
 # The text names ReLU for the linear VAE's hidden units, and, like the example that it links {cite}`pytorchvae`, a loss of cross-entropy plus KL, which in PyTorch is a sum or a mean, as `reduction` says. Do its curves agree? With means in place of sums the KL weighs
