@@ -205,6 +205,9 @@ def test_learning_curves_are_whole(name):
 
 def test_the_search_is_whole_and_its_front_is_one():
     trials, curves, about = results.search()
+    assert about["config"]["regime"] == "paper"
+    assert not any(trial["commit"].endswith("dirty") for trial in about["trials"])
+    assert (trials.groupby("layer").size() >= 40).all()  # enough to speak of each kind
     assert trials["trial"].is_unique
     assert (curves.groupby("trial").size() == trials.set_index("trial")["epochs"]).all()
     complete = trials[trials["state"] == "complete"]
