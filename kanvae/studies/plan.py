@@ -245,7 +245,7 @@ def front() -> list[Job]:
         return []
     how = {"epochs": about["config"]["epochs"], "scheduler": about["config"]["schedule"]}
     fixed = [sizes.fitted(kind, sizes.BUDGET) for kind in ("ReLU", "SiLU")]
-    cheapest = sizes.by_cost({*trials.loc[trials["front"], "architecture"], *fixed})
+    cheapest = sizes.by_cost(dict.fromkeys([*trials.loc[trials["front"], "architecture"], *fixed]))
     return [Job(config(key, seed=1 + seed, **how), "brief") for seed in SEEDS for key in cheapest]
 
 

@@ -25,8 +25,8 @@ CONTROLS = {
     "4 functions, splines out of reach": "shared-{}-20+groups=4+grid_range=1000.0..1001.0",
     "4 functions, latents linear": "shared-{}-20+groups=4+latents=linear",
     "GELU": "vae-{}-20+activation=gelu",
-    "4 functions in the decoder": "shared-{}-20+groups=4+activation=silu+encoder=linear",
-    "4 functions in the encoder": "shared-{}-20+groups=4+activation=silu+decoder=linear",
+    "4 functions in the decoder": "shared-{}-20+activation=silu+groups=4+encoder=linear",
+    "4 functions in the encoder": "shared-{}-20+activation=silu+groups=4+decoder=linear",
     "PReLU": "vae-{}-20+activation=prelu",
     "tanh": "vae-{}-20+activation=tanh",
     "4 functions from ReLU": "shared-{}-20+groups=4+base=relu",
@@ -35,7 +35,7 @@ CONTROLS = {
     "4 functions, G = 20": "shared-{}-20+groups=4+grid_size=20",
     "ReLU, LayerNorm": "vae-{}-20+norm=layer",
     "SiLU, LayerNorm": "vae-{}-20+activation=silu+norm=layer",
-    "4 functions, LayerNorm": "shared-{}-20+groups=4+norm=layer",
+    "4 functions, LayerNorm": "shared-{}-20+norm=layer+groups=4",
     "one an edge from the latents": "shared-{}-20+groups=4+latents.groups=1000",
 }
 KINDS = PAPERS | DIAL | CONTROLS
