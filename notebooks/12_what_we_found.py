@@ -137,12 +137,11 @@ assert (table_one.idxmin() == star).all()
 Markdown(f"""
 **The paper hoped** that KAN layers would make a VAE better and smaller,
 and found that its best KAN-VAE takes ten times the parameters. With its
-images and schedule **we find** that model {-star_gap.mean:.0f} nat ahead
-of the VAE by likelihood, less than runs of one model scatter. A plain
-VAE of equal size describes unseen digits better in all {len(nats)}
-comparisons, by {min(nats):.0f} to {max(nats):.0f} nats, while the
-KAN-VAE's samples lie nearer to real digits in all if pixels are
-thresholded, in {grey} if grey.
+images and schedule **we find** that model level with the VAE by
+likelihood. A plain VAE of equal size describes unseen digits better in
+all {len(nats)} comparisons, by {min(nats):.0f} to {max(nats):.0f} nats;
+the KAN-VAE's samples lie nearer to real digits in all if thresholded,
+in {grey} if grey.
 """)
 
 # %% [markdown]

@@ -506,8 +506,8 @@ paper's size gains {-gains["ReLU"].mean:.1f} nats over ReLU units and
 {-gains["SiLU"].mean:.1f} over SiLU units. With half the parameters its
 likelihood equals that of the paper's VAE to within {to_relu.high:.1f}
 nats (95 % interval), and the distance of its samples from real digits is
-{100 * share:.0f} % lower, {100 * thresholded:.0f} % if pixels are
-thresholded (three training runs each).
+{100 * share:.0f} % lower, thresholded {100 * thresholded:.0f} % (three
+training runs each).
 """)
 
 # %% tags=["remove-cell"]
