@@ -108,15 +108,14 @@ budgets = {
     "quarter": sizes.BUDGET // 4,
 }
 kinds = ["ReLU", *sizes.DIAL]
-rows = {}
+dial = {}
 for kind in kinds:
     keys = [sizes.fitted(kind, budget) for budget in budgets.values()]
     widths = [Architecture.parse(key).hidden_features for key in keys]
-    rows[kind] = dict(zip(budgets, widths, strict=True))
-    rows[kind]["parameters"] = sizes.parameters(keys[0])
-assert rows["one an edge"]["whole"] < rows["ReLU"]["whole"] / 5
-widths_of = rows
-tables.table(pd.DataFrame(rows).T.rename_axis("hidden units have"))
+    dial[kind] = dict(zip(budgets, widths, strict=True))
+    dial[kind]["parameters"] = sizes.parameters(keys[0])
+assert dial["one an edge"]["whole"] < dial["ReLU"]["whole"] / 5
+tables.table(pd.DataFrame(dial).T.rename_axis("hidden units have"))
 
 # %% [markdown]
 # The first two rows learn no function, and they are the controls: what SiLU gains over ReLU is the worth of a fixed smooth function, and only what learned functions gain over SiLU is
@@ -171,7 +170,7 @@ assert abs(best["16 functions"] - best["4 functions"]) < 0.15
 assert best.drop("16 functions").idxmax() == "4 functions"
 edge = frame.loc["one an edge"]
 assert edge.idxmax() == "constant"
-assert rows["one an edge"]["whole"] == 70
+assert dial["one an edge"]["whole"] == 70
 assert 5 < best["ReLU"] - edge.max() < 5.5
 assert 7.7 < best["4 functions"] - edge.max() < 8
 
@@ -363,8 +362,8 @@ assert behind.idxmin() == "4 functions"
 assert round(behind["16 functions"], 1) == 1.7
 assert abs(behind["16 functions"] - behind["SiLU"]) < 0.3
 assert 23.5 < behind["one an edge"] - behind["ReLU"] < 24
-assert widths_of["one an edge"]["half"] == 35
-assert widths_of["one an edge"]["quarter"] == 17
+assert dial["one an edge"]["half"] == 35
+assert dial["one an edge"]["quarter"] == 17
 grey = small.loc["frechet_digits_grayscale"]
 assert grey.idxmax() == "one an edge"
 assert small.loc["frechet_digits_binarized"].idxmin() == "one an edge"

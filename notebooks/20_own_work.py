@@ -104,7 +104,7 @@ rows = {
 figures.image_rows(rows)
 
 # %% [markdown]
-# In {numref}`fig-own-images` the reconstructions are the digits again, a little softer, and most samples are digits. `fit` takes any number of pixels; the architecture's key says how many there are: `kanvae explain shared-64-8+input_features=64` prints its layers. For longer training runs give a `folder=`: a checkpoint is then written after every epoch, and the same call resumes from it.
+# In {numref}`fig-own-images` the reconstructions are the digits again, a little softer; of the samples some are no digit. `fit` takes any number of pixels; the architecture's key says how many there are: `kanvae explain shared-64-8+input_features=64` prints its layers. For longer training runs give a `folder=`: a checkpoint is then written after every epoch, and the same call resumes from it.
 #
 # From a file, the same images have a name, which the command line and sweeps take too. `levels` says which number is white, and binarisation must be off for grey levels to stay grey:
 

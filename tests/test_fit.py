@@ -363,6 +363,18 @@ def scaled(factor, model, x, generator):
     return factor * reconstruction, kl
 
 
+def test_a_fit_with_a_partial_of_an_object_goes_on_with_another_like_it(tmp_path):
+    class Factor:
+        def __mul__(self, value):
+            return 2 * value
+
+    x = stripes()
+    for _ in range(2):
+        loss = functools.partial(scaled, Factor())  # of another address every time
+        found = fit(Own(), x, loss=loss, folder=tmp_path, epochs=1, **QUICK)
+    assert len(found.provenance["starts"]) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "first", "second"),
     [

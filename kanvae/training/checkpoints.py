@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import os
+import re
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -49,7 +50,8 @@ def identity(
 def _known(function: Callable[..., Any] | None) -> str:
     """A function's name, the digest of what it does, and what a partial gives it."""
     if isinstance(function, functools.partial):
-        return f"{_known(function.func)} {function.args} {sorted(function.keywords.items())}"
+        given = f"{function.args} {sorted(function.keywords.items())}"
+        return f"{_known(function.func)} {re.sub(r' at 0x[0-9a-fA-F]+', '', given)}"  # of no run
     name = getattr(function, "__qualname__", type(function).__qualname__)
     code = getattr(function, "__code__", None)
     if code is None:
