@@ -77,7 +77,18 @@ steps = 300
 # two layers that can represent anything with $2I + 1$ hidden nodes. But the theorem says only that the inner and
 # outer functions exist and are continuous. They need not be smooth even where $f$ is
 # {cite}`girosi1989`; nothing says that a spline with few coefficients comes near them, nor that gradient descent
-# finds them. (For MLPs the theorem of {cite:t}`hornik1989` promises as little.) A **Kolmogorov–Arnold network** (KAN, {cite}`liu2024`) keeps the form, functions on edges and sums
+# finds them.
+#
+# Multilayer perceptrons (MLPs) rest on another theorem, that of **universal approximation** {cite}`hornik1989`. Take any continuous $f$ on such a box, any error $\varepsilon > 0$, and one fixed function $\sigma$ that rises from 0 to 1, such as the logistic function. Then there are a number $H$ of hidden units, weights $w_h$ and $v_h$ and biases $b_h$ with
+#
+# $$
+# \Big| f(x) - \sum_{h=1}^{H} v_h\, \sigma\big(w_h^\top x + b_h\big) \Big| < \varepsilon
+# \quad \text{for every } x \text{ in the box.}
+# $$ (eq-universal)
+#
+# Side by side, {eq}`eq-kolmogorov` is exact, with few nodes whose functions nobody knows, and {eq}`eq-universal` is approximate, with a known function and nobody knows how many nodes. One hides the difficulty in the functions, the other in their number, and neither says how to find them.
+#
+# A **Kolmogorov–Arnold network** (KAN, {cite}`liu2024`) keeps the form of {eq}`eq-kolmogorov`, functions on edges and sums
 # at nodes, and drops the guarantee: smooth functions, any width, any depth. What such networks achieve is
 # for experiments to say.
 #
@@ -189,7 +200,7 @@ interactive.figure("edge", shown, picture)
 #
 # ## MLP and KAN
 #
-# A multi-layer perceptron (MLP) puts numbers on its edges and one fixed nonlinear function ($\sigma$ in the drawing, any activation and not only the sigmoid) at each hidden node. A KAN puts functions on its edges, and its nodes only add. These are the paper's Figures 2 and 3.
+# An MLP puts numbers on its edges and one fixed nonlinear function ($\sigma$ in the drawing, any activation and not only the sigmoid) at each hidden node. A KAN puts functions on its edges, and its nodes only add. These are the paper's Figures 2 and 3.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-networks", "caption": "The same widths as an MLP and as a KAN. The curves on the KAN's edges are edges of randomly initialised layers, enlarged."}, "image": {"alt": "Both networks have two inputs, three hidden nodes, one output and nine edges; the MLP applies a function in its nodes, the KAN has a small curve on every edge and only adds in its nodes."}}
 with torch.no_grad():
@@ -387,7 +398,7 @@ tables.table(table, {"per edge": ".3f"})
 #
 # Two numbers describe any function on two points: $\phi(0)$ and $\phi(1)$. Summed over the inputs, the $\phi(0)$ become
 # one bias an output. So one number an edge, $\phi(1) - \phi(0)$, and one bias an output express all that the layer can
-# do: it is an affine layer. The first layer of the paper's encoder sees binarised pixels, so this is its case.
+# do: it is an affine layer. The first layer of the paper's encoder sees binary pixels, so this is its case.
 #
 # </details>
 #

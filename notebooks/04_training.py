@@ -219,7 +219,7 @@ assert same or config.device != "cpu"
 #
 # The model is read back from the folder. Its reconstructions of the first test images, at the mean of $q(z|x)$:
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-first-reconstructions", "caption": "Test images, binarised, and their reconstructions by the live run."}, "image": {"alt": "Sixteen test digits and their reconstructions, which show mostly the same digits with softer strokes."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-first-reconstructions", "caption": "Test images, thresholded, and their reconstructions by the live run."}, "image": {"alt": "Sixteen test digits and their reconstructions, which show mostly the same digits with softer strokes."}}
 model = load_model(run)
 x = data.binarize(data.load(dataset, "test").pixels[:16])
 figures.image_rows({"input": x, "reconstruction": model.reconstruct(x)})

@@ -269,7 +269,7 @@ print(
 # %% [markdown]
 # ## Step four: inputs of two values
 #
-# The encoder's first layer sees binarised pixels. A function on two points is a line:
+# The encoder's first layer sees binary pixels. A function on two points is a line:
 #
 # $$
 # \phi(x) = \phi(0) + x\, \big(\phi(1) - \phi(0)\big), \qquad x \in \{0, 1\} ,
@@ -510,7 +510,7 @@ Markdown(
     f"to {general.max():.2f} times the dense product of its features, "
     "against "
     f"{ratios['obvious'].min():.1f} to {ratios['obvious'].max():.1f} "
-    "times for the obvious layer; on binarised pixels "
+    "times for the obvious layer; on binary pixels "
     f"{bits_ratio.min():.2f} to {bits_ratio.max():.2f} times.\n"
     f"- A training step was {steps['times faster']['KAN-VAE*']:.1f} "
     "times faster for KAN-VAE* and "
@@ -552,7 +552,7 @@ Markdown(
 #
 # - A cubic layer on five intervals multiplies nine features an input: nine times the arithmetic of `nn.Linear` is the floor of every method that multiplies them all.
 # - What comes on top is not arithmetic but memory: passes over arrays of the size of the bases, and of the weights. They can be left out, with the same numbers, and so can the forward products with bases that are zero.
-# - On binarised pixels the layer is affine, and costs as little as an affine layer and the writing of its gradients.
+# - On binary pixels the layer is affine, and costs as little as an affine layer and the writing of its gradients.
 #
 # ## Exercises
 #

@@ -126,7 +126,7 @@ def test_unknown_keys_are_refused_with_an_example(key):
             "vae-5-5+grid_size=7",
             "grid_size is set, but no layer has it: layers that do are .*'kan'",
         ),
-        ("kan-5-5+first=conv", "first is 'conv': it must be one of .*'shared'"),
+        ("kan-5-5+first=conv", "first is 'conv': choose one of .*'shared'"),
         ("kan-5-5+groups=4", r"groups is set, but no layer has it: .*\['shared', 'rational'\]"),
         ("shared-5-5+first.grid_size=4", "first.grid_size is set, but no layer there has it"),
         ("kan-5-5+hidden=linear", "hidden is set, but no layer there .* depth 1"),

@@ -1,7 +1,7 @@
 """Layers of other basis functions, each against a source of its own.
 
-FastKAN and ChebyKAN are not on the package index, and rational-activations asks for torch 1.7.1:
-these are checked against scikit-learn, SciPy and NumPy.
+FastKAN, ChebyKAN and Wav-KAN are on no package index; what their authors' code computes is written
+down beside the tests. Others are checked against packages, scikit-learn, SciPy and NumPy.
 """
 
 import math
@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from fkan.torch import FractionalJacobiNeuralBlock
+from originals import recorded
 from scipy import integrate, special
 from sklearn.metrics.pairwise import rbf_kernel
 from torch import nn
@@ -49,6 +50,56 @@ def made(kind, in_features=8, out_features=5, **options):
 
 def array(tensor):
     return tensor.detach().numpy()
+
+
+# Our parameters by the names that they have in FastKAN, ChebyKAN and Wav-KAN.
+ORIGINALS = {
+    "gaussian": (
+        lambda: GaussianLinear(5, 4, dtype=DOUBLE),
+        {
+            "layernorm.weight": "norm.weight", "layernorm.bias": "norm.bias",
+            "spline_linear.weight": "weight", "base_linear.weight": "base_weight",
+            "base_linear.bias": "bias",
+        },
+    ),
+    "chebyshev": (lambda: ChebyshevLinear(5, 4, dtype=DOUBLE), {"cheby_coeffs": "weight"}),
+} | {
+    f"wavelet-{name}": (
+        lambda name=name: WaveletLinear(5, 4, name, dtype=DOUBLE),
+        {
+            "wavelet_weights": "weight", "translation": "translation", "scale": "scale",
+            "bn.weight": "norm.weight", "bn.bias": "norm.bias",
+        },
+    )
+    for name in wavelet.WAVELETS
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_values_and_gradients_are_those_of_the_authors_own_code(name):
+    make, names = ORIGINALS[name]
+    layer, own = make(), recorded(name)
+    parameters = dict(layer.named_parameters())
+    assert set(names.values()) == parameters.keys()
+
+    def ours(value):
+        value = value.transpose(0, 1) if name == "chebyshev" else value  # theirs is (I, O, d + 1)
+        return value.unflatten(1, (5, 8)) if value.shape == (4, 40) else value
+
+    with torch.no_grad():
+        for theirs, mine in names.items():
+            parameters[mine].copy_(ours(own[f"state.{theirs}"]))
+    x = own["x"].requires_grad_()
+    y = layer(x)
+    (y**2).sum().backward()
+    # fast-kan's centres are single precision; ChebyKAN's arccos loses digits near 1 and -1
+    near = {"gaussian": 1e-6, "chebyshev": 1e-9}.get(name, 1e-11)
+    torch.testing.assert_close(y, own["y"], rtol=near, atol=near)
+    torch.testing.assert_close(x.grad, own["gradient.x"], rtol=near, atol=near)
+    for theirs, mine in names.items():
+        expected = ours(own[f"gradient.{theirs}"])
+        within = near * float(expected.abs().max())
+        torch.testing.assert_close(parameters[mine].grad, expected, rtol=0, atol=within)
 
 
 @pytest.mark.parametrize("norm", [True, False])

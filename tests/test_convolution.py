@@ -122,7 +122,7 @@ def test_zeros_and_ones_of_dtype_bool_give_what_floats_give(kind):
         (lambda: FunctionConvTranspose2d(2, 3, 3, padding=-1), "padding is -1"),
         (lambda: FunctionConv2d(2, 3, 3)(torch.zeros(1, 3, 9, 9)), r"give images \(..., 2, height"),
         (lambda: FunctionConv2d(2, 3, 9)(torch.zeros(2, 8, 8)), "smaller than a patch of 9 x 9"),
-        (lambda: convolutional_vae("conv"), "kind is 'conv': it must be one of"),
+        (lambda: convolutional_vae("conv"), "kind is 'conv': choose one of"),
         (lambda: convolutional_vae("kan", groups=2), r"no such option: theirs are \['grid_size'"),
         (lambda: convolutional_vae("kan", grid_size=0), "grid_size is 0"),
     ],

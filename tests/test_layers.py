@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from originals import SPLINES, recorded
 from reference import ReferenceKAN
 from scipy.interpolate import BSpline
 from torch import nn
@@ -34,6 +35,29 @@ def test_loaded_weights_give_the_same_outputs_and_gradients(grid_size, spline_or
     torch.testing.assert_close(x_again.grad, x.grad, rtol=1e-4, atol=1e-4)
     for (name, p), q in zip(reference.named_parameters(), layer.parameters(), strict=True):
         torch.testing.assert_close(q.grad, p.grad, rtol=1e-5, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(("dtype", "near"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
+@pytest.mark.parametrize("name", SPLINES)
+def test_efficient_kans_own_numbers(name, dtype, near):
+    own = recorded(f"splines-{name}", dtype)
+    layer = KANLinear(5, 4, **SPLINES[name], dtype=dtype)
+    state = {key: value for key, value in own.items() if key.startswith("state.")}
+    layer.load_state_dict({key.removeprefix("state."): value for key, value in state.items()})
+    x = own["x"].requires_grad_()
+    y = layer(x)
+    (y**2).sum().backward()
+    gradients = {"x": x.grad} | {key: value.grad for key, value in layer.named_parameters()}
+    assert {f"gradient.{key}" for key in gradients} == {k for k in own if k.startswith("gradient")}
+    for key, value in gradients.items():
+        largest = float(own[f"gradient.{key}"].abs().max())
+        torch.testing.assert_close(
+            value, own[f"gradient.{key}"], rtol=0, atol=near * largest, msg=key
+        )
+    torch.testing.assert_close(y, own["y"], rtol=0, atol=near)
+    torch.testing.assert_close(layer.regularization_loss(0.7, 0.3), own["regularization"])
+    layer.update_grid(x.detach(), margin=0.5)
+    torch.testing.assert_close(layer.grid, own["updated"], rtol=0, atol=max(near, 1e-6))
 
 
 def test_state_has_the_public_layers_names_and_shapes():

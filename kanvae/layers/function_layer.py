@@ -99,7 +99,7 @@ def check_whole(name: str, value: Any, least: int) -> None:
 def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
     """Raise a ValueError unless a setting is one of these."""
     if value not in allowed:
-        raise ValueError(f"{name} is {value!r}: it must be one of {list(allowed)}.")
+        raise ValueError(f"{name} is {value!r}: choose one of {list(allowed)}.")
 
 
 def check_range(name: str, value: Any) -> None:

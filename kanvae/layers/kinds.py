@@ -99,7 +99,7 @@ def check(option: str, value: Any, name: str) -> None:
     """Raise a ValueError that names what is wrong with the value of an option, if anything is."""
     if option in WORDS:
         if value not in WORDS[option]:
-            raise ValueError(f"{name} is {value!r}: it must be one of {list(WORDS[option])}.")
+            raise ValueError(f"{name} is {value!r}: choose one of {list(WORDS[option])}.")
     elif option in LEAST:
         check_whole(name, value, LEAST[option])
     else:
