@@ -70,11 +70,11 @@ class Explain(SphinxPostTransform):
             page, place, meaning = words.pop(match[1].lower())
             longest.remove(match[1].lower())
             address = f"{self.app.builder.get_relative_uri(here, page)}#{place}"
-            link = (
-                f'<a class="word" href="{escape(address)}" data-meaning="{escape(meaning)}">'
-                f"{escape(match[0])}</a>"
-            )
-            parts += [nodes.Text(rest[: match.start()]), nodes.raw("", link, format="html")]
+            link = f'<a class="word" href="{escape(address)}" data-meaning="{escape(meaning)}">'
+            # the word stays text, for what reads a page without its tags
+            word = [nodes.raw("", link, format="html"), nodes.Text(match[0])]
+            word.append(nodes.raw("", "</a>", format="html"))
+            parts += [nodes.Text(rest[: match.start()]), *word]
             rest = rest[match.end() :]
         if parts:
             text.parent.replace(text, [*parts, nodes.Text(rest)])

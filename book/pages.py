@@ -13,6 +13,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx_exercise.nodes import solution_node
 
 # What the programs under the book write, and what it should be.
@@ -22,9 +23,6 @@ MENDS = (
     # docutils gives the heads of a table no direction. Not reported upstream.
     (re.compile(r'<th class="head([^"]*)">'), r'<th class="head\1" scope="col">'),
     (re.compile(r'<th class="stub([^"]*)">'), r'<th class="stub\1" scope="row">'),
-    # docutils gives references a role that DPUB-ARIA has given up (w3c/dpub-aria pull request 22),
-    # in a list, which must have list items.
-    (re.compile(r' role="doc-biblioentry">'), ' role="listitem">'),
     # sphinx-exercise 1.2 gives every exercise of a page the same name. Not reported upstream.
     (re.compile(r'<section id="(exercise|solution)-content">'), r'<section class="\1-content">'),
 )
@@ -61,6 +59,40 @@ def fold_solution(writer: Any, solution: nodes.Element) -> None:
 def end_solution(writer: Any, solution: nodes.Element) -> None:
     """End the solution of an exercise."""
     writer.body.append("</div>\n" if writer.builder.name == "epub" else "</details>\n")
+
+
+class CitedIn(SphinxPostTransform):
+    """Says, behind each work in the bibliography, which pages cite it, with links to the places."""
+
+    default_priority = 6  # right after sphinxcontrib.bibtex has made the list
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        """Add the links of this page's works."""
+        domain: Any = self.env.get_domain("cite")
+        for citation in domain.citations:
+            if citation.bibliography_key.docname != self.env.docname:
+                continue
+            places: dict[str, str] = {}  # of each page, the first
+            for reference in domain.citation_refs:
+                if citation.key in {target.key for target in reference.targets}:
+                    places.setdefault(reference.docname, reference.citation_ref_id)
+            entry = domain.bibliographies[citation.bibliography_key].citation_nodes[citation.key]
+            line = nodes.inline("", " Cited in ", classes=["cited-in"])
+            for i, page in enumerate(sorted(places)):
+                uri = self.app.builder.get_relative_uri(self.env.docname, page)
+                title = self.env.titles[page].astext()
+                line += nodes.Text(", " if i else "")
+                line += nodes.reference("", title, refuri=f"{uri}#{places[page]}", internal=True)
+            entry[-1] += [line, nodes.Text(".")]
+
+
+def renew_citations(app: Sphinx, env: Any) -> list[str]:
+    """The pages with a bibliography, to be written again if other pages cite otherwise now."""
+    domain = env.get_domain("cite")
+    cited = sorted((r.docname, r.citation_ref_id) for r in domain.citation_refs)
+    changed, env.book_cited = cited != getattr(env, "book_cited", None), cited
+    return sorted({key.docname for key in domain.bibliographies}) if changed else []
 
 
 def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
@@ -105,6 +137,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx when to call the functions above."""
     app.setup_extension("sphinx_exercise")
     app.add_node(solution_node, override=True, html=(fold_solution, end_solution))
+    app.add_post_transform(CitedIn)
+    app.connect("env-updated", renew_citations)
     app.connect("doctree-read", set_tables)
     app.connect("html-page-context", mend)
     app.connect("html-page-context", add_figures)

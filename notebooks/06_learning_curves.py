@@ -22,10 +22,10 @@
 #
 # **The question.** How do reconstruction and KL develop during training, and what becomes of them on images that were not trained on?
 #
-# **The answer.** On the training images KAN-VAE* reconstructs best and KAN-VAE** worst, as in the paper, and KAN-VAE*'s curves end where the paper's do, to half a nat. On images that it has not seen, KAN-VAE* keeps less than a tenth of its lead over the VAE.
+# **The answer.** On the training images KAN-VAE* reconstructs best and KAN-VAE** worst, as in the paper, and one of KAN-VAE*'s two runs ends where the paper's curves do, to half a nat. On images that it has not seen, KAN-VAE* keeps of its lead over the VAE, sixteen nats of reconstruction, half a nat on average, which is less than runs scatter.
 #
 # **You need** the two terms of the [loss](03_vae_elbo.ipynb). **On this page** we draw the paper's Figure 6 again for its three featured models, and beside the training images what it does not show, the validation
-# images. Half a minute on two cores: the page reads the curves of finished runs.
+# images. The page reads the curves of finished runs.
 
 # %% tags=["remove-cell"]
 import importlib.util

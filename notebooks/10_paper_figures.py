@@ -742,7 +742,7 @@ else:
 # - Figure 8 shows 95 training images, identified one by one; the paper's samples are no evidence on unseen images.
 # - The training set is the first 1,000 images of each digit, or one more; the threshold is one half; the VAE ran for 30 epochs of 313 updates and the KAN-VAEs for 29.
 # - On the paper's own inputs KAN-VAE* is by far the clearest of our models too. On test images it hardly is.
-# - The ends of Figure 6's curves exclude a learning rate that fell early. A rate that never falls comes near them; one that is halved after 600 updates without a better batch comes nearer, and within half a nat for KAN-VAE*, which had no part in the choice.
+# - The ends of Figure 6's curves exclude a learning rate that fell early. A rate that never falls comes near them; one that is halved after 600 updates without a better batch comes nearer, and within half a nat in the first of two runs of KAN-VAE*, which had no part in the choice. The figures do not decide between the two.
 # - What the figures do not say: the seeds, and why the KAN-VAEs stopped an epoch earlier.
 #
 # ## Exercises

@@ -207,7 +207,7 @@ REACH = {
 
 
 def share_outside(layer, x, kind):
-    """The share of a layer's inputs x (B, I) beyond its functions' reach."""
+    """The share of inputs x (B, I) beyond the functions' reach."""
     if kind == "gaussian":
         x = layer.norm(x)
     elif kind == "wavelet":  # (B, O, I): each edge has its own place

@@ -236,9 +236,6 @@ WIDTHS = (390, 768, 900, 1100, 1280)
 #   label-content-name-mismatch  .search-button-field  pydata-sphinx-theme, unreported  book.js
 #   label-content-name-mismatch  .theme-switch-button  pydata-sphinx-theme, unreported  book.js
 #   summary-name                 .bd-sidenav summary   pydata-sphinx-theme, unreported  book.js
-#   aria-allowed-role            .citation             docutils, unreported             pages.py
-#   aria-deprecated-role         .citation             docutils, unreported             pages.py
-#   aria-required-children       .citation-list        docutils, unreported             pages.py
 #   empty-table-header           th                    pandas, by design                tables.py
 
 

@@ -27,7 +27,7 @@ def tracked() -> list[str]:
 
 
 def texts() -> dict[str, str]:
-    binary = (".gz", ".safetensors", ".csv", ".png")
+    binary = (".gz", ".safetensors", ".csv", ".png", ".npz")
     return {name: (ROOT / name).read_text() for name in tracked() if not name.endswith(binary)}
 
 
