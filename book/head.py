@@ -74,7 +74,7 @@ def top(page: str, meta: dict[str, str], root: str) -> str:
         minutes = math.ceil(int(meta["words"]) / WORDS_A_MINUTE)
         parts.append(f"{minutes} min to read")
         cores = "a core" if known["threads"] == 1 else f"{known['threads']} cores"
-        parts.append(f"{duration(known['seconds'])} to run on {cores}")
+        parts.append(f"{duration(known['seconds'])} to run on {cores}, no GPU needed")
     if known.get("changed"):
         parts.append(f'changed <time datetime="{known["changed"]}">{known["changed"]}</time>')
     items = "".join(f"<span>{part}</span>" for part in parts)
@@ -117,6 +117,8 @@ def tell(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: A
              for path in (Path(app.confdir) / folder).glob("*")}  # fmt: skip
     title = re.sub(r"^[\d.]+\s", "", unescape(re.sub(r"<.*?>", "", context["title"])))
     context["metatags"] += citation(page, title, app.config.html_baseurl, files)
+    if page == app.config.root_doc:  # the book's own name once, not twice
+        context["docstitle"] = ""
     root = "../" * page.count("/")
     line = top(page, context.get("meta") or {}, root)
     context["body"] = context["body"].replace("</h1>", f"</h1>\n{line}", 1)
@@ -149,6 +151,25 @@ def map_site(app: Sphinx, exception: Exception | None) -> None:
     Path(app.outdir, "robots.txt").write_text(robots, encoding="utf-8")
 
 
+def open_door(app: Sphinx, exception: Exception | None) -> None:
+    """Write index.html, the address that people have: it tells what the front page tells."""
+    front = Path(app.outdir, f"{app.config.root_doc}.html")
+    if exception or app.builder.name != "html" or not front.exists():
+        return
+    head = front.read_text(encoding="utf-8")
+    told = re.findall(
+        r'<title>.*?</title>|<meta (?:name|property)="[^>]*>|<link rel="canon[^>]*>', head
+    )
+    page = f'<meta http-equiv="refresh" content="0; url={app.config.root_doc}.html">'
+    link = f'<a href="{app.config.root_doc}.html">{escape(ABOUT["title"])}</a>'
+    Path(app.outdir, "index.html").write_text(
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{page}\n'
+        + "\n".join(told)
+        + f"\n</head><body>{link}</body></html>\n",
+        encoding="utf-8",
+    )
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx when to call the functions above."""
     app.connect("config-inited", set_address)
@@ -156,5 +177,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", read_top)
     app.connect("html-page-context", tell, priority=900)  # after the theme has made its buttons
     app.connect("build-finished", map_site)
+    app.connect("build-finished", open_door, priority=900)  # in place of jupyter-book's
     version = zlib.crc32(Path(__file__).read_bytes())  # pages are made anew when this file changes
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": version}

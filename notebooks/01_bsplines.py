@@ -27,7 +27,7 @@
 #
 # **You need** polynomials, and Python. **On this page** we build B-splines from their recursion, redraw
 # the paper's Figure 5 (one control point moves, one piece of the curve follows), compare Bézier curves,
-# and end with a closed form for evenly spaced knots. It runs in a few seconds on two cores; a GPU does not
+# and end with a closed form for evenly spaced knots. A GPU does not
 # matter here.
 
 # %% tags=["remove-cell"]
@@ -263,7 +263,7 @@ table = pd.DataFrame(jumps).T.rename_axis("spline")
 tables.table(table, dict.fromkeys(table, ".2f"))
 
 # %% [markdown]
-# In the line of degree $k$, the entries of orders 0 to $k - 1$ are zero: the function and its first $k - 1$ derivatives are continuous at the knot, and the derivative of order $k$ is the first that jumps.
+# In the line of degree $k$ of {numref}`tab-jumps`, the entries of orders 0 to $k - 1$ are zero: the function and its first $k - 1$ derivatives are continuous at the knot, and the derivative of order $k$ is the first that jumps.
 #
 # ## Bézier curves
 #

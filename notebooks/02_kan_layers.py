@@ -28,7 +28,7 @@
 #
 # **You need** the [B-splines](01_bsplines.ipynb) of the first chapter, and matrix products. **On this page**
 # we write a layer by hand, prove it equal to `KANLinear`, redraw the paper's Figures 2, 3 and 4, refine a
-# grid without changing the function, and count parameters. A few seconds on two cores; a GPU does not matter
+# grid without changing the function, and count parameters. A GPU does not matter
 # here.
 
 # %% tags=["remove-cell"]
@@ -370,7 +370,7 @@ table["per edge"] = table["parameters"] / table["edges"]
 tables.table(table, {"per edge": ".3f"})
 
 # %% [markdown]
-# Every KAN row is exactly ten times its edges. The linear row exceeds its edges by its biases.
+# Every KAN row of {numref}`tab-parameters` is exactly ten times its edges. The linear row exceeds its edges by its biases.
 #
 # ## What we saw
 #

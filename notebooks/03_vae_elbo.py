@@ -255,7 +255,7 @@ figures.lines(
 #
 # After these few epochs the model already gives back what it is shown. Here are the first test images, and what the decoder makes of the mean of $q(z|x)$:
 
-# %% mystnb={"figure": {"name": "fig-first-digits", "caption": "The first 16 test images, thresholded, and the pixel probabilities that the briefly trained model gives back for them."}, "image": {"alt": "Sixteen digits in the upper row come back in the lower row as soft versions of themselves; a few have changed into other digits."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-first-digits", "caption": "The first 16 test images, thresholded, and the pixel probabilities that the briefly trained model gives back for them."}, "image": {"alt": "Sixteen digits in the upper row come back in the lower row as soft versions of themselves; a few have changed into other digits."}}
 figures.image_rows(
     {"test images": x[:16], "given back": model.reconstruct(x[:16])}
 )

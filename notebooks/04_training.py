@@ -26,7 +26,7 @@
 # same weights.
 #
 # **You need** the [loss](03_vae_elbo.ipynb). **On this page** a model trains in front of you; we read its curve, look into its run folder,
-# kill a run and resume it to the same weights, bit for bit. About half a minute on two cores; not measured on a GPU.
+# kill a run and resume it to the same weights, bit for bit. Not measured on a GPU.
 #
 # Every parameter of the cell below can be set from the outside, which is how researchers [sweep this chapter](18_sweeps.ipynb):
 #
@@ -96,6 +96,8 @@ config = TrainingConfig(
     seed=seed,
     device=device,
 )
+
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-settings", "caption": "The settings of this training, as its folder keeps them."}}
 settings = config.to_dict() | {"device": config.device}
 tables.table(
     pd.Series(settings, name="value").rename_axis("setting").to_frame()
@@ -104,7 +106,7 @@ tables.table(
 # %% [markdown]
 # ```{admonition} What the paper leaves open
 # :class: warning
-# The paper states Adam at learning rate 0.002, batches of 32, 30 epochs, and `ReduceLROnPlateau` with factor 0.5. It does not state the
+# {numref}`tab-settings` has more than the paper says. It states Adam at learning rate 0.002, batches of 32, 30 epochs, and `ReduceLROnPlateau` with factor 0.5. It does not state the
 # threshold of binarisation (we take 0.5), the scheduler's patience, or what the scheduler watches. This chapter keeps PyTorch's default patience of 10 epochs, on the mean training loss of an epoch; with it the rate does not fall. The models in the chapters on results halve their rate after 600 updates without a better batch, which comes [nearest to the paper's curves](10_paper_figures.ipynb); [another chapter](13_how_many_functions.ipynb) tries other schedules. The paper does not mention seeds; this book states the seeds of every run.
 # ```
 #

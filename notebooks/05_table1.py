@@ -339,7 +339,7 @@ assert more["gain"].idxmax() == titles["kan-400-20"]
 # linear layer has one, so this VAE is ten times as wide: VAE, 350–15 for KAN-VAE**, 35–15. It is trained and scored in the same way. The intervals of the differences are Welch's over the
 # training seeds, at 95 %.
 
-# %% mystnb={"table": {"name": "tab-equal", "caption": "Each KAN-VAE minus the linear VAE with as many parameters: difference of the means over training seeds, with its 95 % interval where there are several. Below zero is better for the KAN-VAE."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-equal", "caption": "Each KAN-VAE minus the linear VAE with as many parameters: difference of the means over training seeds, with its 95 % interval where there are several. Below zero is better for the KAN-VAE."}}
 have = set(lines["model"])
 fields = {
     "NLL": "test_nll",
@@ -381,7 +381,7 @@ chart(distance, "Fréchet distance", "xy")
 chart("test_nll", "NLL, nats per image", "x")
 
 # %% [markdown]
-# {numref}`fig-frechet` and {numref}`fig-nll` disagree about who leads, and that is a result. By likelihood the linear VAE is ahead in every pair. By the Fréchet distance the KAN-VAE is ahead in all eight if pixels are thresholded; if they are grey, in five of eight. The distance looks at samples from the prior, through 64 features of a classifier; the NLL looks at every pixel of every test image. What a KAN-VAE with few hidden units draws is clear, and it would hardly draw many of the digits that there are.
+# {numref}`fig-frechet` and {numref}`fig-nll` disagree about who leads, and that is a result. By likelihood the linear VAE is ahead in every pair ({numref}`tab-equal`). By the Fréchet distance the KAN-VAE is ahead in all eight if pixels are thresholded; if they are grey, in five of eight. The distance looks at samples from the prior, through 64 features of a classifier; the NLL looks at every pixel of every test image. What a KAN-VAE with few hidden units draws is clear, and it would hardly draw many of the digits that there are.
 #
 # Seven pairs have three training runs of either model. In all seven the interval of the NLL excludes zero, and all seven stay clear of it [by Holm's procedure](../book/conventions.md). Distances scatter by dozens from run to run: the binary one's interval excludes zero in six of the seven, the grey one's only for KAN-VAE, 50–10, and by Holm's procedure none stays clear. What carries the claim about samples is that all eight pairs point to one side in the binary distance, which chance would do once in 128 times, both sides counted.
 

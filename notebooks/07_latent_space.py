@@ -144,7 +144,7 @@ table = pd.DataFrame(rows).set_index("model")
 tables.table(table, {"neighbour accuracy": ".3f", "silhouette": ".3f"})
 
 # %% [markdown]
-# For scale: the same two scores on the pixels themselves, and on the plane of {numref}`fig-tsne`, where a picture's clarity is a silhouette in two dimensions.
+# For scale beside {numref}`tab-latent`: the same two scores on the pixels themselves, and on the plane of {numref}`fig-tsne`, where a picture's clarity is a silhouette in two dimensions.
 
 # %%
 pixels = x.float()

@@ -59,7 +59,7 @@ samples = 10000
 # %% [markdown]
 # ## Two rows of sixteen
 #
-# Draw $z \sim \mathcal N(0, 1)$, decode, look. Beside the paper's three models stands the one that this book recommends, whose hidden units have [four learned functions](13_how_many_functions.ipynb) each. All get the same noise: KAN-VAE**, with its 15 latents, takes the first 15 of each row's 20 numbers. The models do not share a meaning of their latents, so the columns below are not the same
+# Draw $z \sim \mathcal N(0, 1)$, decode, look. Beside the paper's three models you see the one that this book recommends, whose hidden units have [four learned functions](13_how_many_functions.ipynb) each. All get the same noise: KAN-VAE**, with its 15 latents, takes the first 15 of each row's 20 numbers. The models do not share a meaning of their latents, so the columns below are not the same
 # digit; sharing only takes the luck of the draw out of the comparison.
 
 # %%

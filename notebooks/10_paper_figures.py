@@ -84,7 +84,7 @@ seed = 0
 #
 # The pictures were read twice. The first reading took the edges to whole pixels, which blurs. The second is the module's, with {eq}`eq-centre` and sub-pixel edges.
 
-# %% mystnb={"table": {"name": "tab-matches", "caption": "The inputs of Figure 8, 32 a model, in both readings: pixels (of 784) in which a tile differs from its training image, from the next best training image and from the nearest test image, means over tiles; and how many matches are weak."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-matches", "caption": "The inputs of Figure 8, 32 a model, in both readings: pixels (of 784) in which a tile differs from its training image, from the next best training image and from the nearest test image, means over tiles; and how many matches are weak."}}
 readings = {
     "first": results.reading("figure8-inputs"),
     "second": results.reading("figure8-reread"),
@@ -148,7 +148,7 @@ assert odds / 59_999 > 1000
 # %% [markdown]
 # So five pixels are enough even if every other training image stood at that distance, and even with the error rate of the first reading. (Blur makes neighbouring pixels fail together, so the odds are a guide and not exact.)
 
-# %% mystnb={"figure": {"name": "fig-paper-inputs", "caption": "The 96 inputs of the paper's Figure 8, drawn from MNIST by their indices and thresholded. Hatched: the matches that are weak in the first reading."}, "image": {"alt": "Ninety-six digits in six rows, 32 a model. Eight are hatched, five of them plain ones; the other 88 are identified by five pixels or more."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-paper-inputs", "caption": "The 96 inputs of the paper's Figure 8, drawn from MNIST by their indices and thresholded. Hatched: the matches that are weak in the first reading."}, "image": {"alt": "Ninety-six digits in six rows, 32 a model. Eight are hatched, five of them plain ones; the other 88 are identified by five pixels or more."}}
 training = data.load("MNIST")
 labels = training.labels.numpy()
 on = reading.threshold(results.reading("figure8-brightness"))
@@ -169,7 +169,7 @@ figures.image_rows(rows, hatched)
 #
 # The paper says that it binarises and not where. The tiles say it: for every grey value of MNIST we take the mean brightness of the picture where the identified images have that value.
 
-# %% mystnb={"figure": {"name": "fig-threshold", "caption": "Mean brightness of the paper's input tiles where the MNIST image has a given grey value. Dotted: the step that fits best."}, "image": {"alt": "The brightness is flat near 60 below grey value 128 and flat near 195 above it, with one step between 128 and 129."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-threshold", "caption": "Mean brightness of the paper's input tiles where the MNIST image has a given grey value. Dotted: the step that fits best."}, "image": {"alt": "The brightness is flat near 60 below grey value 128 and flat near 195 above it, with one step between 128 and 129."}}
 light = results.reading("figure8-brightness").set_index("grey")
 inner = light.loc[60:200]
 figures.lines(
@@ -201,7 +201,7 @@ assert light.loc[128, "pixels"] == 55
 #
 # MNIST's training set has 60,000 images in mixed order. We ask of each input where it stands in the file, and which image of its digit it is.
 
-# %% mystnb={"figure": {"name": "fig-ranks", "caption": "The inputs of Figure 8: their index in the training set and their rank among the images of their digit. Dotted: index 10,000 and rank 1,000."}, "image": {"alt": "All points lie at or below rank 1,000, one exactly on it. Three lie to the right of index 10,000."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-ranks", "caption": "The inputs of Figure 8: their index in the training set and their rank among the images of their digit. Dotted: index 10,000 and rank 1,000."}, "image": {"alt": "All points lie at or below rank 1,000, one exactly on it. Three lie to the right of index 10,000."}}
 places = second[["training_index", "rank_within_digit"]].to_numpy()
 figures.points(
     {
@@ -226,7 +226,7 @@ tables.table(
 # In {numref}`fig-ranks` no input lies above rank 1,000, and one is the 1,000th seven, index 9,395. Three lie beyond index 9,999 ({numref}`tab-beyond`), and each of their matches leads by thirty pixels or more. That is what one would see
 # if the set were **the first 1,000 images of each digit**. How sure is it? We compute what other sets would have shown.
 
-# %% mystnb={"table": {"name": "tab-odds", "caption": "Other sets that the inputs of Figure 8 could have been drawn from, and the probability of what was seen: no input beyond rank 1,000 of its digit."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-odds", "caption": "Other sets that the inputs of Figure 8 could have been drawn from, and the probability of what was seen: no input beyond rank 1,000 of its digit."}}
 ranks = reading.rank_within_digit(labels[:10_188], np.arange(10_188))
 distinct = second["training_index"].nunique()  # 95
 
@@ -613,7 +613,7 @@ known = {row.tobytes() for row in seen.numpy()}
 inputs = training.pixels[shown]
 assert all(row.tobytes() in known for row in inputs.numpy())
 
-# %% mystnb={"figure": {"name": "fig-figure8", "caption": "The paper's Figure 8 by our models: for each model the paper's 32 inputs, two rows, over a posterior sample of each."}, "image": {"alt": "The samples of KAN-VAE* are nearly as sharp as their inputs. Those of the VAE are softer, and those of KAN-VAE** softer still, with some digits changed."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-figure8", "caption": "The paper's Figure 8 by our models: for each model the paper's 32 inputs, two rows, over a posterior sample of each."}, "image": {"alt": "The samples of KAN-VAE* are nearly as sharp as their inputs. Those of the VAE are softer, and those of KAN-VAE** softer still, with some digits changed."}}
 bits = data.binarize(inputs)
 rows = {}
 for i, (name, model) in enumerate(models.items()):
@@ -666,7 +666,7 @@ means = pd.DataFrame(
 ).T.rename_axis("model")
 tables.table(means, dict.fromkeys(sets, ".1f"))
 
-# %% mystnb={"figure": {"name": "fig-gap", "caption": "How many more nats a test image needs than an input of Figure 8: difference of the means over images, with its 95 % interval (Welch)."}, "image": {"alt": "A test image needs about five nats more with the VAE and with KAN-VAE**, and twenty more with KAN-VAE*, whose interval is far from zero; those of the others are not."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gap", "caption": "How many more nats a test image needs than an input of Figure 8: difference of the means over images, with its 95 % interval (Welch)."}, "image": {"alt": "A test image needs about five nats more with the VAE and with KAN-VAE**, and twenty more with KAN-VAE*, whose interval is far from zero; those of the others are not."}}
 gaps = {}
 for name in models:
     a, b = scored[name, "test"], scored[name, "Figure 8"]

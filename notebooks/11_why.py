@@ -71,7 +71,7 @@ seed = 0
 # an `nn.Linear` with $O I + O$ parameters in place of $10\, O I$. How much of a trained first layer is affine? By {eq}`eq-first-layer` all of it; here is the check, on both trained KAN-VAEs and all 10,000 test images. The layer is evaluated through its splines, the line through its
 # values at all-zero and one-hot images.
 
-# %% mystnb={"table": {"name": "tab-affine", "caption": "The first layer of both KAN-VAEs against the affine layer that it equals, on all test images."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-affine", "caption": "The first layer of both KAN-VAEs against the affine layer that it equals, on all test images."}}
 x = data.binarize(data.load("MNIST", "test").pixels).float()
 trained = {
     name: load_model(results.featured_run(architecture)).requires_grad_(
@@ -102,7 +102,7 @@ tables.table(
 )
 
 # %% [markdown]
-# The differences are rounding. Nearly half of each model's parameters, the ten numbers an edge of its first layer, do what one number an edge could.
+# The differences of {numref}`tab-affine` are rounding. Nearly half of each model's parameters, the ten numbers an edge of its first layer, do what one number an edge could.
 #
 # ## What a gradient can reach
 #
@@ -353,7 +353,7 @@ assert 10_500 < edges_left < 11_500
 #
 # **Prediction.** A linear first layer can express exactly what the KAN layer can, so test scores should change little; what may change is how fast Adam gets there, since it moves ten parameters of an edge at once. A wide grid gives the latents and hidden values splines where they had none, at a coarser resolution.
 
-# %% mystnb={"table": {"name": "tab-ablation", "caption": "KAN-VAE** as in the paper and with either change: mean \u00b1 standard deviation over training seeds."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-ablation", "caption": "KAN-VAE** as in the paper and with either change: mean \u00b1 standard deviation over training seeds."}}
 base = str(paper.FEATURED["KAN-VAE**"])
 names = dict(
     zip(

@@ -149,14 +149,13 @@ best = lines.groupby("model")[["test_nll", scores["Fréchet, grey"]]]
 table_one = best.mean().loc[[vae, *equals]]
 assert (table_one.idxmin() == star).all()
 Markdown(f"""
-**The paper hoped** that KAN layers would make a VAE better and smaller,
-and found that its best KAN-VAE takes ten times the parameters. With its
-images and schedule **we find** that by likelihood we cannot tell that
-model from the VAE. A plain VAE of equal size describes unseen digits
-better in all {len(nats)} comparisons, by {min(nats):.0f} to
-{max(nats):.0f} nats; the KAN-VAE's samples lie nearer to real digits,
-by a kernel distance in all, by the Fréchet distance in {grey} or, if
-thresholded, in all.
+**The paper hoped** that KAN layers would make a VAE better and smaller;
+its best one takes ten times the parameters. By likelihood **we find** it
+no better than the VAE that we could tell. A VAE of equal size describes
+unseen digits better in all {len(nats)} comparisons, by {min(nats):.0f} to
+{max(nats):.0f} nats; the KAN-VAE's samples lie nearer to real digits in
+all by a kernel distance, in {grey} by the Fréchet distance, in {binary}
+if pixels are thresholded.
 """)
 
 # %% [markdown]

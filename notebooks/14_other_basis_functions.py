@@ -27,7 +27,7 @@
 # a few functions among many edges, and behind an ordinary VAE that learns none. (All at the paper's learning rate; the samples tell another story.)
 #
 # **You need** the chapters on [KAN layers](02_kan_layers.ipynb) and, for the last comparison, on [shared functions](13_how_many_functions.ipynb). **On this page** we draw every family, move one input
-# far outside its range, count parameters, and compare ten kinds of VAE. A few seconds on two cores; the models were trained before, and a GPU does not matter here.
+# far outside its range, count parameters, and compare ten kinds of VAE. The models of the tables were trained before.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -268,14 +268,21 @@ if (epochs, hidden, latent) == (1, 35, 15):
 # compared in two ways: at the same widths, and at the same number of parameters.
 
 # %% mystnb={"table": {"name": "tab-edges", "caption": "Parameters of six VAEs of the same widths, and parameters per edge."}}
-kinds = ["kan", "gaussian", "chebyshev", "wavelet", "rational", "jacobi"]
+names = {
+    "kan": "B-splines",
+    "gaussian": "Gaussians",
+    "chebyshev": "Chebyshev",
+    "wavelet": "wavelets",
+    "rational": "rational",
+    "jacobi": "Jacobi",
+}
 rows = []
-for kind in kinds:
+for kind, name in names.items():
     architecture = Architecture(kind, hidden, latent)
     size = count_parameters(architecture.build())
-    rows.append((str(architecture), size, size / architecture.edges()))
-columns = ["model", "parameters", "per edge"]
-frame = pd.DataFrame(rows, columns=columns).set_index("model")
+    rows.append((name, size, size / architecture.edges()))
+columns = ["functions", "parameters", "per edge"]
+frame = pd.DataFrame(rows, columns=columns).set_index("functions")
 tables.table(frame, {"per edge": ".2f"})
 
 # %% tags=["remove-cell"]
@@ -461,7 +468,7 @@ assert rest.max() < 2.5 * rest.min()
 # - FastKAN and Wav-KAN bring norms along, and ChebyKAN's authors advise one: what keeps inputs in range is part of
 #   the method.
 # - fKAN and KAT learn a few functions for a whole layer, and spend about one number on an edge.
-# - At equal size and the paper's learning rate, one function on every edge loses to fixed units in likelihood with every basis, and a few functions that many edges share win with every basis.
+# - At equal size and the paper's learning rate, one function on every edge loses to fixed units in likelihood with every basis, and a few functions that many edges share win with each of the three bases tried.
 #
 # ## Exercises
 #

@@ -24,7 +24,7 @@
 #
 # **The answer.** Yes, where kernels share them. With one learned function for each element of a patch, which all output channels weigh, the likelihood is 1.3 nats better than that of an ordinary convolutional VAE of the same size with SiLU units, and the samples are nearer to real digits, at more than twice the processor time. With a function for every element of every kernel, as Conv-KAN has it, a model is level with an ordinary one with ReLU; with KAN layers everywhere it is five to six nats behind.
 #
-# **You need** the chapters on [KAN layers](02_kan_layers.ipynb) and on [shared functions](13_how_many_functions.ipynb), and to have met a convolution. **On this page** we write a convolution of functions out by hand, see that its first layer is an ordinary one, and compare five VAEs of one size. A quarter of a minute on two cores, where a GPU does not matter; the training runs behind the tables took an hour and a half of one core.
+# **You need** the chapters on [KAN layers](02_kan_layers.ipynb) and on [shared functions](13_how_many_functions.ipynb), and to have met a convolution. **On this page** we write a convolution of functions out by hand, see that its first layer is an ordinary one, and compare five VAEs of one size. The training runs behind the tables took an hour and a half of one core.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -98,7 +98,7 @@ torch.testing.assert_close(conv(x), expected)
 #
 # The first layer sees pixels that are 0 or 1, and a function that is asked at two points only is a line. The functions of a new kernel differ from lines everywhere else:
 
-# %% mystnb={"figure": {"name": "fig-first-kernel", "caption": "The functions of one kernel that sees binary pixels. Only their values at 0 and 1 (dotted) are ever used."}, "image": {"alt": "Curves of many slopes bend between -1 and 2; dotted lines at 0 and 1 cross each of them at the two points that alone matter."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-first-kernel", "caption": "The functions of one kernel that sees binary pixels. Only their values at 0 and 1 (dotted) are ever used."}, "image": {"alt": "Curves of many slopes bend between -1 and 2; dotted lines at 0 and 1 cross each of them at the two points that alone matter."}}
 torch.manual_seed(0)
 first = FunctionConv2d(1, 16, size, stride=2, padding=1, scale_noise=1.0)
 span = torch.linspace(-1, 2, 301)

@@ -131,13 +131,15 @@ first = grid | {"seed": range(1)}
 started = time.perf_counter()
 table = sweep.sweep(folder / "small.ipynb", first, folder / "out")
 print(f"{len(table)} points in {time.perf_counter() - started:.0f} s")
+
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-sweep-points", "caption": "The table of the sweep, a line a point; some of its columns."}}
 columns = ["architecture", "seed", "status", "validation_elbo"]
 columns += ["training_seconds", "seconds"]
 seconds = dict.fromkeys(("training seconds", "seconds"), ".1f")
 tables.table(table[columns], {"validation elbo": ".2f"} | seconds)
 
 # %% [markdown]
-# The table has a line for each point: all parameters, what was recorded, and how the execution went. It also stands in the folder, as CSV and Parquet, beside a page, `index.html`, that links to every executed notebook and draws the curves small.
+# The table ({numref}`tab-sweep-points`) has a line for each point: all parameters, what was recorded, and how the execution went. It is also in the folder, as CSV and Parquet, beside a page, `index.html`, that links to every executed notebook and draws the curves small.
 #
 # ## Killed and resumed
 #
@@ -257,7 +259,7 @@ tables.table(scheduling.rename_axis("measured"), {"value": ",.5g"})
 # `nox -s soak` does four kinds of work on a few images: a training, a sweep of two trainings, a search, and a reproduction of two runs. At random moments it sends SIGKILL, SIGTERM or SIGINT to the driver, a worker, a kernel (none was hit in the run below), or all of them; it cuts files in between and fills disks; then it starts the same command again. At the end it
 # compares what is left with an undisturbed run: every file must be there, weights bit for bit, tables up to their times; no process, no other file and no lock may be left. (What a process that was killed outright has left in the folder of temporary files, the next execution of a chapter clears away; the table counts what is there at the end.) A command may refuse a cut file only if it names it. The soak found what no test had looked for: a driver that waited for ever once all of its workers had been interrupted, because Dask takes an interrupt as the worker's own decision to stop. Such workers are replaced now, and {numref}`tab-soak` was measured after that. The line printed above it says where and when.
 
-# %% mystnb={"table": {"name": "tab-soak", "caption": "What kills, cut files and full disks cost, for each kind of work."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-soak", "caption": "What kills, cut files and full disks cost, for each kind of work."}}
 measured_there = measured["soak"]
 print(
     f"{measured_there['processor']}, {measured_there['cores']} cores, "

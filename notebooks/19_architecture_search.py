@@ -22,7 +22,7 @@
 #
 # **The question.** The paper names the search for better architectures as its first item of future work. Which architectures give the best likelihood for their number of parameters, and where do the rows of Table I stand among them?
 #
-# **The answer.** Models whose hidden units share a few learned functions. Every architecture of the front with more than 104,000 parameters is one, with 3 to 11 functions an input, and below them stand narrow linear VAEs. The paper's VAE is matched with 55 % of its parameters, and the best model is ahead of all nine rows of Table I, of KAN-VAE* too, which has ten times as many. Trained again with another seed and scored on test images, the front keeps its order, and its best model is 3.6 nats ahead of the paper's VAE and 2.3 ahead of one with SiLU.
+# **The answer.** Models whose hidden units share a few learned functions. Every architecture of the front with more than 104,000 parameters is one, with 3 to 11 functions an input; the smaller ones are narrow linear VAEs. The paper's VAE is matched with 55 % of its parameters, and the best model is ahead of all nine rows of Table I, of KAN-VAE* too, which has ten times as many. Trained again with another seed and scored on test images, the front keeps its order, and its best model is 3.6 nats ahead of the paper's VAE and 2.3 ahead of one with SiLU.
 #
 # **You need** the [KAN layer's settings](02_kan_layers.ipynb), [functions that edges share](13_how_many_functions.ipynb) and [Table I](05_table1.ipynb). **On this page** we read and draw a search over widths, depth, kinds of layer and grids that was run before, with its front beside the paper's nine rows, and see what of the front stands with new seeds on test images. The search itself is not run here.
 
@@ -90,6 +90,8 @@ whole.index = whole.index.str.replace("_", " ")
 tables.table(whole.rename_axis("setting").to_frame())
 
 # %% [markdown]
+# A trial trains for fewer epochs than the book's models do ({numref}`tab-search-settings`), so that there can be many.
+#
 # ## The front
 #
 # The score is the NLL of 1,000 validation images in nats, with 50 samples. The rows of Table I were trained and scored in the same way, so they can be compared with the others here, though not with their own scores after 30 epochs in [the chapter on Table I](05_table1.ipynb).
@@ -112,7 +114,7 @@ figures.front(
 # %% [markdown]
 # A row of Table I that lies above the line of {numref}`fig-front` is beaten by a model that is smaller and better at once. {numref}`tab-search-kinds` counts what became of each kind.
 
-# %% mystnb={"table": {"name": "tab-search-kinds", "caption": "The trials by kind of layer, rows of Table I included: how many, how many of them were given up, how many are on the front, and the best score with its parameters."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-search-kinds", "caption": "The trials by kind of layer, rows of Table I included: how many, how many of them were given up, how many are on the front, and the best score with its parameters."}}
 counts = {}
 for name, layer in kinds.items():
     own = trials[trials["layer"] == layer]
@@ -243,7 +245,7 @@ assert (trials["row"].notna() <= (trials["state"] == "complete")).all()
 #
 # ## What we saw
 #
-# - On the front stand 18 models with shared functions, ten linear ones of 104,000 parameters and fewer, and one with a function on every edge, the smallest and worst of all. All have one hidden layer.
+# - The front has 18 models with shared functions, ten linear ones of 104,000 parameters and fewer, and one with a function on every edge, the smallest and worst of all. All have one hidden layer.
 # - A few functions are enough: 3 to 11 an input, nearly all of order 1, that is, broken lines.
 # - Of the forty trials with a function on every edge, rows of Table I included, 29 were given up, because a smaller model led by more than two nats.
 # - The search resumes after any stop: Optuna's journal holds the trials, run folders hold the trainings.

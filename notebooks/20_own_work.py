@@ -94,7 +94,7 @@ scores = evaluate_model(model, test)
 print(f"best epoch {fitted.best_epoch} of {epochs};")
 print(f"test ELBO {scores['test_elbo']:.1f} nats per image")
 
-# %% mystnb={"figure": {"name": "fig-own-images", "caption": "Test images of scikit-learn's digits, their reconstructions at the mean of $q(z|x)$, and samples from the prior."}, "image": {"alt": "Three rows of sixteen coarse digits: the second row repeats those of the first with softer edges, the third shows new ones, of which some are no digit."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-own-images", "caption": "Test images of scikit-learn's digits, their reconstructions at the mean of $q(z|x)$, and samples from the prior."}, "image": {"alt": "Three rows of sixteen coarse digits: the second row repeats those of the first with softer edges, the third shows new ones, of which some are no digit."}}
 generator = torch.Generator().manual_seed(seed)
 rows = {
     "test images": test[:16],

@@ -89,6 +89,16 @@ class TestForm:
             assert cell.metadata["mystnb"]["image"]["alt"]
             assert f"{{numref}}`{figure['name']}`" in prose, figure["name"]
 
+    def test_every_table_has_a_caption_and_is_discussed(self, chapter):
+        cells = nbformat.read(chapter, as_version=4).cells
+        prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        for cell in cells:
+            if cell.cell_type == "code" and re.search(r"^tables\.table\(", cell.source, re.M):
+                table = cell.metadata["mystnb"]["table"]
+                assert table["caption"].endswith("."), table["name"]
+                assert table["name"].startswith("tab-")
+                assert f"{{numref}}`{table['name']}`" in prose, table["name"]
+
     def test_every_numbered_equation_has_a_name_of_its_kind(self, chapter):
         text = jupytext.writes(nbformat.read(chapter, as_version=4), "md")
         for label in re.findall(r"^\$\$ \((.*?)\)", text, re.MULTILINE):
