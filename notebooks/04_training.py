@@ -140,7 +140,7 @@ terms = (
 tables.table(history.set_index("epoch"), dict.fromkeys(terms, ".1f"))
 
 # %% [markdown]
-# What a sweep of this chapter collects into its table is recorded here: the scores after the last epoch, and one curve.
+# The lines of {numref}`tab-live` are kept in the folder of the run, as `history.csv`. What a sweep of this chapter collects into its table is recorded here: the scores after the last epoch, and one curve.
 
 # %%
 chapters.record(
