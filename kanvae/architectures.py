@@ -36,6 +36,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh, "prelu": nn.PReLU,
     "none": nn.Identity,
 }  # fmt: skip
+MOST_LAYERS = 1000
 WHOLE = {"input_features": 784, "depth": 1, "activation": "relu"}  # what a key may set, else this
 
 
@@ -89,6 +90,8 @@ class Architecture:
     def __post_init__(self) -> None:
         for name in ("hidden_features", "latent_dim", "input_features", "depth"):
             check_whole(name, getattr(self, name), 1)
+        if self.depth > MOST_LAYERS:
+            raise ValueError(f"depth is {self.depth}: it must be {MOST_LAYERS} or less.")
         check_choice("layer", self.layer, KINDS)
         check_choice("activation", self.activation, ACTIVATIONS)
         kept = {_split(name): value for name, value in dict(self.settings).items()}
@@ -132,8 +135,10 @@ class Architecture:
             raise ValueError(f"{key!r} sets {repeated[0]} more than once: give it one value.")
         match = re.fullmatch(rf"({'|'.join(WORDS)})-(\d+)-(\d+)", words)
         values: dict[str, Any] = {}
+        part = ""
         try:
-            for name, text in (option.split("=") for option in options):
+            for part in options:
+                name, text = part.split("=")
                 name = {"first_layer": "first"}.get(name, name)  # as it was written before
                 option = name.rpartition(".")[2]
                 if option == "grid_range":
@@ -145,12 +150,15 @@ class Architecture:
                     values[name] = text
                 if name not in WHOLE:
                     _split(name)
+            part = ""
         except (ValueError, KeyError):
             match = None
         if match is None:
+            where = f", in its part {part!r}" if part else ""
             raise ValueError(
-                f"unknown architecture {key!r}: a key is WORD-H-L, with a word of {list(WORDS)}, "
-                "the hidden and the latent width, such as vae-400-20, kan-35-15 or shared-395-20. "
+                f"unknown architecture {key!r}{where}: a key is WORD-H-L, with a word of "
+                f"{list(WORDS)}, the hidden and the latent width, such as vae-400-20, kan-35-15 "
+                "or shared-395-20. "
                 f"It may go on with +NAME=VALUE, NAME being one of {[*WHOLE, *OPTIONS[1:]]}, for "
                 "layers also at one place or side as in +heads.grid_size=10, and "
                 f"with +PLACE=KIND from {list(KINDS)}, as in +first=linear; places and sides are "
@@ -260,7 +268,8 @@ def explain(key: str) -> str:
     Raises:
         ValueError: no such architecture.
     """
-    model = Architecture.parse(key).build()
+    with torch.device("meta"):  # a model of any size has a shape
+        model = Architecture.parse(key).build()
     lines = [f"{'layer':30s} {'inputs':>6s} {'outputs':>7s} {'parameters':>10s}  kind"]
     inside: tuple[str, ...] = ()
     for name, module in model.named_modules():

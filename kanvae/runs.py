@@ -155,7 +155,10 @@ def _settings(path: Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
     """A run's configuration, its provenance, and the file of its history."""
     mend = f"Delete {path} and train it again."
     lines = "history.csv.gz" if (path / "history.csv.gz").is_file() else "history.csv"
-    for name in ("config.json", lines, "weights.safetensors"):
+    names = ("config.json", lines, "weights.safetensors")
+    if not any((path / name).is_file() for name in names):
+        raise RunError(f"{path} is no folder of a run, it has none of {list(names)}: name one.")
+    for name in names:
         if not (path / name).is_file():
             raise RunError(f"{path} is not a whole run: {name} is missing. {mend}")
     try:

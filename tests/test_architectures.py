@@ -113,9 +113,22 @@ def test_unknown_keys_are_refused_with_an_example(key):
 
 
 @pytest.mark.parametrize(
+    "part", ["gridsize=3", "middle.grid_size=3", "grid_size=x", "grid_range=1", "grid_size"]
+)
+def test_the_part_of_a_key_that_means_nothing_is_named(part):
+    with pytest.raises(ValueError, match=f"unknown architecture .*, in its part '{part}':"):
+        Architecture.parse(f"kan-35-15+norm=none+{part}+first=linear")
+
+
+def test_a_model_of_any_size_is_explained_without_its_memory():
+    assert explain("vae-9999999-20").splitlines()[-1].split()[-1] == "16,299,999,194"
+
+
+@pytest.mark.parametrize(
     ("key", "message"),
     [
         ("kan-0-5", "hidden_features is 0"),
+        ("kan-5-5+depth=1001", "depth is 1001: it must be 1000 or less"),
         ("kan-5-0", "latent_dim is 0"),
         ("kan-5-5+depth=0", "depth is 0"),
         ("kan-5-5+grid_range=2..1", "must begin below its end"),

@@ -140,7 +140,8 @@ def test_chebyshev_values_and_slopes_are_scipys(degree):
 
 @EVERY
 def test_gradients_are_finite_far_outside(kind):
-    layer = made(kind)
+    # a LayerNorm of equal numbers is zero, and far away no more
+    layer = made(kind, **({"norm": False} if kind is GaussianLinear else {}))
     x = torch.linspace(-300, 300, 40).repeat(8, 1).T.contiguous().requires_grad_()
     layer(x).sum().backward()
     assert all(bool(p.grad.isfinite().all()) for p in (x, *layer.parameters()))

@@ -345,6 +345,10 @@ def test_an_own_set_may_have_its_own_test_images_levels_and_no_labels(tmp_path):
         ({"pixels": np.full((9, 4), np.nan)}, "values that are not finite"),
         ({"pixels": np.zeros((9, 4)), "labels": np.zeros(8, int)}, "`labels` is int64 of shape"),
         ({"pixels": np.full((9, 4), 300)}, "`pixels` goes from 300 to 300"),
+        ({"pixels": np.zeros((9, 4)), "labels": np.full(9, -1)}, "0 or more, for each of the 9"),
+        ({"pixels": np.zeros((9, 4), int), "levels": 0}, "`levels` is 0: it must be a whole"),
+        ({"pixels": np.zeros((9, 4), int), "levels": [1, 2]}, r"`levels` is \[1, 2\]: it must"),
+        ({"pixels": np.zeros((9, 4)), "test_pixels": np.zeros((9, 5))}, "they must have as many"),
         ({"pixels": np.zeros((2, 4))}, "too few images"),
     ],
 )
@@ -360,7 +364,7 @@ def test_a_missing_or_damaged_own_set_is_named(tmp_path):
     content = Path(name).read_bytes()
     for damaged in (content[: len(content) // 2], b"", b"PK\x03\x04"):
         Path(name).write_bytes(damaged)
-        with pytest.raises(data.DataError, match=r"set\.npz is damaged"):
+        with pytest.raises(data.DataError, match=r"set\.npz is damaged.*Save it again"):
             data.load(name)
 
 

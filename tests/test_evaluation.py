@@ -308,8 +308,25 @@ def test_inception_counts_as_here_only_with_its_weights(inception_file, monkeypa
 
 
 def test_unknown_images_are_refused(trained_run):
-    with pytest.raises(ValueError, match="frechet_images is 'colour': choose grayscale"):
-        evaluation.evaluate(trained_run, evaluation.Settings(frechet_images="colour"))
+    with pytest.raises(ValueError, match="frechet_images is 'colour': choose one of"):
+        evaluation.evaluate(trained_run, frechet_images="colour")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("frechet_samples", 1),
+        ("frechet_seeds", 0),
+        ("fidelity_samples", 5),
+        ("fidelity_samples", -3),
+        ("importance_samples", 0),
+        ("likelihood_images", -5),
+        ("likelihood_images", 2.5),
+    ],
+)
+def test_impossible_settings_are_refused_before_anything_is_scored(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value}: it must be a whole number"):
+        evaluation.Settings(**{name: value})
 
 
 def test_features_refuse_what_they_cannot_judge(run):
@@ -385,11 +402,11 @@ def test_the_best_epochs_weights_are_scored_beside_the_lasts(run):
     found = run._replace(provenance=run.provenance | {"best_epoch": 0})
     settings = evaluation.Settings("none", importance_samples=1, likelihood_images=5)
     last = evaluation.evaluate(found, settings)
-    other = evaluation.evaluate(found, settings._replace(weights="best"))
+    other = evaluation.evaluate(found, settings, weights="best")
     assert (last["weights"], other["weights"]) == ("last", "best")
     assert last["test_elbo"] != other["test_elbo"]
     with pytest.raises(ValueError, match="weights is 'first'"):
-        evaluation.evaluate(found, settings._replace(weights="first"))
+        evaluation.Settings(weights="first")
 
 
 def test_a_run_that_diverged_is_refused_at_once(run):

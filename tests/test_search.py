@@ -6,7 +6,7 @@ from optuna.trial import FixedTrial, TrialState
 from kanvae import Architecture
 from kanvae.layers.kinds import KINDS
 from kanvae.models import count_parameters
-from kanvae.studies import cluster, command, paper, search, space
+from kanvae.studies import cluster, command, paper, search, space, trials
 from kanvae.training import DivergedError
 
 SMALL = search.SearchConfig(epochs=1, importance_samples=2, likelihood_images=20)
@@ -180,7 +180,7 @@ def test_a_finished_trial_whose_run_was_cut_is_trained_again(
 ):
     output, study = found
     trial = study.best_trials[0]
-    run_dir = output / trial.user_attrs["architecture"]
+    run_dir = trials.folder(output, trial.user_attrs["architecture"])
     whole = (run_dir / "weights.safetensors").read_bytes()
     os.truncate(run_dir / "weights.safetensors", len(whole) // 2)
     if killed:  # a search that was about to train it again
@@ -212,6 +212,16 @@ def test_the_tables_hold_every_trial_and_where_it_ran(found, tmp_path):
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {
         "trials.csv", "curves.csv", "provenance.json",
     }  # fmt: skip
+
+
+def test_a_folder_without_a_search_is_named_and_no_table_is_touched(tmp_path):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "trials.csv").write_text("kept")
+    options = ["--output", str(tmp_path / "none"), "--collect", str(tmp_path / "tables")]
+    with pytest.raises(SystemExit, match=r"there is no search in .*none: name its folder"):
+        command.main(["search", *options])
+    assert (tmp_path / "tables" / "trials.csv").read_text() == "kept"
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -17,6 +17,7 @@ A set of your own is a `.npz` file, named by its path, with these arrays:
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,7 +160,8 @@ def _own(path: Path, part: str) -> tuple[Tensor, Tensor | None]:
     """The training or test images of a .npz file, and their labels."""
     if not path.exists():
         raise DataError(f"there is no file {path}: give the path of a .npz file with `pixels`.")
-    with sources.reading(path), path.open("rb") as opened:
+    again = "Save it again: numpy.savez(path, pixels=..., labels=...)."
+    with sources.reading(path, again), path.open("rb") as opened:
         file = np.load(opened, allow_pickle=False)
         if isinstance(file, np.ndarray):
             raise ValueError("it is a .npy file")
@@ -176,12 +178,20 @@ def _own(path: Path, part: str) -> tuple[Tensor, Tensor | None]:
         )
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise DataError(f"{path}: `pixels` holds values that are not finite.")
-    if labels is not None and (labels.shape != pixels.shape[:1] or labels.dtype.kind not in "biu"):
+    if labels is not None and (
+        labels.shape != pixels.shape[:1] or labels.dtype.kind not in "biu" or (labels < 0).any()
+    ):
         raise DataError(
             f"{path}: `labels` is {labels.dtype} of shape {labels.shape}: it must be one whole "
-            f"number for each of the {len(pixels)} images."
+            f"number, 0 or more, for each of the {len(pixels)} images."
         )
-    levels = int(arrays.get("levels", 255))
+    widths = {key: math.prod(a.shape[1:]) for key, a in arrays.items() if key.endswith("pixels")}
+    if len(set(widths.values())) > 1:
+        raise DataError(f"{path}: images have {widths} pixels: they must have as many.")
+    top = np.asarray(arrays.get("levels", 255))
+    if top.size != 1 or top.dtype.kind not in "iu" or top.item() < 1:
+        raise DataError(f"{path}: `levels` is {top.tolist()}: it must be a whole number above 0.")
+    levels = int(top.item())
     if pixels.dtype.kind in "iu" and not (pixels.min() >= 0 and pixels.max() <= levels):
         raise DataError(
             f"{path}: `pixels` goes from {pixels.min()} to {pixels.max()}: whole numbers lie "

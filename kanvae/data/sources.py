@@ -191,12 +191,13 @@ def _mend(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Say in words what is wrong with a file that is being read, by a DataError."""
+def reading(path: Path, mend: str | None = None) -> Iterator[None]:
+    """Say in words what is wrong with a file that is being read, by a DataError, and the cure."""
+    mend = mend or _mend(path)
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing. {_mend(path)}") from error
+        raise DataError(f"{path} is missing. {mend}") from error
     except (
         EOFError,
         zlib.error,
@@ -205,12 +206,10 @@ def reading(path: Path) -> Iterator[None]:
         KeyError,
         ValueError,
     ) as error:
-        raise DataError(f"{path} is damaged ({error}). {_mend(path)}") from error
+        raise DataError(f"{path} is damaged ({error}). {mend}") from error
     except OSError as error:
         reason = error.strerror or error
-        raise DataError(
-            f"{path} cannot be read ({reason}): make it readable. {_mend(path)}"
-        ) from error
+        raise DataError(f"{path} cannot be read ({reason}): make it readable. {mend}") from error
 
 
 def _download(folder: Path, name: str) -> None:

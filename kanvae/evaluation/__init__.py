@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from kanvae.evaluation.features import (
     values,
 )
 from kanvae.evaluation.samples import (
+    NEIGHBOURS,
     frechet_distances,
     kernel_distance,
     precision_recall,
@@ -40,6 +42,7 @@ from kanvae.evaluation.samples import (
     sample_prior,
 )
 from kanvae.extras import extra
+from kanvae.layers.function_layer import check_choice, check_whole
 from kanvae.likelihoods import Likelihood
 from kanvae.models import count_parameters
 from kanvae.training import grids, load_model, mean_terms, random_stream, resolve_device
@@ -108,8 +111,9 @@ def silhouette(means: Tensor, labels: Tensor, images: int = 5000) -> float:
     return float(silhouette_score(means[:images].numpy(), labels[:images].numpy()))
 
 
-class Settings(NamedTuple):
-    """How thoroughly `evaluate` looks.
+@dataclass(frozen=True)
+class Settings:
+    """How thoroughly `evaluate` looks, checked when made.
 
     Args:
         features: names with commas between them, "none", or "auto" for the set's own classifier.
@@ -121,6 +125,9 @@ class Settings(NamedTuple):
         importance_samples: latents an image of the bound on the likelihood.
         likelihood_images: the first so many of the test set, for that bound.
         weights: "last", or "best" for those of the epoch with the best validation ELBO.
+
+    Raises:
+        ValueError: a number below its least, unknown kinds of images or weights.
     """
 
     features: str = "auto"
@@ -131,6 +138,21 @@ class Settings(NamedTuple):
     importance_samples: int = 100
     likelihood_images: int = 1000
     weights: str = "last"
+
+    def __post_init__(self) -> None:
+        for name in ("frechet_seeds", "importance_samples", "likelihood_images"):
+            check_whole(name, getattr(self, name), 1)
+        check_whole("frechet_samples", self.frechet_samples, 2)  # they have a covariance
+        if self.fidelity_samples != 0:
+            check_whole("fidelity_samples", self.fidelity_samples, NEIGHBOURS + 1)
+        for kind in self.kinds:
+            check_choice("frechet_images", kind, KINDS)
+        check_choice("weights", self.weights, ("last", "best"))
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of images."""
+        return self.frechet_images.split(",")
 
 
 DEFAULT_SETTINGS = Settings()
@@ -189,7 +211,7 @@ def evaluate_model(
     real = images.flatten(1).float()
     references = {
         (f.name, kind): reference_values(f, real, kind == "binarized")
-        for f, kind in itertools.product(maps, _kinds(chosen))
+        for f, kind in itertools.product(maps, chosen.kinds)
     }
     scores = _scores(model, x, labels, known, maps, references, judge, chosen)
     del scores["weights"]  # they are the model's
@@ -197,9 +219,11 @@ def evaluate_model(
 
 
 def evaluate_run(
-    run: runs.Run, settings: Settings = DEFAULT_SETTINGS, device: str = "cpu"
+    run: runs.Run, settings: Settings = DEFAULT_SETTINGS, device: str = "cpu", **others: Any
 ) -> dict[str, Any]:
     """Every score of a run. The settings and the names of the features stand among them.
+
+    Settings can also be named one by one, as `evaluate_model` takes them.
 
     The images and their binarisation are those of its configuration: its test set is scored, and is
     the reference of the Fréchet distances, which are a list, one a seed, for each kind of feature
@@ -210,9 +234,7 @@ def evaluate_run(
             cannot judge these images.
         runs.RunError: a weight is not finite, or the run has no best epoch.
     """
-    _kinds(settings)
-    if settings.weights not in ("last", "best"):
-        raise ValueError(f"weights is {settings.weights!r}: choose 'last' or 'best'.")
+    settings = replace(settings, **others)
     c = run.config
     dataset, binarization, threshold = c["dataset"], c["binarization"], c["threshold"]
     names = _names(settings.features, dataset)
@@ -226,7 +248,7 @@ def evaluate_run(
     key = (dataset, c.get("dataset_md5"), binarization, threshold)
     references = {
         (f.name, kind): _cached_reference(key, f, kind, test.pixels)
-        for f, kind in itertools.product(maps, _kinds(settings))
+        for f, kind in itertools.product(maps, settings.kinds)
     }
     known = None if train.labels is None else (seen, train.labels)
     judge = likelihoods.of(model)
@@ -256,7 +278,7 @@ def _scores(
     loss = functools.partial(objective.terms, likelihood=likelihood)
     reconstruction, kl = mean_terms(model, x, seed=0, loss=loss)
     means = latent_means(model, x).cpu()
-    scores = settings._asdict() | {
+    scores = asdict(settings) | {
         "features": ",".join(f.name for f in maps) or "none",
         "likelihood": str(likelihood),
         "parameters": count_parameters(model),
@@ -272,7 +294,7 @@ def _scores(
     }
     how |= {"latent_dim": means.shape[1], "likelihood": likelihood}
     counts = (settings.frechet_samples, settings.frechet_seeds)
-    for features, kind in itertools.product(maps, _kinds(settings)):
+    for features, kind in itertools.product(maps, settings.kinds):
         name, real = f"{features.name} {kind}", references[features.name, kind]
         subject = (model, features)
         scores["frechet"][name] = frechet_distances(
@@ -298,14 +320,6 @@ def outside_grid(model: nn.Module, x: Tensor) -> dict[str, float]:
         low, high = layer.grid[:, layer.spline_order], layer.grid[:, -1 - layer.spline_order]
         found[name] = float(((inputs < low) | (inputs > high)).double().mean())
     return found
-
-
-def _kinds(settings: Settings) -> list[str]:
-    kinds = settings.frechet_images.split(",")
-    for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(f"frechet_images is {kind!r}: choose grayscale, binarized or both.")
-    return kinds
 
 
 def _names(asked: str, dataset: str) -> str:

@@ -58,6 +58,8 @@ class SplineLayer(FunctionLayer):
         places = grid_size + 2 * spline_order + 1
         self.register_buffer("grid", torch.empty(in_features, places, device=device, dtype=wide))
         self._space_grid_evenly()
+        if not self.grid.is_meta:
+            _check_knots_apart(self.grid)
 
     @property
     def grid_size(self) -> int:
@@ -74,6 +76,7 @@ class SplineLayer(FunctionLayer):
         The noise is uniform, within `scale` / 2G of zero: efficient-kan's start. Zeros on the meta
         device, where nothing can be fitted.
         """
+        _check_number("scale_noise", scale, math.inf)
         shape = (self.grid_size + 1, self.in_features, curves)
         noise = torch.rand(shape, generator=generator, device=self.grid.device) - 0.5
         noise *= scale / self.grid_size  # (G + 1, I, curves)

@@ -108,7 +108,7 @@ def library(
 ) -> ctypes.CDLL | None:
     """The compiled kernels where they compute what the formula says, None elsewhere.
 
-    The tensors are those of `formula`, x being (..., I).
+    Of the shapes that `SharedKANLinear` lists under State, x being (..., I).
     """
     tensors = (x, weight, base_scale, spline_weight, grid)
     if not kernels.may_run(*(tensors if bias is None else (*tensors, bias))):

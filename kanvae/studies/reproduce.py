@@ -81,13 +81,17 @@ def complete(job: Job, progress: bool = True) -> None:
         return
     if job.scores != "validation":
         device, dataset = job.config.device, job.config.dataset
-        settings = SETTINGS._replace(features=",".join(evaluation.features_here(dataset)))
-        brief = settings._replace(fidelity_samples=0)
+        settings = dataclasses.replace(
+            SETTINGS, features=",".join(evaluation.features_here(dataset))
+        )
+        brief = dataclasses.replace(settings, fidelity_samples=0)
         found = evaluation.evaluate_run(run, settings if job.scores == "all" else brief, device)
         if run.best_epoch == job.config.epochs:
             found["best"] = dict(found)
         else:
-            found["best"] = evaluation.evaluate_run(run, brief._replace(weights="best"), device)
+            found["best"] = evaluation.evaluate_run(
+                run, dataclasses.replace(brief, weights="best"), device
+            )
         if collecting.drawn(job):
             found |= more_likely(run, device)
     runs.record(run, found | {"scores": job.scores})

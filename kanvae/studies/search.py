@@ -14,6 +14,7 @@ one objective only; the rule here (`hopeless`) follows from what a search for a 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import warnings
 from collections import Counter
@@ -27,12 +28,22 @@ from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
+from kanvae.layers.function_layer import check_whole
 from kanvae.layers.kinds import KINDS
 from kanvae.models import count_parameters
 from kanvae.studies import cluster, paper, watching
 from kanvae.studies.options import add_fields, values
 from kanvae.studies.space import LAYERS, as_parameters, suggest
-from kanvae.studies.trials import FINISHED, collect, damaged, mend_journal, resume, set_aside, table
+from kanvae.studies.trials import (
+    FINISHED,
+    collect,
+    damaged,
+    folder,
+    mend_journal,
+    resume,
+    set_aside,
+    table,
+)  # fmt: skip
 from kanvae.training import DivergedError, Epoch, TrainingConfig, load_model, train
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
@@ -72,11 +83,10 @@ class SearchConfig:
     layers: str = ",".join(LAYERS)
 
     def __post_init__(self) -> None:
-        if self.margin < 0:
-            raise ValueError(f"margin is {self.margin}: it must be 0 or more.")
+        if not 0 <= self.margin < math.inf:
+            raise ValueError(f"margin is {self.margin}: it must be a number, 0 or more.")
         for name in ("importance_samples", "likelihood_images"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be 1 or more.")
+            check_whole(name, getattr(self, name), 1)
         unknown = set(self.layers.split(",")) - set(KINDS)
         if unknown:
             raise ValueError(
@@ -121,7 +131,7 @@ def run_trial(
     output: str, architecture: str, config: SearchConfig, rivals: list[Rival]
 ) -> dict[str, Any]:
     """Train and score an architecture, or give it up on the way; runs on a worker."""
-    with set_aside(Path(output) / architecture):
+    with set_aside(folder(output, architecture)):
         return _run_trial(output, architecture, config, rivals)
 
 
@@ -137,7 +147,7 @@ def _run_trial(
             raise optuna.TrialPruned
 
     try:
-        run_dir = Path(output) / architecture
+        run_dir = folder(output, architecture)
         run = train(config.training(architecture), run_dir, progress=False, after_epoch=watch)
     except optuna.TrialPruned:
         return {"parameters": parameters, "curve": seen}
@@ -315,12 +325,19 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def command(options: argparse.Namespace) -> None:
-    """Search, or collect what a search found, as the options say; the front is printed."""
+    """Search, or collect what a search found, as the options say; the front is printed.
+
+    Raises:
+        ValueError: an option that is not allowed.
+        runs.RunError: there is nothing to collect.
+    """
     config = SearchConfig(**values(options, SearchConfig))
     output = options.output or runs.root() / "search"
     if options.collect is None:
         study = search(output, options.trials, config, options.scheduler, options.workers)
     else:
+        if not (output / JOURNAL).exists():
+            raise runs.RunError(f"there is no search in {output}: name its folder with --output.")
         study = open_study(output, config)
         print(f"{collect(study, options.collect)} trials in {options.collect}")
     front = table(study)

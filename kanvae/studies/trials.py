@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from kanvae import files, runs
 from kanvae.architectures import Architecture
+from kanvae.training.configuration import code_digest
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets
     warnings.simplefilter("ignore")
@@ -67,13 +68,19 @@ def damaged(study: optuna.Study, output: Path) -> list[str]:
     """The architectures of complete trials whose runs must be trained again; each is named."""
     names = {t.user_attrs["architecture"] for t in study.get_trials(states=(TrialState.COMPLETE,))}
     found = []
-    for run_dir in (output / name for name in sorted(names)):
+    for name in sorted(names):
+        run_dir = folder(output, name)
         reason = _damage(run_dir)
         if reason:
             tqdm.write(f"{reason} The search trains it again now.", file=sys.stderr)
         if reason or _aside(run_dir).exists():
-            found.append(run_dir.name)
+            found.append(name)
     return found
+
+
+def folder(output: Path | str, architecture: str) -> Path:
+    """Where a trial is trained: other code that determines its numbers has another folder."""
+    return Path(output) / f"{architecture}-{code_digest()[:8]}"
 
 
 @contextlib.contextmanager
