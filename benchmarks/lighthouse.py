@@ -22,7 +22,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "book" / "_build" / "html"
-PAGES = ("book/index", "notebooks/02_kan_layers", "notebooks/05_table1")
+PAGES = (
+    "book/index",
+    "notebooks/02_kan_layers",
+    "notebooks/05_table1",
+    "notebooks/09_prior_sampling",
+)
 LEAST = 95  # of 100, in each category
 MOST = 1_000_000  # bytes that a page loads at first, compressed, without figures
 TEXTS = (".html", ".js", ".css", ".svg", ".json", ".xml", ".txt")

@@ -28,6 +28,7 @@ MENDS = (
 )
 
 
+INSIDE = 100_000  # letters of a figure's data that a page holds itself
 SHORT = 11  # letters of a cell that stays on one line
 
 
@@ -111,18 +112,28 @@ def add_figures(app: Sphinx, page: str, template: str, context: dict[str, Any], 
     beside = Path(app.srcdir, f"{page}.figures.json")
     if app.builder.name == "html" and context.get("body") and beside.exists():
         figures = json.loads(beside.read_text(encoding="utf-8"))
-        context["body"] += figure_tags(figures)
+        context["body"] += figure_tags(figures, Path(app.outdir), "../" * page.count("/"))
         app.add_css_file("figure.css")
         for name in figure_scripts(figures):
             app.add_js_file(name, loading_method="defer")
 
 
-def figure_tags(figures: dict[str, Any]) -> str:
-    """The data of figures (id of the figure -> kind and data) as tags of a page."""
+def figure_tags(figures: dict[str, Any], outdir: Path, root: str = "") -> str:
+    """The data of figures (id of the figure -> kind and data) as tags of a page.
+
+    Data of more than `INSIDE` letters go into scripts of their own under _static of `outdir`, whose
+    address from the page begins with `root`.
+    """
     tags = []
     for name, figure in figures.items():
         text = json.dumps(figure["data"], separators=(",", ":")).replace("<", "\\u003c")
         about = f'data-figure="{name}" data-kind="{figure["kind"]}"'
+        if len(text) > INSIDE:
+            address = f"_static/figures/{name}-{zlib.crc32(text.encode()):08x}.js"
+            script = outdir / address
+            script.parent.mkdir(parents=True, exist_ok=True)
+            script.write_text(f'kanvae.beside["{name}"] = {text};\n', encoding="utf-8")
+            about, text = f'{about} data-beside="{root}{address}"', ""
         tags.append(f'<script type="application/json" {about}>{text}</script>\n')
     return "".join(tags)
 

@@ -9,6 +9,8 @@ import pickle
 import subprocess
 import sys
 
+import distributed
+import joblib
 import pytest
 import torch
 from torch import nn
@@ -16,7 +18,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, hessian, jacfwd, jacrev, jvp, stack_module_state, vmap
 from torch.optim.swa_utils import AveragedModel
 
-from kanvae import KANLinear
+from kanvae import KANLinear, SharedKANLinear
 
 # torch.func and torch.fx use torch's own deprecated functions
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")
@@ -148,10 +150,28 @@ def call(layer, x):
     return layer(x).detach()
 
 
-def test_a_layer_travels_to_spawned_workers(layer, x):
+def by_spawn(layer, x):
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        close(pool.submit(call, layer, x).result(timeout=120), layer(x), 1e-6)
+        return pool.submit(call, layer, x).result(timeout=120)
+
+
+def by_joblib(layer, x):
+    return joblib.Parallel(2, backend="loky")([joblib.delayed(call)(layer, x)] * 2)[0]
+
+
+def by_dask(layer, x):
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as here,
+        distributed.Client(here) as client,
+    ):
+        return client.submit(call, layer, x).result(timeout=120)
+
+
+@pytest.mark.parametrize("way", [by_spawn, by_joblib, by_dask])
+def test_layers_travel_to_workers(way, layer, x):
+    both = nn.Sequential(layer, SharedKANLinear(3, 5, 2, scale_noise=3.0))
+    close(way(both, x), both(x), 1e-6)
 
 
 @pytest.mark.parametrize("derive", [jacrev, jacfwd])

@@ -47,6 +47,11 @@ def test_every_page_tells_search_engines_and_friends_what_it_is(page):
     assert f'<link rel="canonical" href="{SITE}{page}.html" />' in text_of(page)
     assert found["og:url"] == f"{SITE}{page}.html"
     assert len(found["description"]) > 40
+    said = found["description"].removesuffix("...").split()
+    article = re.search(r"<article.*</article>", text_of(page), re.DOTALL)[0]
+    prose = unescape(re.sub(r"<(script|style).*?</\1>|<[^>]+>", "", article, flags=re.DOTALL))
+    if page in CHAPTERS:  # no word is missing
+        assert "".join(said[:-1]) in "".join(prose.split())
     assert not found["description"].startswith("Open in Colab")
     card = found["og:image"].removeprefix(SITE)
     assert (HTML / card).read_bytes()[:4] == b"\x89PNG"
@@ -200,7 +205,14 @@ def test_only_files_that_are_there_are_offered(made, tmp_path, monkeypatch):
 
 @needs_book
 @needs_browser
-@pytest.mark.parametrize("page", ["book/index", "notebooks/02_kan_layers", "notebooks/05_table1"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "book/index",
+        *(f"notebooks/{name}" for name in ("02_kan_layers", "05_table1", "07_latent_space")),
+        *(f"notebooks/{name}" for name in ("09_prior_sampling", "13_how_many_functions")),
+    ],
+)
 def test_a_first_visit_loads_less_than_a_megabyte(page, address, browser):  # noqa: F811
     tab = browser.new_page()
     loads = []

@@ -199,7 +199,7 @@ def write_page(path, shown: dict[str, interactive.Interactive]):
         '<title>Figures</title><meta name="viewport" content="width=device-width">'
         f'<link rel="stylesheet" href="{(STATIC / "figure.css").as_uri()}">{scripts}'
         f'<style>{STYLE}</style></head><body><main class="bd-content"><h1>Figures</h1>'
-        f"{body}{pages.figure_tags(found)}</main></body></html>",
+        f"{body}{pages.figure_tags(found, path.parent)}</main></body></html>",
         encoding="utf-8",
     )
     return path.as_uri()
@@ -623,6 +623,7 @@ def test_the_figure_of_a_chapter_comes_alive(browser, chapter):
     errors = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.goto((HTML / "notebooks" / f"{chapter}.html").as_uri())
+    tab.locator(f"#{CHAPTERS[chapter]}").scroll_into_view_if_needed()  # large data come then
     tab.wait_for_selector(f"#{CHAPTERS[chapter]} .touch")
     assert tab.locator(f"#{CHAPTERS[chapter]} img").is_hidden()
     tab.close()
@@ -658,9 +659,9 @@ def test_a_notebook_shows_the_picture_and_carries_the_data(shown):
         json.dumps(metadata, allow_nan=False)
 
 
-def test_a_page_cannot_be_left_by_its_data(shown):
+def test_a_page_cannot_be_left_by_its_data(shown, tmp_path):
     evil = interactive.figure("scores", {"name": "</script><b>"}, shown["edge"].static)
-    tags = pages.figure_tags({"x": {"kind": "scores", "data": evil.data}})
+    tags = pages.figure_tags({"x": {"kind": "scores", "data": evil.data}}, tmp_path)
     assert tags.count("<") == 2
     text = html.unescape(re.search(r">(.*)</script>", tags)[1])
     assert json.loads(text) == {"name": "</script><b>"}

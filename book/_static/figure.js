@@ -1,8 +1,11 @@
 /* What the interactive figures of the book share; figure-KIND.js draws those of one kind.
 
-   A page holds, for each of its figures, the data in a tag: a JSON text, nothing is fetched.
+   A page holds, for each of its figures, the data in a tag, as a JSON text.
 
        <script type="application/json" data-figure="fig-edge" data-kind="edge">{...}</script>
+
+   Where they are large, the tag names a script with them in `data-beside`, which puts them into
+   `kanvae.beside`; it is loaded when the figure comes near the screen.
 
    A figure is drawn into a box that stands in place of the static picture of the element with that
    id. The picture stays where the script does not run or fails, and on paper. */
@@ -492,25 +495,44 @@ const kanvae = (() => {
 
   // ---- The figures of a page ----
 
+  const beside = {};
+
+  /** Call act once, when an element is less than a screen or so away. */
+  const whenNear = (node, act) => {
+    const watch = (entries, observer) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      observer.disconnect();
+      act();
+    };
+    new IntersectionObserver(watch, { rootMargin: "1000px" }).observe(node);
+  };
+
   /** Draw all figures of a kind: make(box, data) fills the box and returns what tests look at. */
   const figure = (kind, make) => {
     for (const script of document.querySelectorAll(`script[data-kind="${kind}"]`)) {
-      const place = document.getElementById(script.dataset.figure);
-      const box = element("div", { class: "touch" });
-      const picture = place.querySelector("img");
-      picture.before(box);
-      try {
-        box.figure = make(box, unpack(JSON.parse(script.textContent)));
-      } catch (error) {
-        box.remove();
-        throw error;
-      }
-      picture.classList.add("touch-static");
+      const name = script.dataset.figure;
+      const place = document.getElementById(name);
+      const draw = (data) => {
+        const box = element("div", { class: "touch" });
+        const picture = place.querySelector("img");
+        picture.before(box);
+        try {
+          box.figure = make(box, unpack(data));
+        } catch (error) {
+          box.remove();
+          throw error;
+        }
+        picture.classList.add("touch-static");
+      };
+      const src = script.dataset.beside;
+      const load = () => document.head.append(element("script", { src, onload: () => draw(beside[name]) }));
+      if (src) whenNear(place, load);
+      else draw(JSON.parse(script.textContent));
     }
   };
 
   return {
-    bases, button, choice, edge, element, figure, legend, onTheme, paint, panel, range, refit, run,
+    beside, bases, button, choice, edge, element, figure, legend, onTheme, paint, panel, range, refit, run,
     sigmoid, slider, spline, text, uniformKnots, FUNCTIONS,
   };
 })();
