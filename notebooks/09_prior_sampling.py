@@ -22,7 +22,7 @@
 #
 # **The question.** What do the models invent on their own?
 #
-# **The answer.** Digits, about as often as not. A classifier recognises 46 % of the VAE's samples, 57 % of KAN-VAE*'s and 60 % of KAN-VAE**'s, in the order that the paper sees by eye (one training run of each). Of the model that this book recommends it is 52 %.
+# **The answer.** Digits, about as often as not. A classifier recognises 46 % of the VAE's samples, 57 % of KAN-VAE*'s and 60 % of KAN-VAE**'s, in the order that the paper sees by eye. Of the model that this book recommends it is 52 %; that one was trained with a falling learning rate, the others at the paper's setting. (One training run of each: another run may move a number by more than these samples can.)
 #
 # **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 9 from noise that the models share, and measure how recognisable and how varied the inventions are. The models were trained before.
 

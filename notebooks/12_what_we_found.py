@@ -276,7 +276,7 @@ tables.table(
 )
 
 # %% [markdown]
-# Time goes with parameters, whatever the layers are: KAN-VAE** takes about as long as the VAE of its size, KAN-VAE* several times as long as the paper's VAE ({numref}`tab-time`). So does memory: a number, its gradient and Adam's two averages take 16 bytes for each parameter. A KAN layer that needs as many parameters saves nothing; [without kernels of its own](17_layer_cost.ipynb) it is slower.
+# Time goes with parameters, whatever the layers are: KAN-VAE** takes about as long as the VAE of its size, KAN-VAE* several times as long as the paper's VAE ({numref}`tab-time`). So does memory: a number, its gradient and Adam's two averages take 16 bytes for each parameter, beside what a batch leaves in every layer. A KAN layer that needs as many parameters saves nothing; [without kernels of its own](17_layer_cost.ipynb) it is slower.
 
 # %% tags=["remove-cell"]
 ms = times["ms"]

@@ -1,3 +1,4 @@
+import argparse
 import os
 import shutil
 import subprocess
@@ -354,6 +355,12 @@ def test_runs_that_fail_are_listed_and_the_others_go_on(tmp_path):
         results.run_name(plan.config("vae-6-2", seed=seed)) for seed in (0, 1)
     ]
     assert all("is damaged" in line for line in last)
+
+
+def test_seeds_that_no_run_has_are_said():
+    options = argparse.Namespace(regime=None, rows=None, device="cpu")
+    with pytest.raises(ValueError, match=r"these have seeds \[0, 1, 2\] and regimes \['paper'\]"):
+        reproduce._chosen(options, ["depth"], [99])
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,15 @@ class Result(NamedTuple):
     error: str | None
 
 
+def check_workers(workers: int | None, scheduler: str | None, file: Path | str | None) -> None:
+    """Raise a ValueError if so many workers cannot be started, here or where they are not ours."""
+    if workers is not None and (workers < 1 or scheduler or file):
+        raise ValueError(
+            f"workers is {workers}: it must be 1 or more, and is only for a cluster of this "
+            "machine; another has the workers that it has."
+        )
+
+
 @contextlib.contextmanager
 def start(
     scheduler: str | None = None,
@@ -70,11 +79,7 @@ def start(
         ClusterError: no scheduler answers there, or the file does not describe a cluster.
         ValueError: `workers` is below 1, or given for a cluster that is not started here.
     """
-    if workers is not None and (workers < 1 or scheduler or file):
-        raise ValueError(
-            f"workers is {workers}: it must be 1 or more, and is only for a cluster of this "
-            "machine; another has the workers that it has."
-        )
+    check_workers(workers, scheduler, file)
     chapters.ensure_home()
     if scheduler:
         try:

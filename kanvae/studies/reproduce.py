@@ -214,12 +214,18 @@ def _chosen(options: argparse.Namespace, studies: list[str], seeds: list[int] | 
             for seed in seeds or range(5)
         ]
     device = resolve_device(options.device)
-    return [
+    chosen = [
         job._replace(config=dataclasses.replace(job.config, device=device))
         for job in found
         if (seeds is None or job.config.seed in seeds)
         and (regimes is None or job.config.regime in regimes)
     ]
+    if found and not chosen:
+        has = sorted({job.config.seed for job in found}), {job.config.regime for job in found}
+        raise ValueError(
+            f"no run is meant: these have seeds {has[0]} and regimes {sorted(has[1])}."
+        )
+    return chosen
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:

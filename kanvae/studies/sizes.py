@@ -22,7 +22,8 @@ DIAL = {
 PAPERS = {"ReLU": "vae-{}-20", "KAN": "kan-{}-20"}
 CONTROLS = {
     # A grid where no value ever comes: the weight of the base function is all that is learned.
-    "4 functions, splines out of reach": "shared-{}-20+groups=4+grid_range=1000.0..1001.0",
+    # Its knots are even to the last bit, which the kernels need.
+    "4 functions, splines out of reach": "shared-{}-20+groups=4+grid_range=1024.0..1184.0",
     "4 functions, latents linear": "shared-{}-20+groups=4+latents=linear",
     "GELU": "vae-{}-20+activation=gelu",
     "4 functions in the decoder": "shared-{}-20+activation=silu+groups=4+encoder=linear",

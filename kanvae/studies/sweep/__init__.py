@@ -96,6 +96,7 @@ def sweep(
     check_points(notebook, points, here)
     if retries < 0:
         raise ValueError(f"retries is {retries}: it must be 0 or more.")
+    cluster.check_workers(workers, scheduler, cluster_file)
     output = str(output).rstrip("/")
     if is_local(output):
         output = str(Path(output).expanduser().absolute())
