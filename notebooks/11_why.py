@@ -503,7 +503,7 @@ tables.table(table.rename_axis(["model", "layers"]))
 
 # %% [markdown]
 # By likelihood both models get worse: each further layer costs either of them more nats than the one before, and the deeper a model, the fewer latents it uses ({numref}`tab-depth`). The paper judged by samples, and there the two part. A second layer brings KAN-VAE**'s samples no nearer to real digits that we could tell, and a third takes them further off in grey: for KANs the paper is right. The VAE's samples come much nearer with a second layer, in both kinds of image. With three layers the VAE is 33 nats
-# behind the one with one, and draws the samples nearest to thresholded test digits of all dense models in this book, with four latents in use and a recall of 0.2 in place of 0.85: a few digits, drawn well. Here too a claim of better or worse has to name its measure. All ran at a learning rate chosen for one hidden layer; a rate or a norm that suits deep models may turn this round.
+# behind the one with one, and draws the samples nearest to thresholded test digits of all models of this book but the convolutional ones, with four latents in use and a recall of 0.2 in place of 0.85: a few digits, drawn well. Here too a claim of better or worse has to name its measure. All ran at a learning rate chosen for one hidden layer; a rate or a norm that suits deep models may turn this round.
 
 # %% tags=["remove-cell"]
 deep = lines.groupby("model").mean(numeric_only=True)

@@ -24,7 +24,7 @@
 # polynomials, Jacobi polynomials and wavelets; we add rational functions. Does another basis make a better VAE: is it the spline that matters, or the learned function on an edge?
 #
 # **The answer.** Neither, at this size. Among models with a function on every edge the basis does matter: Chebyshev polynomials behind a norm, wavelets and Gaussians all give a better likelihood than B-splines. But with as many parameters, each of them is far behind in likelihood the three kinds that share
-# a few functions among many edges, and behind an ordinary VAE that learns none. (All at the paper's learning rate; the samples tell another story.)
+# a few functions among many edges, and behind a linear VAE, whose units learn none. (All at the paper's learning rate; the samples tell another story.)
 #
 # **You need** the chapters on [KAN layers](02_kan_layers.ipynb) and, for the last comparison, on [shared functions](13_how_many_functions.ipynb). **On this page** we draw every family, move one input
 # far outside its range, count parameters, and compare ten kinds of VAE. The models of the tables were trained before.
@@ -294,7 +294,7 @@ assert [round(row[2]) for row in rows] == [10, 9, 5, 3, 1, 1]
 # ## One VAE, ten kinds of units and edges
 #
 # Which basis makes the better VAE? We train KAN-VAE** with each of them at the paper's setting, twice: with its 35 hidden units, and with as many as bring the model to its 564,550 parameters, within one percent.
-# Two more kinds join. One learned B-spline *an input* is the layer of the [chapter before](13_how_many_functions.ipynb). And an ordinary VAE whose units are SiLU learns no function at all.
+# Two more kinds join. One learned B-spline *an input* is the layer of the [chapter before](13_how_many_functions.ipynb). And a linear VAE whose units are SiLU learns no function at all.
 # Chebyshev polynomials run twice, as published and with the LayerNorm between layers that their authors advise.
 
 # %% tags=["hide-input"]
@@ -353,10 +353,10 @@ print(f"one mean image for every digit: NLL {lost.mean():.1f} nats")
 # %% [markdown]
 # With 35 hidden units ({numref}`tab-narrow`) the Gaussians have the best likelihood, and they are the only kind that is ahead of fixed SiLU units by more than a training run's luck; B-splines are level with them. FastKAN's LayerNorm, which keeps its inputs within reach of its functions, is a likely reason: a wider grid brings the B-splines [a similar gain](11_why.ipynb).
 #
-# At equal size the picture divides ({numref}`tab-same-size`, {numref}`fig-other-bases`). A function on every edge costs width, and no basis earns that back in likelihood: the best of them, Chebyshev polynomials with a norm, is nine nats behind the plain VAE. The kinds with few functions
+# At equal size the picture divides ({numref}`tab-same-size`, {numref}`fig-other-bases`). A function on every edge costs width, and no basis earns that back in likelihood: the best of them, Chebyshev polynomials with a norm, is nine nats behind the linear VAE with SiLU. The kinds with few functions
 # keep the width, and all three are ahead of it, by one to three nats. So it is not the spline, and it is not the edge. What helps the likelihood is a learned function that many edges share. At the paper's learning rate even one per input does; at its own best rate [one is level with SiLU and four are ahead](13_how_many_functions.ipynb).
 #
-# The distance of samples speaks for functions of any kind, as it did in [Table I](05_table1.ipynb): the ordinary VAEs are behind the kinds with shared functions in grey, and behind every kind but one in binary images, which Chebyshev polynomials with a norm win by far. Without a norm these polynomials learn
+# The distance of samples speaks for functions of any kind, as it did in [Table I](05_table1.ipynb): the linear VAEs are behind the kinds with shared functions in grey, and behind every kind but one in binary images, which Chebyshev polynomials with a norm win by far. Without a norm these polynomials learn
 # nothing at all: no latent is in use, and their NLL is, to little more than a nat, that of one mean image for every digit. Their authors' advice is a condition.
 #
 # ```{admonition} How sure is this?

@@ -231,7 +231,7 @@ for title, own in differences.items():
 #
 # So the [finding on dense layers](13_how_many_functions.ipynb) holds for convolutions: a function is worth its numbers where many edges share it. A shared one costs nine numbers and a weight for each channel; a KAN kernel pays ten for each channel.
 #
-# A convolution itself is worth more than any function. The model with ReLU has an ELBO six nats above that of the paper's dense VAE at its own best learning rate, with two fifths of the parameters and two thirds of the epochs.
+# A convolution itself is worth more than any function. The model with ReLU has an ELBO six nats above that of the paper's VAE at its own best learning rate, with two fifths of the parameters and two thirds of the epochs.
 #
 # ```{admonition} How sure is this?
 # :class: warning
