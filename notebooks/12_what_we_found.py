@@ -224,7 +224,7 @@ figures.intervals(
 )
 
 # %% [markdown]
-# At equal size the answer is no by likelihood: in all seven pairs with three training runs of either model the interval excludes zero, and by [Holm's procedure](../book/conventions.md) over the seven all stay clear. By samples it depends on the pixels ({numref}`fig-against-equal`): thresholded, all eight KAN-VAEs are nearer, six of seven with an interval that excludes zero, though none stays clear by Holm's procedure; grey, KAN-VAE, 50–10 alone has such an interval. The kernel distance, which compares features pair by pair, has all eight nearer in both kinds of image; five of seven intervals exclude zero in grey and three thresholded, and by Holm's procedure KAN-VAE, 50–10 stays clear in both. [A few functions per unit](13_how_many_functions.ipynb) do better at both.
+# At equal size the answer is no by likelihood: in all seven pairs with three training runs of either model the interval excludes zero, and by [Holm's procedure](../book/conventions.md) over the seven all stay clear. By samples it depends on the pixels ({numref}`fig-against-equal`): thresholded, all eight KAN-VAEs are nearer, six of seven with an interval that excludes zero, though none stays clear by Holm's procedure; grey, KAN-VAE, 50–10 alone has such an interval. The kernel distance, which compares features pair by pair, has all eight nearer in both kinds of image; five of seven intervals exclude zero in grey and three thresholded, and by Holm's procedure KAN-VAE, 50–10 stays clear in both. [A few functions per unit](13_how_many_functions.ipynb), or a second factor on each weight, do better at both.
 
 # %% tags=["remove-cell"]
 tested = {

@@ -23,7 +23,7 @@
 # **The question.** An MLP learns no function of its own, a KAN layer one on every edge. The paper hoped that such functions make a
 # VAE better and smaller, and found that its best KAN-VAE is ten times as large. Is there a better number between none and one an edge?
 #
-# **The answer.** A few help. With four learned functions per hidden unit a VAE has a better likelihood and nearer samples than with ReLU or SiLU, at each of three sizes. With half the parameters we cannot tell its likelihood from that of the paper's VAE, trained at its own best rate, and with a quarter its samples are still nearer to real digits. With one function per unit we saw no gain over SiLU, which learns nothing. Sixteen are nearly as good as four in larger models. One function per edge, as a KAN layer has it, is more than four nats behind ReLU at the same size, nine at half the size and 24 at a quarter, with its learning rate chosen in the same way, and still rising a little when training ends.
+# **The answer.** A few help. With four learned functions per hidden unit a VAE has a better likelihood and nearer samples than with ReLU or SiLU, at each of three sizes. With half the parameters we cannot tell its likelihood from that of the paper's VAE, trained at its own best rate, and with a quarter its samples are still nearer to real digits. With one function per unit we saw no gain over SiLU, which learns nothing, on digits. Sixteen are nearly as good as four in larger models. The gain is there on images of clothes as well, with one function too. Only a part of it is the functions' shape: two thirds of what four gain over SiLU in likelihood, and all of it in samples, a model reaches that learns nothing but four multiples of SiLU. One function per edge, as a KAN layer has it, is more than four nats behind ReLU at the same size, nine at half the size and 24 at a quarter, with its learning rate chosen in the same way, and still rising a little when training ends.
 #
 # **You need** the chapters on [KAN layers](02_kan_layers.ipynb) and on [training](04_training.ipynb). **On this page** we turn a dial from an MLP to
 # a KAN at fixed numbers of parameters, with the learning rate chosen for every setting alike. The models were trained
@@ -608,10 +608,11 @@ share, thresholded = (
 Markdown(f"""
 **A few learned functions help.** With four per hidden unit, a VAE of the
 paper's size gains {-gains["ReLU"].mean:.1f} nats over ReLU units and
-{-gains["SiLU"].mean:.1f} over SiLU, each at its best learning rate. With
-half the parameters it equals the paper's VAE so trained to within
-{to_relu.high:.1f} nats (95 % interval, three runs each), and its samples
-are {100 * share:.0f} % nearer to real digits, thresholded
+{-gains["SiLU"].mean:.1f} over SiLU, each at its best learning rate; two
+thirds of the latter come without a spline, from a second factor on each
+weight. With half the parameters it equals the paper's VAE, so tuned, to
+within {to_relu.high:.1f} nats (95 % interval, three runs each), and its
+samples are {100 * share:.0f} % nearer to real digits, thresholded
 {100 * thresholded:.0f} %.
 """)
 
@@ -637,10 +638,13 @@ assert all(
 #
 # Is it digits alone? FashionMNIST {cite}`xiao2017` has as many images of clothes, in ten classes. The models are trained on the first 1,000 of each class, thresholded in the same way, at the settings that MNIST chose: nothing was tuned here. Samples are judged by a classifier of clothes.
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fashion", "caption": "FashionMNIST at the whole budget: NLL and ELBO of 10,000 test images in nats, Fr\u00e9chet distances by features of clothes; mean \u00b1 standard deviation over training seeds."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fashion", "caption": "FashionMNIST at the whole budget, and four functions at half of it: NLL and ELBO of 10,000 test images in nats, Fr\u00e9chet distances by features of clothes; mean \u00b1 standard deviation over training seeds."}}
 clothes = results.scores(dataset="FashionMNIST", reading=reading)
 clothes = clothes.dropna(subset=["test_nll"])
 names = {kind: sizes.fitted(kind, sizes.BUDGET) for kind in kinds}
+names |= {
+    "4 functions, half": sizes.fitted("4 functions", budgets["half"])
+}
 table = results.summary(
     clothes,
     names,
@@ -657,33 +661,43 @@ tables.table(
 
 # %% tags=["hide-input"]
 on_clothes = {
-    (control, score): results.difference(
-        clothes, names["4 functions"], names[control], score
+    (kind, control, score): results.difference(
+        clothes, names[kind], names[control], score
     )
+    for kind in names
     for control in ("ReLU", "SiLU")
     for score in ("test_nll", "test_elbo")
+    if "function" in kind and names[kind] in set(clothes["model"])
 }
-for (control, score), d in on_clothes.items():
-    print(f"4 functions minus {control}, {score:9s} {d.short()}")
+for (kind, control, score), d in on_clothes.items():
+    print(f"{kind} minus {control}, {score[5:]:4s}: {d.short()}")
 
 # %% [markdown]
-# The gain is there on clothes, too ({numref}`tab-fashion`). Four functions are ahead of both controls, by 1.3 nats and more in likelihood and by more in the ELBO, with intervals that exclude zero, and their samples are nearer on average in both kinds of image.
+# The gain is there on clothes, too ({numref}`tab-fashion`). At the whole budget one, four and sixteen functions are all ahead of both controls, by 1.1 to 1.7 nats in likelihood and 1.7 to 3.0 in ELBO, with intervals that exclude zero, and their samples are nearer on average in both kinds of image. Here one function is enough. With half the parameters four functions are a nat behind the whole ReLU model in likelihood and a nat ahead in ELBO; their samples are nearer, too.
 
 # %% tags=["remove-cell"]
-for (_, score), d in on_clothes.items():
-    assert d.high < 0 if score == "test_nll" else d.low > 0
-lead = [on_clothes[c, "test_nll"].mean for c in ("ReLU", "SiLU")]
-assert -1.6 < min(lead) < max(lead) < -1.25
-for control, (of_nll, of_elbo) in zip(
-    ("ReLU", "SiLU"), ((-1.5, 2.7), (-1.3, 1.7)), strict=True
-):
-    assert round(on_clothes[control, "test_nll"].mean, 1) == of_nll
-    assert round(on_clothes[control, "test_elbo"].mean, 1) == of_elbo
+apart = pd.Series({key: d.mean for key, d in on_clothes.items()})
+small = "4 functions, half"
+for (kind, _, score), d in on_clothes.items():
+    if kind != small:
+        assert d.high < 0 if score == "test_nll" else d.low > 0
+of_nll, of_elbo = (
+    apart.drop(small).xs(score, level=2)
+    for score in ("test_nll", "test_elbo")
+)
+assert of_nll.between(-1.75, -1.05).all(), of_nll
+assert of_elbo.between(1.65, 3.05).all(), of_elbo
+half_nll, half_elbo = (
+    on_clothes[small, "ReLU", score] for score in ("test_nll", "test_elbo")
+)
+assert half_nll.low > 0
+assert half_elbo.low > 0
+assert 0.8 < half_nll.mean < half_elbo.mean < 1.2
 per_kind = clothes.groupby("model").mean(numeric_only=True)
 for each in ("grayscale", "binarized"):
     far = per_kind[f"frechet_fashion_{each}"]
-    own = far[names["4 functions"]]
-    assert own < far[[names["ReLU"], names["SiLU"]]].min()
+    fixed = far[[names["ReLU"], names["SiLU"]]]
+    assert far.drop(fixed.index).max() < fixed.min()
 
 # %% [markdown]
 # ## What the functions look like
@@ -793,6 +807,7 @@ print(f"ELBO lost without the functions' own shape: {shape:.1f} nats")
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-controls", "caption": "Where the gain comes from: models of the whole budget, each at its own best setting (the learning rate, falling to zero); ELBO and NLL of test images in nats, Fr\u00e9chet distances; mean \u00b1 standard deviation over training seeds."}}
 tested = {
     "SiLU": "SiLU",
+    "GELU": "GELU",
     "4 multiples of SiLU": "4 functions, splines out of reach",
     "4 functions": "4 functions",
 }
@@ -833,7 +848,9 @@ for (pair, field), d in steps.items():
     print(f"{' minus '.join(pair)}, {field}: {d.short(digits)}")
 
 # %% [markdown]
-# CONTROLS
+# So there are two sources ({numref}`tab-controls`). The second factor alone, without any learned shape, brings nine tenths of a nat of likelihood over SiLU units and as much nearness of samples as the four functions have; in ELBO it brings nothing. The shape brings the ELBO, eight tenths of a nat, and of the likelihood less than half a nat. Smoothness is not the point: GELU is as smooth as SiLU, and a little behind it.
+#
+# A VAE whose functions are multiples of SiLU computes nothing new. Multiply every weight $w_{oi}$ by its $a_{ri}$, and it is a linear VAE with 374 SiLU units where its rival has 400. It was only trained in another way. Products of parameters are known to change the path of gradient descent {cite}`arora2018`, and these bear a higher rate: they are best at 0.005, the highest that we tried, where SiLU units are best at 0.002. Whoever wants the likelihood and the samples can have most of them so, without a spline.
 
 # %% tags=["remove-cell"]
 median = frame["median"]
@@ -841,6 +858,25 @@ assert median["from the latents"] < 0.01
 assert median["to the pixels"] < 0.05
 assert median["to mean and log-variance"] < 0.1
 assert 6 < shape < 8
+table_nll = controls.groupby("model")["test_nll"].mean()
+part = steps[pairs[0], "test_nll"].mean / gains["SiLU"].mean
+assert 0.6 < part < 0.75
+factor, bent = (
+    {field: steps[pair, field] for field in fields} for pair in pairs
+)
+assert factor["test_nll"].high < 0
+assert round(factor["test_nll"].mean, 1) == -0.9
+assert factor["test_elbo"].low < 0 < factor["test_elbo"].high
+assert factor["frechet_digits_grayscale"].high < 0
+assert bent["test_elbo"].low > 0
+assert round(bent["test_elbo"].mean, 1) == 0.8
+assert -0.5 < bent["test_nll"].mean < -0.2
+near = bent["frechet_digits_grayscale"]
+assert near.low < 0 < near.high
+assert list(table["rate"]) == ["0.002", "0.002", "0.005", "0.002"]
+assert table_nll["GELU"] > table_nll["SiLU"] + 0.3
+key = sizes.fitted(tested["4 multiples of SiLU"], sizes.BUDGET)
+assert Architecture.parse(key).hidden_features == 374
 
 # %% [markdown]
 # ## Train it yourself
@@ -866,7 +902,7 @@ print(
 # :::{admonition} Not measured
 # :class: warning
 #
-# 50,000 images; FashionMNIST; and the controls that would say where the gain comes from: splines out of reach, other starts, other grids, LayerNorm, GELU, tanh and PReLU. `kanvae reproduce --study sharing,controls,fashion` trains them.
+# 50,000 images; other starts, other grids, LayerNorm, tanh and PReLU; functions in the encoder or in the decoder alone; and multiples of SiLU at smaller sizes, on clothes and at higher rates. `kanvae reproduce --study sharing,controls,fashion` trains most of them.
 #
 # The learning rate was chosen at the whole budget with one seed, and carried to the others. Three seeds are few: an interval of this page that includes zero is no proof that two models are equal.
 # :::
@@ -875,7 +911,9 @@ print(
 #
 # - A rate that falls is worth two to five nats to every kind but one an edge: tune it before you choose functions.
 # - One learned function a unit shows no gain over SiLU in likelihood. Four gain more than a nat at each of three sizes, sixteen 0.7 to 1.0 at the two larger. With half the parameters four cannot be told from the paper's VAE, and with a quarter their samples are still nearer to real digits.
-# - Most of them stay near a multiple of SiLU. From the latents they learn nothing but lines.
+# - The gain has two sources. Four multiples of SiLU, which differ from SiLU units by how they are trained and not by what they can compute, have two thirds of the gain in likelihood and all of it in samples; the shape has the gain in ELBO.
+# - Most functions stay near a multiple of SiLU. From the latents they learn nothing but lines.
+# - On FashionMNIST, at settings that digits chose, one, four and sixteen functions gain a nat and more over SiLU and over ReLU.
 # - The paper's end of the dial, one function an edge, leaves less than a fifth of the width at this size, and its likelihood is the worst of all settings, fixed units included, the more so the smaller the model. By the distance of samples it is ahead of fixed units in larger models.
 #
 # ## Exercises
