@@ -23,6 +23,9 @@ MENDS = (
     # docutils gives the heads of a table no direction. Not reported upstream.
     (re.compile(r'<th class="head([^"]*)">'), r'<th class="head\1" scope="col">'),
     (re.compile(r'<th class="stub([^"]*)">'), r'<th class="stub\1" scope="row">'),
+    # docutils gives references a role that DPUB-ARIA has given up (w3c/dpub-aria pull request 22),
+    # in a list, which must have list items.
+    (re.compile(r' role="doc-biblioentry">'), ' role="listitem">'),
     # sphinx-exercise 1.2 gives every exercise of a page the same name. Not reported upstream.
     (re.compile(r'<section id="(exercise|solution)-content">'), r'<section class="\1-content">'),
 )
@@ -63,7 +66,10 @@ def end_solution(writer: Any, solution: nodes.Element) -> None:
 
 
 class CitedIn(SphinxPostTransform):
-    """Says, behind each work in the bibliography, which pages cite it, with links to the places."""
+    """Says, behind each work cited, which pages cite it, with links to the places.
+
+    Works stand by their authors' names, as they are cited, and not by numbers.
+    """
 
     default_priority = 6  # right after sphinxcontrib.bibtex has made the list
     formats = ("html",)
@@ -86,6 +92,7 @@ class CitedIn(SphinxPostTransform):
                 line += nodes.Text(", " if i else "")
                 line += nodes.reference("", title, refuri=f"{uri}#{places[page]}", internal=True)
             entry[-1] += [line, nodes.Text(".")]
+            entry.remove(next(entry.findall(nodes.label)))
 
 
 def renew_citations(app: Sphinx, env: Any) -> list[str]:

@@ -78,8 +78,7 @@ def lay_out(executed: dict[str, dict[str, Any]], kind: str) -> None:
     pages[front] = preface(pages[front].decode()).encode()
     if kind == "pdf":  # LaTeX has the list of works at the end, under a head of its own
         works = Path("book", "references.md")
-        for line in (b"## Works cited\n", b":list: bullet\n"):
-            pages[works] = pages[works].replace(line, b"")
+        pages[works] = pages[works].replace(b"## Works cited\n", b"")
     build.lay_out(pages, SOURCE)
 
 

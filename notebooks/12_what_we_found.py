@@ -150,12 +150,11 @@ table_one = best.mean().loc[[vae, *equals]]
 assert (table_one.idxmin() == star).all()
 Markdown(f"""
 **The paper hoped** that KAN layers would make a VAE better and smaller;
-its best one takes ten times the parameters. By likelihood **we find** it
-no better than the VAE that we could tell. A VAE of equal size describes
-unseen digits better in all {len(nats)} comparisons, by {min(nats):.0f} to
+its best takes ten times the parameters. By likelihood **we find** it not
+measurably better than the VAE. A VAE of equal size describes unseen
+digits better in all {len(nats)} comparisons, by {min(nats):.0f} to
 {max(nats):.0f} nats; the KAN-VAE's samples lie nearer to real digits in
-all by a kernel distance, in {grey} by the Fréchet distance, in {binary}
-if pixels are thresholded.
+{grey} to {binary} of them, as one measures.
 """)
 
 # %% [markdown]
