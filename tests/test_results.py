@@ -47,6 +47,7 @@ def test_every_run_stands_in_every_file_once(lines):
 def test_a_line_follows_from_its_configuration(last):
     @functools.cache
     def images(dataset, regime):
+        dataset = "MNIST" if dataset == "FashionMNIST" else dataset  # as many; it need not be here
         return len(data.load(dataset, regime=regime).pixels)
 
     @functools.cache
