@@ -484,7 +484,7 @@ assert 0.5 < small / whole < 0.6
 #
 # The paper's encoder and decoder have one hidden layer each. It writes that more than two layers made its models worse (V-C), and gives no numbers. {numref}`tab-depth` has them: KAN-VAE** and the VAE with one, two and three hidden layers of the same width on either side, at the paper's setting.
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-depth", "caption": "More hidden layers in encoder and decoder, at the same width, with the latents in use and the recall of thresholded samples: mean \u00b1 standard deviation over training seeds."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-depth", "caption": "More hidden layers in encoder and decoder, at the same width, with the latents in use and the recall of thresholded samples: mean \u00b1 standard deviation over three training seeds."}}
 deeper = {
     (title, depth): f"{paper.FEATURED[title]}"
     + (f"+depth={depth}" if depth > 1 else "")
@@ -498,7 +498,7 @@ scores = {
     "binary": ("frechet_digits_binarized", 0),
     "recall": ("recall_digits_binarized", 2),
 }
-table = results.summary(lines, deeper, scores)
+table = results.summary(lines, deeper, scores).drop(columns="seeds")
 tables.table(table.rename_axis(["model", "layers"]))
 
 # %% [markdown]
@@ -507,6 +507,7 @@ tables.table(table.rename_axis(["model", "layers"]))
 
 # %% tags=["remove-cell"]
 deep = lines.groupby("model").mean(numeric_only=True)
+assert (lines.value_counts("model")[[*deeper.values()]] == 3).all()
 for title in ("KAN-VAE**", "VAE"):
     stack = deep.loc[[deeper[title, depth] for depth in (1, 2, 3)]]
     costs = stack["test_nll"].diff().iloc[1:]

@@ -241,6 +241,13 @@ def test_hard_grid_updates_that_can_be_succeed(x, options):
     assert layer(x).isfinite().all()
 
 
+@pytest.mark.parametrize("grid_range", [(1.0, 1.0 + 1e-9), (-1.0 - 1e-9, -1.0), (-1e39, 1e39)])
+def test_a_grid_whose_knots_would_coincide_or_overflow_is_refused(grid_range):
+    with pytest.raises(ValueError, match=r"grid_range is .* would coincide or overflow in torch"):
+        KANLinear(2, 3, grid_range=grid_range)
+    assert KANLinear(2, 3, grid_range=grid_range, dtype=torch.float64).grid.diff().min() > 0
+
+
 def test_an_extension_that_cannot_be_changes_nothing():
     layer = KANLinear(2, 3, grid_range=(1e6, 1e6 + 1))
     before = copy.deepcopy(layer.state_dict())

@@ -57,9 +57,20 @@ class SplineLayer(FunctionLayer):
         wide = dtype if torch.finfo(dtype).bits >= 32 else torch.float32
         places = grid_size + 2 * spline_order + 1
         self.register_buffer("grid", torch.empty(in_features, places, device=device, dtype=wide))
+        self._check_spacing(grid_size, wide)
         self._space_grid_evenly()
-        if not self.grid.is_meta:
-            _check_knots_apart(self.grid)
+
+    def _check_spacing(self, grid_size: int, dtype: torch.dtype) -> None:
+        """Raise a ValueError if even knots would coincide or overflow, on any device."""
+        low, high = self.grid_range
+        step = (high - low) / grid_size
+        largest = max(abs(low), abs(high)) + self.spline_order * step
+        limits = torch.finfo(dtype)
+        if not (step > limits.eps * largest and largest < limits.max):
+            raise ValueError(
+                f"grid_range is {self.grid_range}: its knots would coincide or overflow in "
+                f"{dtype}. Give another range, fewer intervals, or make the layer in float64."
+            )
 
     @property
     def grid_size(self) -> int:
