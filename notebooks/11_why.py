@@ -498,7 +498,8 @@ scores = {
     "binary": ("frechet_digits_binarized", 0),
     "recall": ("recall_digits_binarized", 2),
 }
-table = results.summary(lines, deeper, scores).drop(columns="seeds")
+table = results.summary(lines, deeper, scores)
+table = table.drop(columns=["parameters", "seeds"])
 tables.table(table.rename_axis(["model", "layers"]))
 
 # %% [markdown]

@@ -392,7 +392,7 @@ for (kind, size), own in runs.items():
     rises[kind, size] = (
         ends.groupby(level=0).max() - ends.groupby(level=0).first()
     ).mean()
-rises = pd.Series(rises)
+rises = pd.Series(rises).sort_index()
 assert rises["one an edge"].between(0.5, 1.6).all()
 assert rises.drop("one an edge").max() < 0.5
 lead = [nll["SiLU", size] - nll["4 functions", size] for size in budgets]
