@@ -156,16 +156,15 @@ def open_door(app: Sphinx, exception: Exception | None) -> None:
     front = Path(app.outdir, f"{app.config.root_doc}.html")
     if exception or app.builder.name != "html" or not front.exists():
         return
-    head = front.read_text(encoding="utf-8")
-    told = re.findall(
-        r'<title>.*?</title>|<meta (?:name|property)="[^>]*>|<link rel="canon[^>]*>', head
-    )
-    page = f'<meta http-equiv="refresh" content="0; url={app.config.root_doc}.html">'
-    link = f'<a href="{app.config.root_doc}.html">{escape(ABOUT["title"])}</a>'
+    names = 'description|og:[^"]*|twitter:[^"]*|citation_[^"]*'
+    metas = rf'<meta (?:name|property)="(?:{names})"[^>]*>'
+    wanted = rf'<title>.*?</title>|<link rel="canonical"[^>]*>|{metas}'
+    told = "\n".join(re.findall(wanted, front.read_text(encoding="utf-8")))
+    there = f"{app.config.root_doc}.html"
     Path(app.outdir, "index.html").write_text(
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{page}\n'
-        + "\n".join(told)
-        + f"\n</head><body>{link}</body></html>\n",
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="refresh" content="0; url={there}">\n{told}\n</head>'
+        f'<body><a href="{there}">{escape(ABOUT["title"])}</a></body></html>\n',
         encoding="utf-8",
     )
 

@@ -273,6 +273,7 @@ for kan in narrow:
     assert recall[kan] < recall[equals[kan]]
     gained = precision[kan] - precision[equals[kan]]
     assert gained > 0.1 if kan in more_latents else abs(gained) < 0.09
+
 # %% tags=["remove-cell"]
 for kind, wins in zip(kinds, (6, 7), strict=True):
     covered, kernel = (

@@ -160,6 +160,8 @@ lead = {
 }
 assert -16.5 < lead["train_reconstruction"] < -15.2
 assert -0.8 < lead["test_reconstruction"] < -0.3
+scatter = last.rename(names).loc["VAE", "test_reconstruction"].std()
+assert scatter > -lead["test_reconstruction"]
 assert 14.3 < lead["train_elbo"] < 15
 assert -1 < lead["test_elbo"] < 0
 loss = mean["train_elbo"] - mean["test_elbo"]

@@ -57,6 +57,7 @@ from kanvae import Architecture, KANLinear, data, figures, objective
 from kanvae.figures import tables
 from kanvae.layers import (
     ChebyshevLinear,
+    FunctionLayer,
     GaussianLinear,
     JacobiLinear,
     RationalLinear,
@@ -66,7 +67,7 @@ from kanvae.layers.wavelet import WAVELETS
 from kanvae.models import count_parameters
 from kanvae.studies import paper, results, sizes
 from kanvae.studies.timing import updates
-from kanvae.training import fit
+from kanvae.training import fit, grids
 
 # %% tags=["parameters"]
 degree = 4
@@ -215,19 +216,14 @@ def share_outside(layer, x, kind):
     return float((x.abs() > REACH[kind]).double().mean())
 
 
-def look(places, kind, outside):
-    """Note the share at each place whenever a model runs."""
-    for place, layer in places.items():
-        layer.register_forward_pre_hook(
-            lambda layer, inputs, place=place: outside.update(
-                {place: share_outside(layer, inputs[0], kind)}
-            )
-        )
-
-
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-outside", "caption": "Share of the values outside the range of the functions that see them, in KAN-VAE** with each kind of function, after an epoch on the paper's 10,000 images."}}
 pixels = data.binarize(data.load("MNIST", regime="paper").pixels)
-seen = {}
+places = {
+    "encoder.mean": "heads",
+    "decoder.latents": "from the latents",
+    "decoder.pixels": "to the pixels",
+}
+noise, seen = torch.Generator().manual_seed(0), {}
 for name, form in sizes.BASES.items():
     key = form.format(hidden).replace("-15", f"-{latent}")
     kind = key.split("-")[0]
@@ -235,14 +231,14 @@ for name, form in sizes.BASES.items():
         continue
     model = Architecture.parse(key).build(seed=0)
     fit(model, pixels, epochs=epochs, seed=0, progress=False)
-    places = {
-        "heads": model.encoder.mean,
-        "from the latents": model.decoder.latents,
-        "to the pixels": model.decoder.pixels,
+    inputs = grids.inputs_of_layers(
+        model, pixels[:2000].float(), noise, FunctionLayer
+    )
+    seen[name] = {
+        title: share_outside(*inputs[place], kind)
+        for place, title in places.items()
+        if place in inputs  # of Jacobi polynomials one is linear
     }
-    look(places, kind, seen.setdefault(name, {}))
-    with torch.no_grad():
-        model.eval()(pixels[:2000].float())
 table = pd.DataFrame(seen).T.rename_axis("functions")
 tables.table(table, dict.fromkeys(table, ".1%"))
 

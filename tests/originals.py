@@ -9,7 +9,7 @@ and zavareh1/Wav-KAN. The numbers in originals.npz, in float64, are those of com
 
 from __future__ import annotations
 
-import importlib.util
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,23 +51,15 @@ def record(layer: nn.Module, x: Tensor) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def _source(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main(folder: Path) -> None:
     """Record every layer, with weights off their start where the start says little."""
     torch.manual_seed(0)
-    splines = _source(folder / "efficient-kan/src/efficient_kan/kan.py").KANLinear
-    wavelets = _source(folder / "Wav-KAN/KAN.py").KANLinear
+    splines = runpy.run_path(f"{folder}/efficient-kan/src/efficient_kan/kan.py")["KANLinear"]
+    wavelets = runpy.run_path(f"{folder}/Wav-KAN/KAN.py")["KANLinear"]
+    gaussian = runpy.run_path(f"{folder}/fast-kan/fastkan/fastkan.py")["FastKANLayer"]
+    chebyshev = runpy.run_path(f"{folder}/ChebyKAN/ChebyKANLayer.py")["ChebyKANLayer"]
     layers = {f"splines-{name}": splines(5, 4, **options) for name, options in SPLINES.items()}
-    layers["gaussian"] = _source(folder / "fast-kan/fastkan/fastkan.py").FastKANLayer(5, 4)
-    layers["chebyshev"] = _source(folder / "ChebyKAN/ChebyKANLayer.py").ChebyKANLayer(5, 4, 4)
+    layers |= {"gaussian": gaussian(5, 4), "chebyshev": chebyshev(5, 4, 4)}
     layers |= {f"wavelet-{name}": wavelets(5, 4, name) for name in WAVELETS}
     numbers = {}
     for name, layer in layers.items():

@@ -168,6 +168,7 @@ def test_missing_files_are_downloaded_and_a_failure_says_what_to_do(tmp_path, mo
     with pytest.raises(data.DataError, match=r"cannot be downloaded.*KANVAE_DATA"):
         data.load("MNIST")
     assert asked
+    assert [path.name for path in tmp_path.iterdir()] == [".MNIST.lock"]
 
 
 def test_unknown_names_are_refused():

@@ -74,6 +74,28 @@ def test_the_map_of_the_site_has_every_page():
 
 
 @needs_book
+def test_the_address_of_the_book_tells_what_its_front_page_tells():
+    told = {name: text for name, text in tags("book/index").items() if name != "viewport"}
+    door = tags("index")
+    assert {name: told[name] for name in door} == door
+    assert {"description", "og:image", "citation_title"} <= door.keys()
+    for page in ("index", "book/index"):
+        assert f"<title>{CITATION['title']}</title>" in text_of(page)
+    assert 'content="0; url=book/index.html"' in text_of("index")
+
+
+@needs_book
+def test_each_work_says_where_it_is_cited_and_has_no_number():
+    text = text_of("book/references")
+    works = re.findall(r'<div class="citation" id=.*?</div>', text, re.DOTALL)
+    bib = (ROOT / "book" / "references.bib").read_text()
+    assert len(works) == len(re.findall("^@", bib, re.MULTILINE))  # all are cited
+    for work in works:
+        assert " Cited in <a" in work, work
+        assert 'class="label"' not in work
+
+
+@needs_book
 @pytest.mark.parametrize("old", MOVED)
 def test_moved_chapters_lead_to_their_new_place(old):
     assert old not in PAGES

@@ -31,6 +31,10 @@ def texts() -> dict[str, str]:
     return {name: (ROOT / name).read_text() for name in tracked() if not name.endswith(binary)}
 
 
+def test_nothing_that_a_run_leaves_is_kept():
+    assert [name for name in tracked() if name.endswith((".lock", ".partial", ".pyc"))] == []
+
+
 def bounds(requirements: list[str]) -> dict[str, str]:
     pairs = (re.fullmatch(r"([\w-]+)(.*)", line).groups() for line in requirements)
     return {name: bound for name, bound in pairs if name != "kanvae"}

@@ -226,6 +226,9 @@ def _download(folder: Path, name: str) -> None:
                 kind(folder, train=train, download=True, **settings)
     except (OSError, RuntimeError) as error:
         place = folder / (source.kind or name) / "raw"
+        for made in (place, place.parent):  # torchvision's, before it finds that it is offline
+            with contextlib.suppress(OSError):  # not empty, or not there
+                made.rmdir()
         raise DataError(
             f"{name} is not in {folder} and cannot be downloaded ({str(error).splitlines()[0]}). "
             f"Go online, or put its archives into {place}, or name a folder that has them in "

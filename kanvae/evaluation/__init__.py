@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -34,15 +34,14 @@ from kanvae.evaluation.features import (
     values,
 )
 from kanvae.evaluation.samples import (
-    NEIGHBOURS,
     frechet_distances,
     kernel_distance,
     precision_recall,
     sample_features,
     sample_prior,
 )
+from kanvae.evaluation.settings import Settings
 from kanvae.extras import extra
-from kanvae.layers.function_layer import check_choice, check_whole
 from kanvae.likelihoods import Likelihood
 from kanvae.models import count_parameters
 from kanvae.training import grids, load_model, mean_terms, random_stream, resolve_device
@@ -57,7 +56,6 @@ __all__ = [
     "values",
 ]  # fmt: skip
 
-KINDS = ("grayscale", "binarized")
 NLL_STREAM = 2**32 - 3  # of random numbers
 
 
@@ -109,50 +107,6 @@ def silhouette(means: Tensor, labels: Tensor, images: int = 5000) -> float:
         from sklearn.metrics import silhouette_score
 
     return float(silhouette_score(means[:images].numpy(), labels[:images].numpy()))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How thoroughly `evaluate` looks, checked when made.
-
-    Args:
-        features: names with commas between them, "none", or "auto" for the set's own classifier.
-        frechet_images: "grayscale", "binarized" (real images and samples) or both with a comma.
-        frechet_samples: images in a set of samples; 20,000 in the paper.
-        frechet_seeds: sets of samples; 5 in the paper.
-        fidelity_samples: images in a set for kernel distance, precision, recall, density and
-            coverage; 0 for none of these.
-        importance_samples: latents an image of the bound on the likelihood.
-        likelihood_images: the first so many of the test set, for that bound.
-        weights: "last", or "best" for those of the epoch with the best validation ELBO.
-
-    Raises:
-        ValueError: a number below its least, unknown kinds of images or weights.
-    """
-
-    features: str = "auto"
-    frechet_images: str = "grayscale"
-    frechet_samples: int = 20_000
-    frechet_seeds: int = 5
-    fidelity_samples: int = 0
-    importance_samples: int = 100
-    likelihood_images: int = 1000
-    weights: str = "last"
-
-    def __post_init__(self) -> None:
-        for name in ("frechet_seeds", "importance_samples", "likelihood_images"):
-            check_whole(name, getattr(self, name), 1)
-        check_whole("frechet_samples", self.frechet_samples, 2)  # they have a covariance
-        if self.fidelity_samples != 0:
-            check_whole("fidelity_samples", self.fidelity_samples, NEIGHBOURS + 1)
-        for kind in self.kinds:
-            check_choice("frechet_images", kind, KINDS)
-        check_choice("weights", self.weights, ("last", "best"))
-
-    @property
-    def kinds(self) -> list[str]:
-        """The kinds of images."""
-        return self.frechet_images.split(",")
 
 
 DEFAULT_SETTINGS = Settings()

@@ -54,6 +54,7 @@ EPOCHS = 30
 # Of a training, where the text leaves it open: what comes nearest to the ends of Figure 6 among the
 # candidates of the study "schedule" (the chapter on the paper's figures).
 SETTINGS = {"scheduler_counts": "updates", "scheduler_patience": 600}
+NEVER = {"scheduler_patience": 10}  # in epochs: the rate never falls, which fits nearly as well
 
 
 def title(architecture: Architecture | str) -> str:

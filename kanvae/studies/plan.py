@@ -115,7 +115,7 @@ def variants() -> list[Job]:
     in place of sums: 784 times the reconstruction's mean is its sum, the KL has as many as latents.
     """
     vae = str(paper.FEATURED["VAE"])
-    habits: list[dict[str, Any]] = [paper.SETTINGS, {"scheduler_patience": 10}]
+    habits: list[dict[str, Any]] = [paper.SETTINGS, paper.NEVER]
     read: list[tuple[str, dict[str, Any]]] = [(vae, {"beta": 784 / LATENT_DIM})]
     read += [(f"{vae}+activation={name}", {}) for name in ("silu", "gelu", "tanh")]
     return [Job(config(key, **habit, **how), "validation") for habit in habits for key, how in read]

@@ -221,10 +221,8 @@ def _chosen(options: argparse.Namespace, studies: list[str], seeds: list[int] | 
         and (regimes is None or job.config.regime in regimes)
     ]
     if found and not chosen:
-        has = sorted({job.config.seed for job in found}), {job.config.regime for job in found}
-        raise ValueError(
-            f"no run is meant: these have seeds {has[0]} and regimes {sorted(has[1])}."
-        )
+        have = [sorted({getattr(job.config, of) for job in found}) for of in ("seed", "regime")]
+        raise ValueError("no run is meant: these have seeds {} and regimes {}.".format(*have))
     return chosen
 
 

@@ -120,11 +120,15 @@ def study(name: str, **chosen: Any) -> pd.DataFrame:
     return _with(_read_csv(f"{name}/scores.csv"), chosen)
 
 
-def at_paper(**chosen: Any) -> pd.DataFrame:
-    """The lines of `scores` that are at the paper's setting on MNIST, with these values."""
+def at_paper(how: Mapping[str, Any] = paper.SETTINGS, **chosen: Any) -> pd.DataFrame:
+    """The lines of `scores` that are at the paper's setting on MNIST, with these values.
+
+    Args:
+        how: what the paper's text leaves open; `paper.NEVER` is the other schedule that fits.
+    """
     lines = scores(dataset="MNIST", **chosen)
     columns = zip(lines["name"], lines["model"], lines["regime"], lines["seed"], strict=True)
-    return lines[[name == paper_name(*which) for name, *which in columns]]
+    return lines[[name == run_name(paper.config(*which, **how)) for name, *which in columns]]
 
 
 def learning() -> pd.DataFrame:

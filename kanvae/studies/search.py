@@ -43,7 +43,7 @@ from kanvae.studies.trials import (
     resume,
     set_aside,
     table,
-)  # fmt: skip
+)
 from kanvae.training import DivergedError, Epoch, TrainingConfig, load_model, train
 
 with warnings.catch_warnings():  # tqdm's, where a notebook has no widgets

@@ -6,6 +6,8 @@ values at the most keeps its grid: there every function is a line, whatever its 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -39,10 +41,17 @@ def extensions(grid_sizes: str, epochs: int) -> dict[int, int]:
 
 @torch.no_grad()
 def inputs_of_layers(
-    model: nn.Module, x: Tensor, generator: torch.Generator
-) -> dict[str, tuple[SplineLayer, Tensor]]:
-    """The layers of splines by name, and what each sees, (n, I), when a model is given images."""
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, SplineLayer)}
+    model: nn.Module, x: Tensor, generator: torch.Generator, kinds: Any = SplineLayer
+) -> dict[str, tuple[Any, Tensor]]:
+    """The layers of some kinds by name, and what each sees, (n, I), when a model is given images.
+
+    Args:
+        model: whose `forward(x, generator)` is called, in evaluation mode.
+        x: images as it takes them.
+        generator: source of its noise.
+        kinds: classes of layers, as `isinstance` takes them; by default those of splines.
+    """
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, kinds)}
     seen: dict[str, Tensor] = {}
     hooks = [
         layer.register_forward_pre_hook(lambda _, inputs, name=name: seen.update({name: inputs[0]}))
