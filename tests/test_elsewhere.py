@@ -10,7 +10,7 @@ from torch import nn
 
 from kanvae.layers import ChebyshevLinear
 from kanvae.layers.graph import GraphKAN, scaled_laplacian
-from kanvae.layers.recurrent import TKAN, State
+from kanvae.layers.recurrent import TKAN, State, TKANCell
 from kanvae.layers.transformer import TKAT
 
 DOUBLE = torch.float64
@@ -209,6 +209,9 @@ def test_graphs_side_by_side_do_not_see_each_other():
         (lambda: TKAN(0, 6), "input_size is 0"),
         (lambda: TKAN(5, 6, inner_layers=0), "inner_layers is 0"),
         (lambda: TKAT(4, 3, 2, 0, 4, 6, 2), "known is 0"),
+        (lambda: TKAN(5, 6)(torch.zeros(2, 5)), r"shape \(2, 5\); give \(B, T, 5\)"),
+        (lambda: TKANCell(5, 6)(torch.zeros(2, 4)), r"shape \(2, 4\); give \(B, 5\)"),
+        (lambda: TKAT(4, 3, 1, 1, 4, 6, 2)(torch.zeros(2, 4, 2)), r"give \(B, 7, 2\)"),
         (lambda: GraphKAN(3, 2, 0), "steps is 0"),
         (lambda: GraphKAN(3, 2)(torch.zeros(3, 3), EDGES), "count nodes from 0"),
         (lambda: GraphKAN(3, 2)(torch.zeros(4, 3), EDGES.T), r"give whole numbers \(2, E\)"),

@@ -104,6 +104,17 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
         raise ValueError(f"{name} is {value!r}: choose one of {list(allowed)}.")
 
 
+def check_shape(x: Tensor, *sizes: int | str) -> None:
+    """Raise a ValueError unless an input has these sizes; a letter stands for any."""
+    fits = x.ndim == len(sizes) and all(
+        isinstance(size, str) or size == own for size, own in zip(sizes, x.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"the input has shape {tuple(x.shape)}; give ({', '.join(map(str, sizes))})."
+        )
+
+
 def check_range(name: str, value: Any) -> None:
     """Raise a ValueError unless a setting is a pair of finite numbers, the less one first."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:

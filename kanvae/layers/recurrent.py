@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kanvae.layers.function_layer import check_whole, parameter
+from kanvae.layers.function_layer import check_shape, check_whole, parameter
 from kanvae.layers.kan import KANLinear
 
 
@@ -114,7 +114,12 @@ class TKANCell(nn.Module):
         return State(hidden, hidden, x.new_zeros(len(self.inner), len(x), self.memory.shape[-1]))
 
     def forward(self, x: Tensor, state: State | None = None) -> State:
-        """(B, I) and the last state -> the next; its hidden is the output (B, H)."""
+        """(B, I) and the last state -> the next; its hidden is the output (B, H).
+
+        Raises:
+            ValueError: an input of another shape.
+        """
+        check_shape(x, "B", self.input_weight.shape[1])
         hidden, cell, inner = self.start(x) if state is None else state
         gates = F.linear(x, self.input_weight, self.bias) + F.linear(hidden, self.hidden_weight)
         i, f, g = torch.sigmoid(gates).chunk(3, dim=-1)
@@ -141,7 +146,12 @@ class TKAN(nn.Module):
         self.cell = TKANCell(input_size, hidden_size, **options)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """(B, T, I) and a state, zeros by default -> all outputs (B, T, H), and the last state."""
+        """(B, T, I) and a state, zeros by default -> all outputs (B, T, H), and the last state.
+
+        Raises:
+            ValueError: an input of another shape.
+        """
+        check_shape(x, "B", "T", self.cell.input_weight.shape[1])
         state = self.cell.start(x[:, 0]) if state is None else state
         found = []
         for step in x.unbind(1):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kanvae.layers.function_layer import check_whole
+from kanvae.layers.function_layer import check_shape, check_whole
 from kanvae.layers.recurrent import TKAN
 
 EPS = 1e-3  # of the public tkat's norms
@@ -119,7 +119,7 @@ class TKAT(nn.Module):
         ):
             check_whole(name, value, 1)  # fmt: skip
         check_whole("unknown", unknown, 0)
-        self.past, self.known = past, known
+        self.past, self.future, self.known = past, future, known
         self.embedding = nn.ModuleList(nn.Linear(1, embedding) for _ in range(unknown + known))
         self.past_selection = _Selection(unknown + known, embedding, hidden)
         self.future_selection = _Selection(known, embedding, hidden)
@@ -130,7 +130,12 @@ class TKAT(nn.Module):
         self.output = nn.Linear((past + future) * hidden, future)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, past + future, V) -> (B, future). What is unknown of the future is not looked at."""
+        """(B, past + future, V) -> (B, future). What is unknown of the future is not looked at.
+
+        Raises:
+            ValueError: an input of another shape.
+        """
+        check_shape(x, "B", self.past + self.future, len(self.embedding))
         parts = zip(self.embedding, x.split(1, dim=-1), strict=True)
         embedded = torch.stack([layer(part) for layer, part in parts], -1)  # (B, T, E, V)
         before = self.past_selection(embedded[:, : self.past])

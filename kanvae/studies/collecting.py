@@ -135,10 +135,18 @@ def collect(output: Path, scored: Iterable[tuple[Job, Path]]) -> None:
         if drawn(job):
             _copy(run, root / name)
     about = {
-        name: {"config": run.config, **run.provenance, "scores": run.metrics["scores"]}
+        name: {"config": portable(run.config), **run.provenance, "scores": run.metrics["scores"]}
         for name, (_, run) in here.items()
     }
     add_provenance(output, "runs", about)
+
+
+def portable(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's configuration without the folder of its set, which is this machine's own.
+
+    The set is known by its checksum.
+    """
+    return config | {"dataset": Path(config["dataset"]).name}
 
 
 def provenance(output: Path, study: str = "runs") -> dict[str, Any]:

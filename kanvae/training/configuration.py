@@ -231,7 +231,7 @@ def code_digest(folder: Path = Path(__file__).parents[1]) -> str:
 
 
 def without_words(path: Path) -> str:
-    """A source file without comments, docstrings and layout."""
+    """A source file without comments, docstrings, layout, and what its errors say."""
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         kept = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
@@ -239,6 +239,8 @@ def without_words(path: Path) -> str:
         return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
     tree = ast.parse(text)
     for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func
         body = getattr(node, "body", None)
         if isinstance(body, list):  # a text that stands alone does nothing
             node.body = [  # type: ignore[attr-defined]
