@@ -95,6 +95,7 @@ def lint(session: nox.Session) -> None:
     python(session, "-m", "mypy")
     python(session, "-c", "from importlinter.cli import lint_imports_command as lint; lint()")
     python(session, "book/build.py", "--check-pairs")
+    session.run(str(BIN / "oxlint"), "--deny-warnings", "book/_static", "kanvae", external=True)
 
 
 @nox.session

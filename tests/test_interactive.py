@@ -7,8 +7,6 @@ import importlib.util
 import io
 import json
 import re
-import shutil
-import subprocess
 from copy import deepcopy
 
 import nbformat
@@ -643,10 +641,8 @@ def test_scripts_are_small():
     }
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
 @pytest.mark.parametrize("script", sorted(STATIC.glob("figure*.js")), ids=lambda path: path.name)
-def test_scripts_are_strict_and_well_formed(script):
-    subprocess.run(["node", "--check", str(script)], check=True, timeout=60)
+def test_scripts_are_strict_and_load_nothing(script):
     code = re.sub(r"/\*.*?\*/", "", script.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert code.lstrip().startswith('"use strict";')
     assert "fetch(" not in code

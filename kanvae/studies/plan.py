@@ -43,12 +43,12 @@ SMALL: dict[str, tuple[int, int, dict[str, Any]]] = {
 }
 
 # How grids can change in training, and what they are held against: of the key, of the training.
-GRIDS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("", {}),
-    ("+grid_size=20", {}),
-    ("+grid_size=3", {"grid_sizes": "5,10,20"}),
-    ("", {"grid_updates": 10}),
-)
+GRIDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "fixed, G = 5": ("", {}),
+    "fixed, G = 20": ("+grid_size=20", {}),
+    "from G = 3 to 20": ("+grid_size=3", {"grid_sizes": "5,10,20"}),
+    "moved to its inputs": ("", {"grid_updates": 10}),
+}
 
 
 class Job(NamedTuple):
@@ -221,7 +221,7 @@ def grids() -> list[Job]:
             Job(config(key + own, seed=seed, **how, **change), "brief")
             for seed in range(3)
             for key, how in models.items()
-            for own, change in GRIDS
+            for own, change in GRIDS.values()
         ),
     ]
 
@@ -249,15 +249,26 @@ def front() -> list[Job]:
     return [Job(config(key, seed=1 + seed, **how), "brief") for seed in SEEDS for key in cheapest]
 
 
+def small_models(name: str) -> dict[str, str]:
+    """The models for a small set, by kind: as many parameters as a ReLU VAE 64 units wide."""
+    columns, latents, how = SMALL[name]
+    likelihood = how["likelihood"]
+    budget = sizes.parameters(f"vae-64-{latents}+input_features={columns}", likelihood)
+    forms = {
+        kind: f"{form}+input_features={columns}".format(latents)
+        for kind, form in sizes.FORMS.items()
+    }
+    return {
+        kind: form.format(sizes.width(form, budget, likelihood)) for kind, form in forms.items()
+    }
+
+
 def small() -> list[Job]:
     """Sets that are not binary images, where the first layer's functions are more than a line."""
     found = []
-    for name, (pixels, latents, how) in SMALL.items():
-        budget = sizes.parameters(f"vae-64-{latents}+input_features={pixels}", how["likelihood"])
-        for form in sizes.FORMS.values():
-            form = f"{form}+input_features={pixels}".format(latents)
-            key = form.format(sizes.width(form, budget, how["likelihood"]))
-            others = how | {"dataset": sets.path(name), "regime": "full"}
+    for name, (_, _, how) in SMALL.items():
+        others = how | {"dataset": sets.path(name), "regime": "full"}
+        for key in small_models(name).values():
             found += (tried := tries(key, **others))
             if best := best_setting(tried):
                 found += [Job(config(key, seed=seed, **best, **others)) for seed in SEEDS]
