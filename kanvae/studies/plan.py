@@ -254,13 +254,12 @@ def small_models(name: str) -> dict[str, str]:
     columns, latents, how = SMALL[name]
     likelihood = how["likelihood"]
     budget = sizes.parameters(f"vae-64-{latents}+input_features={columns}", likelihood)
-    forms = {
-        kind: f"{form}+input_features={columns}".format(latents)
-        for kind, form in sizes.FORMS.items()
-    }
-    return {
-        kind: form.format(sizes.width(form, budget, likelihood)) for kind, form in forms.items()
-    }
+    found = {}
+    for kind, form in sizes.FORMS.items():
+        form = f"{form}+input_features={columns}".format(latents)
+        key = form.format(sizes.width(form, budget, likelihood))
+        found[kind] = str(Architecture.parse(key))
+    return found
 
 
 def small() -> list[Job]:
