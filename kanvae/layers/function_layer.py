@@ -105,7 +105,7 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
 
 
 def check_shape(x: Tensor, *sizes: int | str) -> None:
-    """Raise a ValueError unless an input has these sizes; a letter stands for any."""
+    """Raise a ValueError unless x has these sizes, as in (B, T, 5); a letter stands for any."""
     fits = x.ndim == len(sizes) and all(
         isinstance(size, str) or size == own for size, own in zip(sizes, x.shape, strict=True)
     )
