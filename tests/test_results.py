@@ -52,8 +52,8 @@ def test_a_line_follows_from_its_configuration(last):
         return len(data.load(dataset, regime=regime).pixels)
 
     @functools.cache
-    def parameters(architecture):
-        return count_parameters(architecture.build())
+    def parameters(architecture, likelihood="bernoulli"):
+        return count_parameters(architecture.build(likelihood=likelihood))
 
     for name, found in results.provenance().items():
         given = dict(found["config"])
@@ -68,7 +68,7 @@ def test_a_line_follows_from_its_configuration(last):
         assert line["epoch"] == config.epochs
         batches = math.ceil(images(config.dataset, config.regime) / config.batch_size)
         assert line["updates"] == config.epochs * batches
-        expected = parameters(config.architecture)
+        expected = parameters(config.architecture, config.likelihood)
         if config.grid_sizes:  # all grids grew but the first layer's, which sees bits
             start, end = 3, int(config.grid_sizes.split(",")[-1])
             key = str(config.architecture).replace(f"grid_size={start}", f"grid_size={end}")
