@@ -398,7 +398,7 @@ assert abs(behind["KAN-VAE*", "as here"]["last"]) < 0.1
 # - KAN-VAE* is first of the paper's nine models by grey distance. By likelihood we cannot tell it from the VAE; the narrower a KAN-VAE, the worse its likelihood.
 # - The paper's hope for fewer parameters fails at equal size by likelihood. By the distance of samples, which is what it measured, KAN-VAEs are ahead of a VAE of their size: all by a kernel distance, and by the Fréchet distance all if pixels are thresholded, about half if they are grey. Both are true of the same models.
 # - They are not more efficient either: an update takes as long as that of a linear VAE of the same size.
-# - It is not the spline. At equal size [other functions on every edge](14_other_basis_functions.ipynb) are behind fixed units in likelihood as well, and a few functions that edges share are ahead of ReLU and cannot be told from SiLU; in [convolutions](15_convolution.ipynb) shared functions are ahead, over three runs each; and [three other networks](16_kans_elsewhere.ipynb) gain nothing from their KAN layers.
+# - It is not the spline. At equal size [other functions on every edge](14_other_basis_functions.ipynb) are behind fixed units in likelihood as well, and a few functions that edges share are, taken together, ahead of ReLU and cannot be told from SiLU; in [convolutions](15_convolution.ipynb) shared functions are ahead, over three runs each; and [three other networks](16_kans_elsewhere.ipynb) gain nothing from their KAN layers.
 # - A claim of "better generation" has to name its measure. Why it came out so is the subject of [the chapter before](11_why.ipynb).
 #
 # ## Exercises

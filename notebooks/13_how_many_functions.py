@@ -763,8 +763,14 @@ figures.intervals(
     }
 )
 
+# %% tags=["hide-input"]
+print("NLL minus SiLU, nats, 95 % interval:")
+for words, found in from_silu.items():
+    for kind, d in found.items():
+        print(f"{words:12s} {kind:32s} {d.short(2)}")
+
 # %% [markdown]
-# These sets are no home to KANs at this size ({numref}`tab-small`, {numref}`fig-small`). One function an edge is the worst on grey digits, by nearly fifty nats: ten numbers an edge leave it six hidden units. On diamonds it is behind SiLU too, clearly with the wide grid; with the paper's grid its runs scatter too much to tell. A few functions gain nothing over SiLU either. On digits SiLU leads them, against one function and against four with intervals that exclude zero, and on diamonds ReLU, SiLU and one function cannot be told apart. Functions of the columns themselves, which on bits could only have been lines, help on neither set. Few inputs and real values are not enough: with a few thousand parameters, width is what a model lacks. (Eleven of the fourteen chose the highest rate that we tried, so that a higher one may be better still.)
+# These sets are no home to KANs at this size ({numref}`tab-small`, {numref}`fig-small`). One function an edge is the worst on grey digits, by some fifty nats: ten numbers an edge leave it six hidden units. On diamonds it is behind SiLU too, clearly with the wide grid; with the paper's grid its runs scatter too much to tell. A few functions show no gain over SiLU either. On digits SiLU leads them, against one function and against four with intervals that exclude zero, and on diamonds neither ReLU nor one function can be told from it. Functions of the columns themselves, which on bits could only have been lines, show no gain on either set. Few inputs and real values are not enough: with a few thousand parameters, width is what a model lacks. (Eleven of the fourteen chose the highest rate that we tried, so that a higher one may be better still.)
 
 # %% tags=["remove-cell"]
 on_digits, on_diamonds = from_silu.values()
@@ -1042,7 +1048,7 @@ print(
 # - The gain has two sources. Four multiples of SiLU, which differ from SiLU units by how they are trained and not by what they can compute, have two thirds of the gain in likelihood and all of it in samples; the shape has the gain in ELBO.
 # - Most functions stay near a multiple of SiLU. From the latents they learn nothing but lines.
 # - On FashionMNIST, at settings that digits chose, one, four and sixteen functions gain a nat and more over SiLU and over ReLU.
-# - On grey digits and on a table of seven columns, with a few thousand parameters, no learned functions gain over SiLU, and one an edge is the worst kind.
+# - On grey digits and on a table of seven columns, with a few thousand parameters, no learned functions show a gain over SiLU, and one an edge is the worst kind.
 # - The paper's end of the dial, one function an edge, leaves less than a fifth of the width at this size, and its likelihood is the worst of all settings, fixed units included, the more so the smaller the model. By the distance of samples it is ahead of fixed units in larger models.
 #
 # ## Exercises

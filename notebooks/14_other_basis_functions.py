@@ -318,9 +318,10 @@ tables.table(table.rename_axis("functions"))
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-other-bases", "caption": "NLL minus that of the VAE with fixed SiLU units, in nats, and the 95 % interval over training seeds, with 35 hidden units (left) and with as many parameters (right). Left of the dotted line a kind is better. Wavelets were trained once and have no interval. Chebyshev polynomials without a norm lie far outside and are left out."}, "image": {"alt": "With 35 hidden units only Gaussians lie clearly left of the line, and B-splines on it. At equal size the three kinds that share functions lie on the line or a little left of it, and the kinds with a function on every edge lie 14 to 23 nats right of it."}}
 means = lines.groupby("model").mean(numeric_only=True)
+sized = {"35 hidden": narrow, "equal size": equal}
 at = {
     where: means.loc[list(keys.values())].set_axis(list(keys))
-    for where, keys in (("35 hidden", narrow), ("equal size", equal))
+    for where, keys in sized.items()
 }
 shown = [
     kind for kind in narrow if kind not in ("Chebyshev", "fixed (SiLU)")
@@ -332,7 +333,7 @@ from_silu = {
         )
         for kind in shown
     }
-    for where, keys in (("35 hidden", narrow), ("equal size", equal))
+    for where, keys in sized.items()
 }
 figures.intervals(
     {
@@ -346,11 +347,15 @@ print("NLL minus fixed (SiLU), nats, 95 % interval:")
 for where, found in from_silu.items():
     for kind, d in found.items():
         print(f"{where:11s} {kind:24s} {d.short()}")
-shared = ("Jacobi", "rational", "B-splines, one an input")
+few = [
+    "Jacobi, one an input",
+    "rational, 8 groups",
+    "B-splines, one an input",
+]
 pooled = lines.assign(
     model=lines["model"].map(
         {
-            key: "shared" if kind.startswith(shared) else kind
+            key: "shared" if kind in few else kind
             for kind, key in equal.items()
         }
     )
@@ -361,6 +366,8 @@ together = {
 }
 for kind, d in together.items():
     print(f"equal size, the three shared kinds minus {kind}: {d.short()}")
+
+# %% tags=["hide-input"]
 from_splines = {
     kind: results.difference(
         lines, equal[kind], equal["B-splines"], "test_nll"
@@ -382,7 +389,7 @@ print(f"one mean image for every digit: NLL {lost.mean():.1f} nats")
 # With 35 hidden units ({numref}`tab-narrow`) the Gaussians have the best likelihood, and they are the only kind that is ahead of fixed SiLU units by more than training runs scatter; B-splines cannot be told from them. FastKAN's LayerNorm, which keeps its inputs within reach of its functions, is a likely reason: a wider grid brings the B-splines [a similar gain](11_why.ipynb).
 #
 # At equal size the picture divides ({numref}`tab-same-size`, {numref}`fig-other-bases`). A function on every edge costs width, and no basis earns that back in likelihood: the best of them, Chebyshev polynomials with a norm, is fourteen nats behind the linear VAE with SiLU. The kinds with few functions
-# keep the width. All three have a better mean than SiLU, by half a nat to two, but no interval excludes zero, of one kind or of the three together; against ReLU the three together are two to three nats ahead, clearly. So it is not the spline, and it is not the edge. At the paper's learning rate, which was chosen for none of these kinds, a few functions that many edges share are at most as good for the likelihood as one well-chosen fixed function; at their own best rates [four an input are ahead of it](13_how_many_functions.ipynb).
+# keep the width. All three have a better mean than SiLU, by half a nat to two, but no interval excludes zero, of one kind or of the three together; against ReLU the three together are two to three nats ahead, clearly. So it is not the spline, and it is not the edge. At the paper's learning rate, which was chosen for none of these kinds, the likelihood with a few functions that many edges share cannot be told from that with one well-chosen fixed function; at their own best rates [four an input are ahead of it](13_how_many_functions.ipynb).
 #
 # The distance of samples speaks for functions, as it did in [Table I](05_table1.ipynb). The kinds with shared functions have lower means than both linear VAEs in both kinds of image; in binary images Gaussians, wavelets and Chebyshev polynomials with a norm do too, the last by far. Without a norm these polynomials learn
 # nothing at all: no latent is in use, and their NLL is, to little more than a nat, that of one mean image for every digit. Their authors' advice is a condition.
@@ -412,17 +419,12 @@ tables.table(pd.DataFrame(measured).T.rename_axis("functions"))
 # In {numref}`tab-basis-fidelity` the kinds divide once more. With a function on every edge (bare Chebyshev polynomials aside) samples look real more often than with any other kind: precision is higher, in both kinds of image. Their recall is lower than any other kind's, their coverage as high or higher. In grey, the three kinds with shared functions have the highest recall.
 
 # %% tags=["remove-cell"]
-few = [
-    "Jacobi, one an input",
-    "rational, 8 groups",
-    "B-splines, one an input",
-]
 narrow_apart = from_silu["35 hidden"]
 ahead = [kind for kind, d in narrow_apart.items() if d.high < 0]
 assert ahead == ["Gaussians"]
 assert narrow_apart["B-splines"].low < 0 < narrow_apart["B-splines"].high
 counts = lines["model"].value_counts()
-for keys in (narrow, equal):
+for keys in sized.values():
     for kind, key in keys.items():
         assert counts[key] == (1 if kind == "wavelets" else 3), key
 nll = at["equal size"]["test_nll"]
@@ -510,7 +512,7 @@ assert rest.max() < 2.5 * rest.min()
 # - FastKAN and Wav-KAN bring norms along, and ChebyKAN's authors advise one: what keeps inputs in range is part of
 #   the method.
 # - fKAN and KAT learn a few functions for a whole layer, and spend about one number on an edge.
-# - At equal size and the paper's learning rate, one function on every edge loses to fixed units in likelihood with every basis. A few functions that many edges share are ahead of ReLU, and cannot be told from SiLU, with each of the three bases tried.
+# - At equal size and the paper's learning rate, one function on every edge loses to fixed units in likelihood with every basis. The three kinds with a few functions that many edges share are together ahead of ReLU, and none can be told from SiLU.
 #
 # ## Exercises
 #
