@@ -62,13 +62,14 @@ def assert_close(found, expected, scale=1e-5):
     st.integers(1, 40),
     st.one_of(st.integers(0, 40), st.integers(250, 600)),  # more rows than are worked on together
     st.integers(0, 2**31),
+    st.booleans(),
 )
 def test_kernels_give_the_formulas_values_and_gradients(
-    spline, base, width, outputs, groups, batch, seed
+    spline, base, width, outputs, groups, batch, seed, bias
 ):
     order, size = spline
     generator = torch.Generator().manual_seed(seed)
-    options = {"grid_size": size, "spline_order": order, "base_activation": base}
+    options = {"grid_size": size, "spline_order": order, "base_activation": base, "bias": bias}
     layer = learned(width, outputs, min(groups, outputs), generator=generator, **options)
     x = 4 * torch.randn(batch, width, generator=generator)  # inside the grid, and outside
     step = 6 / size

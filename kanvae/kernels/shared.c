@@ -24,6 +24,7 @@ enum {
     WIDTH = FEATURES < 12 ? FEATURES : 12,       /* features that are summed together */
     PADDED = (FEATURES + WIDTH - 1) / WIDTH * WIDTH,
     CHUNK = 256,                                 /* rows that are worked on together */
+    STRIP = 16,                                  /* rows whose outputs are written together */
     GROUPS = 8,                                  /* groups that are worked on together */
     FEW = 4096                                   /* fewer values than these are not worth a second thread */
 };
@@ -64,19 +65,24 @@ static void turn(const float *from, long rows, long size, long stride, float to[
     }
 }
 
-/* The way back: lines become `size` columns. */
-static void turn_back(const float from[SIDE][CHUNK], long rows, long size, long stride, float *to)
+/* The way back: `size` lines, each `apart` numbers after the one before, become columns, and `shift` is added. */
+static void turn_back(const float *from, long apart, long rows, long size, octet shift, long stride, float *to)
 {
-    for (long b = 0; b < rows; b += SIDE) {
-        octet square[SIDE];
-        for (long t = 0; t < SIDE; t++)
-            square[t] = *(const octet *)(from[t] + b);
+    for (long b = 0; b < rows; b += SIDE, to += SIDE * stride) {
+        octet square[SIDE] = {{0}};
+        long part = least(SIDE, rows - b);
+        int whole = size == SIDE && part == SIDE;
+        for (long t = 0; whole && t < SIDE; t++)
+            square[t] = *(const octet *)(from + t * apart + b);
+        for (long t = 0; !whole && t < size; t++)
+            memcpy(&square[t], from + t * apart + b, part * sizeof(float));
         transpose(square);
-        for (long t = 0; t < least(SIDE, rows - b); t++)
-            if (size == SIDE)
-                *(octet *)(to + (b + t) * stride) = square[t];
-            else
-                memcpy(to + (b + t) * stride, &square[t], size * sizeof(float));
+        for (long t = 0; whole && t < SIDE; t++)
+            *(octet *)(to + t * stride) = square[t] + shift;
+        for (long t = 0; !whole && t < part; t++) {
+            square[t] += shift;
+            memcpy(to + t * stride, &square[t], size * sizeof(float));
+        }
     }
 }
 
@@ -141,6 +147,8 @@ INLINE void place_of(const float *grid, place *at)
 int even(long inputs, const float *grid)
 {
     for (long i = 0; i < inputs; i++, grid += INTERVALS + 1) {
+        if (i && !memcmp(grid, grid - INTERVALS - 1, (INTERVALS + 1) * sizeof(float)))
+            continue; /* as those before */
         float span = grid[INTERVALS] - grid[0], step = span / INTERVALS, worst = 0;
         for (int m = 0; m <= INTERVALS; m++) {
             float off = __builtin_fabsf(grid[m] - (grid[0] + m * step));
@@ -396,9 +404,24 @@ INLINE void all_gradients(const int base, long rows, long inputs, long groups, i
                 }
             }
             if (x_grad)
-                turn_back(sums, part, size, inputs, x_grad + b * inputs + panel);
+                turn_back(sums[0], CHUNK, part, size, (octet){0}, inputs, x_grad + b * inputs + panel);
         }
     }
+}
+
+/* lines (O, B), bias (O) or null -> y (B, O) */
+void outputs(long rows, long outputs, int threads, const float *lines, const float *bias, float *y)
+{
+    (void)threads;
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * outputs > FEW)
+    for (long b = 0; b < rows; b += STRIP)
+        for (long o = 0; o < outputs; o += SIDE) {
+            long size = least(SIDE, outputs - o);
+            octet shift = {0};
+            if (bias)
+                memcpy(&shift, bias + o, size * sizeof(float));
+            turn_back(lines + o * rows + b, rows, least(STRIP, rows - b), size, shift, outputs, y + b * outputs + o);
+        }
 }
 
 /* One function for each base function, so that the choice is not made in the inner loops. */

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -142,7 +142,8 @@ def _load(order: int, count: int) -> ctypes.CDLL | None:
         library.even.argtypes = (whole, pointer)
         library.forward.argtypes = (*sizes, *(pointer,) * 5)
         library.backward.argtypes = (*sizes, ctypes.c_int, *(pointer,) * 8)
-        library.forward.restype = library.backward.restype = None
+        library.outputs.argtypes = (whole, whole, ctypes.c_int, *(pointer,) * 3)
+        library.forward.restype = library.backward.restype = library.outputs.restype = None
     return library
 
 
@@ -157,21 +158,22 @@ class Compiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x, weight, bias, base_scale, spline_weight, grid, *options):
         *ctx.options, ctx.library = options  # order, base, ends
-        groups, inputs = base_scale.shape
         curves, kept = (x, grid, base_scale, spline_weight), None
-        if groups == 1:
+        if len(base_scale) == 1:
             kept = _values(ctx, curves, 0, 1)
-            y = F.linear(kept.t(), weight, bias)
+            y = F.linear(kept[0].t(), weight, bias)
         else:
-            y = x.new_empty(len(x), len(weight))
+            lines = x.new_empty(len(weight), len(x))  # y on its side
             for first, last in _blocks(curves):
                 values = _values(ctx, curves, first, last)
-                for (a, b), f in zip(_ends(ctx, first, last), values.split(inputs), strict=True):
-                    if bias is None:
-                        torch.mm(f.t(), weight[a:b].t(), out=y[:, a:b])
-                    else:
-                        torch.addmm(bias[a:b], f.t(), weight[a:b].t(), out=y[:, a:b])
-                kept = values if last - first == groups else None
+                parts, multiply = _parts(ctx, first, last)
+                for line, w, f in zip(parts(lines), parts(weight), parts(values), strict=True):
+                    multiply(w, f, out=line)
+                kept = values if last - first == len(base_scale) else None
+            y = x.new_empty(len(x), len(weight))
+            shift = None if bias is None else bias.contiguous()
+            addresses = (t if t is None else t.data_ptr() for t in (lines, shift, y))
+            ctx.library.outputs(*y.shape, kernels.threads(), *addresses)
         ctx.save_for_backward(x, weight, bias, base_scale, spline_weight, grid, kept)
         return y
 
@@ -181,7 +183,7 @@ class Compiled(torch.autograd.Function):
         if torch.is_grad_enabled() or not kernels.may_run(grad):
             inputs = (x, weight, bias, base_scale, spline_weight)
             return *_by_formula(ctx, inputs, grid, grad), *[None] * 5
-        curves, inputs = (x, grid, base_scale, spline_weight), x.shape[1]
+        curves = x, grid, base_scale, spline_weight
         wanted = ctx.needs_input_grad
         x_grad = torch.empty_like(x) if wanted[0] else None
         weight_grad = torch.empty_like(weight) if wanted[1] else None
@@ -191,12 +193,14 @@ class Compiled(torch.autograd.Function):
             values = kept
             if kept is None and wanted[1]:
                 values = _values(ctx, curves, first, last)
-            value_grad = x.new_empty((last - first) * inputs, len(x))
-            for s, (a, b) in enumerate(_ends(ctx, first, last)):
-                upstream, rows = grad[:, a:b].t(), slice(s * inputs, (s + 1) * inputs)
-                torch.mm(weight[a:b].t(), upstream, out=value_grad[rows])
-                if weight_grad is not None:
-                    torch.mm(upstream, values[rows].t(), out=weight_grad[a:b])
+            value_grad = x.new_empty(last - first, *x.shape[::-1])
+            parts, multiply = _parts(ctx, first, last)
+            upstream = parts(grad.t())
+            for f, w, y in zip(parts(value_grad), parts(weight), upstream, strict=True):
+                multiply(w.mT, y, out=f)
+            if weight_grad is not None:
+                for w, y, f in zip(parts(weight_grad), upstream, parts(values), strict=True):
+                    multiply(y, f.mT, out=w)
             ctx.library.backward(
                 *_sizes(ctx, curves, first, last),
                 first > 0,
@@ -218,9 +222,27 @@ def _blocks(curves: Curves) -> Iterator[tuple[int, int]]:
     return ((s, min(s + each, groups)) for s in range(0, groups, each))
 
 
-def _ends(ctx: Any, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The outputs of each of these groups."""
-    return itertools.pairwise(ctx.options[2][first : last + 1])
+def _parts(
+    ctx: Any, first: int, last: int
+) -> tuple[Callable[[Tensor], Sequence[Tensor]], Callable[..., Tensor]]:
+    """How matrices of groups are cut into one for each, and how these are multiplied.
+
+    Matrices are those with a row an output, and functions (g, I, B). Groups of one size are not
+    cut: they are a batch, which costs less.
+    """
+    whole, ends = ctx.options[2], ctx.options[2][first : last + 1]
+    sizes = [b - a for a, b in itertools.pairwise(ends)]
+    batched = len(sizes) > 1 == len(set(sizes))
+
+    def parts(matrix: Tensor) -> Sequence[Tensor]:
+        if matrix.ndim == 3:
+            return [matrix] if batched else matrix.unbind()
+        rows = matrix if ends == whole else matrix[ends[0] : ends[-1]]
+        if batched:
+            return [rows.unflatten(0, (len(sizes), -1))]
+        return rows.split(sizes) if len(sizes) > 1 else [rows]
+
+    return parts, torch.bmm if batched else torch.mm
 
 
 def _sizes(ctx: Any, curves: Curves, first: int, last: int) -> tuple[int, ...]:
@@ -239,9 +261,8 @@ def _addresses(curves: tuple[Tensor, ...], first: int) -> list[int]:
 
 
 def _values(ctx: Any, curves: Curves, first: int, last: int) -> Tensor:
-    """The functions of some groups, one below the other: ((last - first) I, B)."""
-    rows, inputs = curves[0].shape
-    values = curves[0].new_empty((last - first) * inputs, rows)
+    """The functions of some groups: (last - first, I, B)."""
+    values = curves[0].new_empty(last - first, *curves[0].shape[::-1])
     sizes = _sizes(ctx, curves, first, last)
     ctx.library.forward(*sizes, *_addresses(curves, first), values.data_ptr())
     return values
