@@ -65,7 +65,8 @@ def lighthouse(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests, on every core; those of the rendered book need it built, and Chromium."""
     workers = str((os.cpu_count() or 1) + 1)  # some only wait, for a kernel or a cluster
-    spread = ("-n", workers, "--dist", "loadfile")  # a file shares its browser and its runs
+    # A file shares its browser and its runs. Files are taken in the order of tests/conftest.py.
+    spread = ("-n", workers, "--dist", "loadfile", "--no-loadscope-reorder")
     python(session, "-m", "pytest", *spread, *session.posargs, OMP_NUM_THREADS="1")
 
 

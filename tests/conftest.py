@@ -26,6 +26,14 @@ BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 
+LONGEST = ("book", "notebooks", "sweep", "kernels", "soak", "cluster", "site", "slurm", "search")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files come first, so that other workers have something to do beside them."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 @pytest.fixture(autouse=True)
 def _as_if_alone():

@@ -286,10 +286,14 @@ EVERYTHING = {
     }
 }
 COLOURS = {"runOnly": ["color-contrast"]}
+# Names, roles and the like do not change with the width. What a phone shows beside is a menu, which
+# a test of its own asks everything.
+PLACES = {"runOnly": ["region", "scrollable-region-focusable", "target-size"]}
 # Contrast takes axe minutes on a page of thousands of words in code. It is asked for the first of
-# those that styles cannot tell apart, being of the same kinds all the way up, and their own styles.
-FIRST = """() => {
-    const seen = new Set();
+# those that styles cannot tell apart, being of the same kinds all the way up, and their own styles:
+# the first in the book, of what a theme shows at a width.
+FIRST = """before => {
+    const seen = new Set(before);
     for (const e of document.querySelectorAll('body *')) {
         e.removeAttribute('data-first');
         const words = [...e.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.data.trim());
@@ -300,6 +304,7 @@ FIRST = """() => {
         if (!seen.has(path)) e.setAttribute('data-first', '');
         seen.add(path);
     }
+    return [...seen];
 }"""
 
 
@@ -318,15 +323,26 @@ class Visit(NamedTuple):
     axe: list[tuple]  # what it found, and where
 
 
-def violations(tab, *kinds) -> list[tuple]:
-    """What axe finds in a page as it stands: the rule, where, and the HTML there."""
+def violations(tab, seen, *kinds) -> list[tuple]:
+    """What axe finds in a page as it stands: the rule, where, and the HTML there.
+
+    Args:
+        seen: what contrast has been asked of, by theme and width; what this page has is added.
+    """
     tab.evaluate(SETTLED)  # colours fade from one theme to the other
-    tab.evaluate(FIRST)
-    first = {"include": [["[data-first]"]]}
-    found = [
-        Axe().run(tab, first if kind is COLOURS else None, {"resultTypes": ["violations"], **kind})
-        for kind in kinds
-    ]
+    found = []
+    for kind in kinds:
+        within = None
+        if kind is COLOURS:
+            shown = (
+                tab.evaluate("document.documentElement.dataset.theme"),
+                tab.viewport_size["width"],
+            )
+            seen[shown] = tab.evaluate(FIRST, seen.get(shown, []))
+            if not tab.locator("[data-first]").count():
+                continue
+            within = {"include": [["[data-first]"]]}
+        found.append(Axe().run(tab, within, {"resultTypes": ["violations"], **kind}))
     return [
         (violation["id"], node["target"], node["html"][:200])
         for each in found
@@ -335,8 +351,14 @@ def violations(tab, *kinds) -> list[tuple]:
     ]
 
 
+@pytest.fixture(scope="module")
+def seen():
+    """What contrast has been asked of in pages before this one."""
+    return {}
+
+
 @pytest.fixture(scope="module", params=[*PAGES, "search", "genindex"])
-def visit(request, address, browser) -> Visit:
+def visit(request, address, browser, seen) -> Visit:
     """A page as on a desktop in both themes, then on paper, then on a phone in both."""
     problems, elsewhere = [], []
 
@@ -350,9 +372,9 @@ def visit(request, address, browser) -> Visit:
     tab = open_page(browser, address, request.param, before=listen)
     counts = [tab.locator(name).count() for name in (".math", "mjx-container", "mjx-merror")]
     loaded = [*problems], [*elsewhere]
-    axe = violations(tab, EVERYTHING, COLOURS)
+    axe = violations(tab, seen, EVERYTHING, COLOURS)
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
-    axe += violations(tab, COLOURS)
+    axe += violations(tab, seen, COLOURS)
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     wide = tab.evaluate(f"({WIDE})().map(e => e.innerText)")
     broken = tab.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src)")
@@ -367,9 +389,9 @@ def visit(request, address, browser) -> Visit:
     images = tab.locator(".bd-content :is(figure, .cell_output) img:visible").evaluate_all(
         "all => all.map(i => [i.getBoundingClientRect().width, i.naturalWidth])"
     )
-    axe += violations(tab, EVERYTHING, COLOURS)  # still dark
+    axe += violations(tab, seen, PLACES, COLOURS)  # still dark
     tab.evaluate("document.documentElement.dataset.theme = 'light'")
-    axe += violations(tab, COLOURS)
+    axe += violations(tab, seen, COLOURS)
     tab.close()
     return Visit(*loaded, tuple(counts), broken, wide, cut, not_inside, phone, images, axe)
 
@@ -527,14 +549,25 @@ def test_an_icon_that_becomes_a_drawing_late_adds_no_words(address, browser):
 
 
 @needs_browser
+def test_contrast_is_asked_once_for_each_style(address, browser):
+    tab, seen = open_page(browser, address, "book/references"), {}
+    assert violations(tab, seen, COLOURS) == []
+    faint = "document.querySelector('article h1').insertAdjacentHTML('afterend', '<p {}>faint</p>')"
+    tab.evaluate(faint.format('style="color: #ddd"'))
+    assert [rule for rule, _, _ in violations(tab, seen, COLOURS)] == ["color-contrast"]
+    assert violations(tab, seen, COLOURS) == []
+    tab.close()
+
+
+@needs_browser
 @pytest.mark.parametrize("kind", ["primary", "secondary"])
 def test_axe_finds_nothing_in_an_open_menu(kind, address, browser):
     tab = open_page(browser, address, "notebooks/02_kan_layers", 390)
     tab.locator(f".{kind}-toggle:visible").click()
     tab.locator(f"#pst-{kind}-sidebar-modal").wait_for(state="visible")
     tab.wait_for_timeout(500)  # it slides in
-    found = violations(tab, EVERYTHING, COLOURS)
+    found = violations(tab, {}, EVERYTHING, COLOURS)
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
-    found += violations(tab, COLOURS)
+    found += violations(tab, {}, COLOURS)
     tab.close()
     assert found == []
