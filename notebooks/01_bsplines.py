@@ -23,10 +23,10 @@
 # **The question.** A KAN layer learns functions of one variable. How are they written down so that a
 # computer can learn them, and why does learning one part of such a function leave the rest alone?
 #
-# **The answer.** A B-spline is a weighted sum of bumps, each of which lives on a few neighbouring intervals. Learning the function means learning the weights. Changing one weight changes the function under its own bump, and nowhere else.
+# **The answer.** A spline is a weighted sum of bumps, its basis functions or B-splines, each of which is zero outside a few neighbouring intervals. Learning the function means learning the weights. Changing one weight changes the function under its own bump, and nowhere else.
 #
 # **You need** polynomials, and Python. **On this page** we build B-splines from their recursion, redraw
-# the paper's Figure 5 (one control point moves, one piece of the curve follows), compare Bézier curves,
+# Figure 5 of the paper that this book reproduces, KAN-VAE {cite}`nik2024` (one control point moves, one piece of the curve follows), compare Bézier curves,
 # and end with a closed form for evenly spaced knots. A GPU does not
 # matter here.
 
@@ -77,7 +77,7 @@ points = 400
 #
 # A fraction whose denominator is zero (knots may repeat) counts as zero. Each step multiplies the two
 # neighbouring basis functions by a rising and a falling ramp, so a basis function of degree $k$ reaches over $k + 1$
-# intervals, and $m + 1$ knots carry $n = m - k$ bases. Read as code, equation {eq}`eq-cox-de-boor` is a few
+# intervals, and $m + 1$ knots carry $n = m - k$ basis functions. Read as code, equation {eq}`eq-cox-de-boor` is a few
 # lines. We write it for one point at a time, exactly as it stands.
 
 
@@ -97,9 +97,9 @@ def basis(x: float, knots: list[float], i: int, k: int) -> float:
 
 
 # %% [markdown]
-# The module's `cox_de_boor` computes all bases at all points together. The two must agree; the assertion
+# `cox_de_boor`, from the book's package `kanvae`, computes all basis functions at all points together. The two must agree; the assertion
 # below fails if they do not. The knots repeat $k + 1$ times at both ends (they are *clamped*), the usual
-# choice for drawing curves, because the curve then begins and ends in its outermost control points.
+# choice for drawing curves. We stop just short of the right end, $x = 5$, which comes below.
 
 # %%
 inner = [1.0, 2.0, 3.0, 4.0]
@@ -115,18 +115,18 @@ torch.testing.assert_close(
     bases, torch.tensor(by_hand), rtol=0, atol=1e-12
 )
 print(
-    f"{len(knots)} knots, degree {degree}: {bases.shape[1]} bases, "
+    f"{len(knots)} knots, degree {degree}: {bases.shape[1]} basis functions, "
     "equal to the recursion by hand"
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bases", "caption": "The B-spline bases on clamped knots. Each is zero outside its own few intervals; the dotted lines are the knots."}, "image": {"alt": "Eight basis functions overlap over five intervals; each is zero outside at most four of them, and the two outermost reach one at the ends."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bases", "caption": "The basis functions on clamped knots. Each is zero outside its own few intervals; the dotted lines are the knots."}, "image": {"alt": "Eight basis functions overlap over five intervals; each is zero outside at most four of them, and the two outermost reach one at the ends."}}
 figures.lines(
     x, {"": bases}, "$x$", "basis functions", marks=[0.0, *inner, 5.0]
 )
 
 # %% [markdown]
-# {numref}`fig-bases` shows two properties that matter later. At every point only $k + 1$ bases differ from
-# zero. And they always add up to one: what one basis function loses, its neighbours gain. We check both.
+# {numref}`fig-bases` shows two properties that matter later. At every point at most $k + 1$ basis functions differ from
+# zero. And on clamped knots they add up to one everywhere: what one loses, its neighbours gain. (On other knots they do so only between $t_k$ and $t_{m-k}$.) We check both.
 
 # %%
 sums = bases.sum(dim=1)
@@ -134,34 +134,34 @@ alive = (bases > 0).sum(dim=1)
 torch.testing.assert_close(sums, torch.ones(points), rtol=0, atol=1e-12)
 assert int(alive.max()) <= degree + 1
 print(
-    f"sum of the bases: 1 within {float((sums - 1).abs().max()):.1e}; "
+    f"sum of the basis functions: 1 within {float((sums - 1).abs().max()):.1e}; "
     f"at most {int(alive.max())} are not zero"
 )
 
 # %% [markdown]
 # One convention remains: what happens at the right end, which belongs to no half-open interval? As in
-# `scipy.interpolate.BSpline`, the end belongs to the last interval, so the bases add up to one there too.
+# `scipy.interpolate.BSpline`, the end belongs to the last interval, so the basis functions add up to one there too.
 
 # %%
 end = splines.cox_de_boor(torch.tensor([5.0]), torch.tensor(knots), degree)
 assert end[0, -1] == 1
 print(
-    "bases at the right end: "
+    "basis functions at the right end: "
     f"{[round(value, 3) for value in end[0].tolist()]}"
 )
 
 # %% [markdown]
 # ## Control points and local control
 #
-# A B-spline curve is a weighted sum of the bases. The weights $P_i$ are its **control points**; with points
+# A spline curve is a weighted sum of the basis functions. The weights $P_i$ are its **control points**; with points
 # of the plane it is a curve in the plane, with numbers it is a function:
 #
 # $$
 # C(x) = \sum_{i=0}^{n-1} N_{i,k}(x)\, P_i .
 # $$ (eq-curve)
 #
-# Because the bases are never negative and add up to one, $C(x)$ is a weighted average of control points; because
-# only $k + 1$ bases live at $x$, it is an average of $k + 1$ neighbours. Move one control point, and only the
+# Because the basis functions are never negative and here add up to one, $C(x)$ is a weighted average of control points; because
+# at most $k + 1$ of them differ from zero at $x$, it is an average of $k + 1$ neighbours. On clamped knots the curve begins at its first control point and ends at its last. Move one control point, and only the
 # $k + 1$ intervals of its basis function are affected. This is what the paper's Figure 5 shows. Before we draw it, a
 # prediction: moving the second of the control points changes the curve's beginning and leaves its end
 # exactly where it was.
@@ -195,7 +195,7 @@ interactive.figure("spline", shown, picture)
 # %% [markdown]
 # On the book's page you can take hold of {numref}`fig-local-control`. Drag a control point, or reach it with the
 # tab key and move it with the arrow keys: only the thick part of the curve can follow. Drag two knots onto each
-# other, or choose another degree, and watch the bases change with the curve.
+# other, or choose another degree, and watch the basis functions change with the curve.
 #
 # The number behind {numref}`fig-local-control`: how far the curve moves, before and after the knot at which
 # the second basis function ends.
@@ -210,9 +210,9 @@ print(f"largest move right of it: {right:.3f}")
 assert right == 0
 
 # %% [markdown]
-# The zero is exact, not small. For a network this means that a gradient from one input value touches only
-# $k + 1$ coefficients of a function and cannot disturb what the function does elsewhere. It also means
-# that coefficients where no input ever falls are never trained; we shall meet them again.
+# The zero is exact, not small. For a network this means that the gradient from one input value touches only
+# $k + 1$ coefficients. They change the function on at most $2k + 1$ intervals, and nowhere else. (On a grid as short as the paper's, of five intervals with $k = 3$, that can be all of it; locality pays on finer grids.) It also means
+# that a coefficient is never trained if no input falls under its basis function; we shall meet such coefficients again.
 #
 # ## Degree and smoothness
 #
@@ -267,8 +267,8 @@ tables.table(table, dict.fromkeys(table, ".2f"))
 #
 # ## Bézier curves
 #
-# A Bézier curve is the special case without inner knots: one interval, and all its bases live everywhere on
-# it. Move a control point, and the whole curve between its end points moves, though far from that control point only very little. We use the same recursion with the inner knots left
+# A Bézier curve is the special case without inner knots: one interval, on which all its basis functions differ from
+# zero. Move a control point, and the whole curve between its end points moves, though far from that control point only very little. We use the same recursion with the inner knots left
 # out, the same control points, and the same move.
 
 # %%
@@ -293,12 +293,12 @@ diagrams.control_curves(
 )
 
 # %% [markdown]
-# In {numref}`fig-bezier` one polynomial of degree $n - 1$ has to serve everywhere, so it stays far from its
+# The move reaches two intervals of five of the spline. It reaches all of the Bézier curve between its end points, but a part of it, mostly near the far end, moves by less than a millionth. In {numref}`fig-bezier` one polynomial of degree $n - 1$ has to serve everywhere, so it stays far from its
 # control points and responds to each of them everywhere between its end points, if only by a little.
 #
 # ## The closed form on even knots
 #
-# A KAN layer evaluates its bases at every input of every image, so the cost matters. On evenly spaced
+# A KAN layer evaluates its basis functions at every input of every image, so the cost matters. On evenly spaced
 # knots the recursion can be solved once and for all. Let $h$ be the distance between neighbouring knots, and let $x$ lie in
 # the interval from $t_i$ to $t_{i+1}$, at the fraction $u = (x - t_i) / h$ of its length. Only $N_{i-k,k}, \dots, N_{i,k}$ differ from zero there, and each is a fixed polynomial in $u$. For $k = 3$ the four
 # polynomials are
@@ -307,7 +307,7 @@ diagrams.control_curves(
 # \tfrac16 (1 - u)^3, \quad \tfrac16 (3 u^3 - 6 u^2 + 4), \quad \tfrac16 (-3 u^3 + 3 u^2 + 3 u + 1), \quad \tfrac16 u^3 .
 # $$ (eq-pieces)
 #
-# `uniform_bases` gives the values of all bases at once, by a formula that [the chapter on cost](17_layer_cost.ipynb) explains. We check
+# `uniform_bases` gives the values of all basis functions at once, by a formula that [the chapter on cost](17_layer_cost.ipynb) explains. We check
 # it against equation {eq}`eq-pieces` and against the recursion, outside the knots too, where all is zero.
 
 # %%
@@ -354,7 +354,7 @@ figures.lines(
 #
 # ## What we saw
 #
-# - A B-spline is a sum of local bumps. At each point $k + 1$ of them are alive, and they add up to one.
+# - A spline is a weighted sum of local bumps. At each point at most $k + 1$ of them are not zero; inside the grid they add up to one.
 # - Moving a coefficient changes the function on $k + 1$ intervals and *exactly* nothing elsewhere; a Bézier
 #   curve has no such property.
 # - Degree $k$ buys $k - 1$ continuous derivatives and costs locality.
@@ -362,7 +362,7 @@ figures.lines(
 #
 # ## Exercises
 #
-# **1.** Repeat the knot 2 three times in `inner` and draw the bases again. What happens to the curve there?
+# **1.** Repeat the knot 2 three times in `inner` and draw the basis functions again. What happens to the curve there?
 #
 # <details><summary>Solution</summary>
 #
@@ -383,7 +383,7 @@ figures.lines(
 #
 # </details>
 #
-# **3.** Show from equation {eq}`eq-cox-de-boor` that the bases add up to one inside the clamped knots.
+# **3.** Show from equation {eq}`eq-cox-de-boor` that the basis functions add up to one inside the clamped knots.
 #
 # <details><summary>Solution</summary>
 #
@@ -395,4 +395,4 @@ figures.lines(
 #
 # ## References
 #
-# The recursion is treated in {cite:t}`deboor1978`; the figure follows {cite:t}`nik2024`, section IV-B.
+# The recursion is treated in {cite:t}`deboor1978`; {numref}`fig-local-control` follows {cite:t}`nik2024`, section IV-B.

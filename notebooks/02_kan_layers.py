@@ -23,8 +23,8 @@
 # **The question.** What does a Kolmogorov–Arnold layer compute, what does the theorem behind its name
 # promise, and why does the paper's layer spend ten parameters on every edge?
 #
-# **The answer.** It sums one learnable function for each pair of an input and an output. The theorem says that two such layers, one after the other, can represent any continuous function; it does not say that their functions can be learned. The ten parameters are eight
-# coefficients of a spline, the weight of a fixed curve beside it, and a scale.
+# **The answer.** It sums one learnable function for each pair of an input and an output. A theorem says that two layers of suitable continuous functions, one after the other, can represent any continuous function; it does not say that these functions can be learned. The ten parameters are eight
+# coefficients of a spline, the weight of a fixed *base function* beside it, and a scale of the spline.
 #
 # **You need** the [B-splines](01_bsplines.ipynb) of the first chapter, and matrix products. **On this page**
 # we write a layer by hand, prove it equal to `KANLinear`, redraw the paper's Figures 2, 3 and 4, refine a
@@ -86,7 +86,7 @@ steps = 300
 # \quad \text{for every } x \text{ in the box.}
 # $$ (eq-universal)
 #
-# Side by side, {eq}`eq-kolmogorov` is exact, with few nodes whose functions nobody knows, and {eq}`eq-universal` is approximate, with a known function and nobody knows how many nodes. One hides the difficulty in the functions, the other in their number, and neither says how to find them.
+# Equation {eq}`eq-kolmogorov` is exact and needs few nodes, but their functions may be arbitrarily rough. Equation {eq}`eq-universal` is approximate and uses one known function, but it does not say how many nodes are needed. One hides the difficulty in the functions, the other in their number, and neither gives a way to learn them from data.
 #
 # A **Kolmogorov–Arnold network** (KAN, {cite}`liu2024`) keeps the form of {eq}`eq-kolmogorov`, functions on edges and sums
 # at nodes, and drops the guarantee: smooth functions, any width, any depth. What such networks achieve is
@@ -95,19 +95,19 @@ steps = 300
 # ### Sixty years from theorem to network
 #
 # The idea of computing with equation {eq}`eq-kolmogorov` is older than KANs. {cite:t}`sprecher1965` showed that
-# one inner function is enough, shifted and scaled for every place, and so made the theorem look like something
+# one inner function is enough, shifted for each hidden node and scaled for each input, and so made the theorem look like something
 # that a program might build. {cite:t}`koppen2002` did build it, from the digits of the inputs, and fitted the outer
 # functions. But that inner function is as jagged as a fractal. The next step was to give up the theorem's own
 # functions for smooth ones: {cite:t}`leni2013` used splines, for images, and {cite:t}`fakhoury2022` learned inner
 # and outer functions alike as B-splines. All of them kept the two layers of the theorem. {cite:t}`liu2024` dropped
 # these too: they stacked layers of splines as others stack linear ones, and trained them by backpropagation.
-# Within a year came the variants that the paper lists; [a map of the paper](../book/map.md) says where each is in
+# The variants that the paper lists appeared within a year; [a map of the paper](../book/map.md) says where each is in
 # this book.
 #
 # ## One edge
 #
 # The edge from input $i$ to output $o$ carries a learnable function. In the layer that the paper used it is a
-# fixed curve with a weight plus a spline with a scale:
+# fixed **base function** $b$ times a weight, plus a spline times a scale:
 #
 # $$
 # \begin{aligned}
@@ -116,7 +116,7 @@ steps = 300
 # \end{aligned}
 # $$ (eq-edge)
 #
-# The $N_j$ are the B-spline bases of order $k$ on a **grid** that cuts an interval, $[-1, 1]$ by default, into
+# The $N_j$ are the basis functions of order $k$ on a **grid** that cuts an interval, $[-1, 1]$ by default, into
 # $G$ equal pieces, with $k$ knots more on either side. (The order of a KAN's splines is what we called the
 # degree.) The **base weight** is $w^b$, the **spline scale** is $w^s$, and the $c$ are the coefficients.
 #
@@ -193,8 +193,8 @@ shown["range"] = edge.grid_range
 interactive.figure("edge", shown, picture)
 
 # %% [markdown]
-# {numref}`fig-edge` shows where an edge can learn: inside the knots. Beyond the last knot the spline is exactly
-# zero and the edge is only its base, one number times SiLU. On the book's page you can move the coefficients, up and
+# {numref}`fig-edge` shows that an edge can learn a shape only between the outermost knots. Beyond them the spline is exactly
+# zero, and the edge can learn one number only, the weight of SiLU. On the book's page you can move the coefficients, up and
 # down, and weigh the two parts. The number $G$ of intervals can be changed, too: the spline keeps its shape as well
 # as the new grid allows, which the section on finer grids explains.
 #
@@ -214,7 +214,7 @@ diagrams.networks([2, 3, 1], drawn)
 #
 # ## Finer grids: the paper's Figure 4
 #
-# The coefficients decide how fine a function can be. The paper's Figure 4 shows one edge function with $G = 3$ and with
+# The number of coefficients decides how much detail an edge function can have. The paper's Figure 4 shows one edge function with $G = 3$ and with
 # $G = 10$. We fit a wavy function by least squares on both grids.
 #
 # ```{admonition} Departure from the paper
@@ -256,9 +256,9 @@ figures.lines(
 # In {numref}`fig-grids` the coarse grid catches the trend and misses the ripple; the fine one follows both.
 #
 # **Grid extension** {cite}`liu2024` is the same step for a layer that has already learned something: find
-# coefficients on a finer grid that keep the function, and go on training. (An MLP can grow too: Net2Net
+# coefficients on a finer grid that keep the function inside the grid, and go on training. (Outside, where the outer knots move inwards, the function changes.) (An MLP can grow too: Net2Net
 # {cite}`chen2016` widens a layer without changing the function.) `extend_grid` returns the largest change of any output on the given data. Our
-# prediction: tripling the intervals moves nothing, since every old knot is a new one; going from 3 to 10 moves a
+# prediction, for inputs inside the grid: tripling the intervals moves nothing, since every old knot is a new one; going from 3 to 10 moves a
 # little.
 
 # %%
@@ -281,7 +281,7 @@ for new_size in (9, 10):
     )
 
 # %% [markdown]
-# Both are as predicted: from 3 to 9 intervals no output moves but by rounding, and from 3 to 10 by less than a hundredth of their spread.
+# Both are as predicted: from 3 to 9 intervals outputs change by rounding only, and from 3 to 10 by less than a hundredth of their spread.
 #
 # Does it help training? We let a single edge learn the target of {numref}`fig-grids` with Adam, first with $G = 3$,
 # then extended to $G = 10$ halfway, and compare it with an edge that stays at $G = 3$ and with one that has $G = 10$
@@ -327,6 +327,9 @@ coarse, grown, fine = (losses[-1] for losses in curves.values())
 if steps >= 300:
     assert coarse > 50 * fine
     assert grown < 2 * fine
+    assert curves["G = 10 from the start"][steps - 1] < 2 * grown
+    spike = curves["G = 10 from the start"][steps : steps + 5]
+    assert max(spike) > 2 * curves["G = 10 from the start"][steps - 1]
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-extension", "caption": "Training one edge: with a coarse grid, with one that is extended halfway, and with the fine grid from the start."}, "image": {"alt": "The losses of the coarse and the extended edge fall alike until halfway; there the extended edge falls without a jump to where the fine one is, and the coarse one stays where it is."}}
 figures.lines(
@@ -339,16 +342,16 @@ figures.lines(
 )
 
 # %% [markdown]
-# {numref}`fig-extension` shows the first curve stuck at what three intervals can express, while the extended edge
-# continues from the same loss, without a jump, and ends where the edge with ten intervals from the start ends. (Adam starts anew at the extension: the
-# coefficients are new parameters.) The paper trains without grid extension, and so do the following chapters.
+# {numref}`fig-extension` shows the coarse edge stuck at what three intervals can express. The extended edge
+# continues from the same loss, without a jump, and ends where the fine edge ends. All three edges get a new Adam halfway, because extension replaces the
+# coefficients; the short spike of the fine edge comes from this restart. So extension rescues a coarse edge, but here it gains nothing over a fine grid from the start, which was there after half of the updates. The paper trains without grid extension, and so do the following chapters.
 #
 # ## Counting parameters
 #
 # An edge has $G + k$ coefficients, one base weight and one spline scale: $8 + 1 + 1 = 10$ at the paper's $G = 5$,
-# $k = 3$. A linear layer has one weight per edge and one bias per output. An auto-encoder with $D = 784$ pixels,
-# hidden width $H$ and latent width $L$ has $2DH + 3HL$ edges, so Table I's parameter column can be computed. It
-# must come out to the digit, and it does.
+# $k = 3$. A linear layer has one weight per edge and one bias per output. The [next chapter](03_vae_elbo.ipynb) builds an auto-encoder from five layers: from $D = 784$ pixels
+# to $H$ hidden units, from there to $L$ means and to $L$ log-variances, and back from $L$ to $H$ to $D$. These are $DH + 2HL + LH + HD = 2DH + 3HL$ edges.
+# The paper's Table I lists nine such models, named here by $H$–$L$; stars mark the two that the paper features. Its column of parameters must come out to the digit, and it does.
 
 # %% mystnb={"table": {"name": "tab-parameters", "caption": "Parameters of the nine models of Table I, counted and as the paper gives them."}}
 rows = []
@@ -376,7 +379,7 @@ tables.table(table, {"per edge": ".3f"})
 #
 # - A KAN layer sums learnable functions of one variable. The theorem behind the name promises that two such layers can represent any continuous function, but not that their functions are smooth, simple or learnable.
 # - The spline acts inside the knots only. Outside, an edge is a number times SiLU.
-# - A grid can be refined without changing the function, exactly where the old knots are among the new.
+# - Inside its range a grid can be refined without changing the function: exactly if the new knots include the old ones, else nearly. Outside, the function changes.
 # - Ten parameters per edge: eight coefficients, a base weight, a scale. The counts of Table I follow to the digit.
 #
 # ## Exercises
@@ -386,9 +389,9 @@ tables.table(table, {"per edge": ".3f"})
 #
 # <details><summary>Solution</summary>
 #
-# The same function can be written with a large scale and small coefficients or the reverse. Adam's steps are about as
-# long whatever the scale is, since it normalises each parameter's gradient by itself; but a step of a coefficient
-# moves the function $w^s$ times as far. So the scale changes the speed at which an edge learns, not what it can learn.
+# The same function can be written with a large scale and small coefficients or the reverse. Adam normalises the
+# gradient of each parameter separately, so a step changes a coefficient by about the same amount whatever $w^s$ is. The function then moves by $w^s$ times
+# that amount. So the scale changes how fast an edge learns, not what it can represent.
 #
 # </details>
 #

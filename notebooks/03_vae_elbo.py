@@ -23,14 +23,14 @@
 # **The question.** What does a variational auto-encoder maximise, and why can it be trained by gradient descent
 # although it draws random numbers on the way?
 #
-# **The answer.** It maximises a lower bound on the log-likelihood of its data: how well the decoder describes an image
-# by its latents, minus what the latents cost. The random numbers come from a fixed distribution and are then shifted and
+# **The answer.** It maximises a lower bound on the log-likelihood of its data: the expected log-probability of an image under the decoder,
+# minus the divergence of the encoder's distribution of latents from a fixed prior. The random numbers come from a fixed distribution and are then shifted and
 # scaled as the encoder says; gradients pass through shift and scale.
 #
 # **You need** densities, expectations and the normal distribution, and to have heard of [KAN layers](02_kan_layers.ipynb).
 # **On this page** we derive the loss, write each of its parts in a line or two, prove them equal to the module's, check
 # the closed form of the KL divergence by Monte Carlo, and draw the paper's Figure 1.
-# Not measured on a GPU.
+# We have not timed this chapter on a GPU.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -60,14 +60,14 @@ from kanvae.training import TrainingConfig, load_model, train
 # %% tags=["parameters"]
 architecture = "vae-400-20"
 epochs = 2
-images = 200
+test_images = 200
 seed = 0
 
 # %% [markdown]
 # ## A model with latents
 #
-# Let $x$ be an image with $D = 784$ pixels, each 0 or 1. A latent-variable model says how images come about: draw a
-# **latent** $z$ of $L$ numbers from the **prior** $p(z) = \mathcal N(0, 1)$, a standard normal in each of them, then set each pixel to 1 with a probability that a network, the **decoder**, computes from $z$. Its outputs are **logits** $a_d(z)$, any real numbers, which the sigmoid $\sigma(a) = 1 / (1 + e^{-a})$ turns into probabilities; then
+# Let $x$ be an image with $D = 784$ pixels, each 0 or 1. (MNIST is grey; a pixel counts as 1 if its brightness is above one half, as `data.binarize` has it below.) A latent-variable model says how images come about: draw $z$, a vector of $L$ numbers called **latents**,
+# from the **prior** $p(z) = \mathcal N(0, 1)$, a standard normal in each of them, then set each pixel to 1 with a probability that a network, the **decoder**, computes from $z$. Its outputs are **logits** $a_d(z)$, any real numbers, which the sigmoid $\sigma(a) = 1 / (1 + e^{-a})$ turns into probabilities; then
 #
 # $$
 # \begin{aligned}
@@ -132,7 +132,7 @@ def reparameterize(mean, log_var, generator):
 
 
 model = key.build(seed).requires_grad_(False)  # nothing is trained yet
-pixels = data.load("MNIST", "test").pixels[:images]
+pixels = data.load("MNIST", "test").pixels[:test_images]
 x = data.binarize(pixels)  # (N, 784)
 mean, log_var = model.encode(x)  # two (N, L)
 z = reparameterize(mean, log_var, torch.Generator().manual_seed(seed))
@@ -183,9 +183,14 @@ print(
 # %% [markdown]
 # ## The reconstruction term
 #
-# The logarithm of $p(x|z)$ in {eq}`eq-model` is the negative binary cross-entropy between pixels and probabilities. Computed from
-# probabilities it fails where one of them rounds to 0 or 1; from logits it does not, since
-# $-\log \sigma(a) = \log(1 + e^{-a})$ stays accurate. We sum over pixels: an average over pixels would shrink this term by a factor of 784
+# The logarithm of $p(x|z)$ in {eq}`eq-model` is the negative binary cross-entropy between pixels and probabilities. Since
+# $1 - \sigma(a) = \sigma(-a)$, one pixel contributes
+#
+# $$
+# -x \log \sigma(a) - (1 - x) \log \sigma(-a) = \log(1 + e^{a}) - x a .
+# $$ (eq-bce)
+#
+# PyTorch's `softplus` computes $\log(1 + e^a)$ without overflow, while a probability that has rounded to 0 or 1 has no finite logarithm. We sum over pixels: an average over pixels would shrink this term by a factor of 784
 # against the KL, and the model would be a different one.
 
 
@@ -223,8 +228,8 @@ print(f"every pixel a fair coin: {784 * torch.tensor(2.0).log():.1f}")
 # $$ (eq-importance)
 #
 # which is the ELBO at $S = 1$ and approaches $\log p(x)$ as $S$ grows. Its negative is the **NLL** of the later tables, an
-# upper estimate of the negative log-likelihood. We train briefly (a training of the same settings that is on disk is read) and watch
-# the bound rise with $S$; the prediction is a steep start and a flat end.
+# upper estimate of the negative log-likelihood. We train briefly (if a run with the same settings is already on disk, `train` reads it; the [next chapter](04_training.ipynb) explains training) and watch
+# the bound rise with $S$. We predict a steep start and a flat end.
 
 # %% tags=["remove-stderr"]
 run = train(TrainingConfig(architecture, epochs=epochs, seed=seed))
@@ -251,9 +256,9 @@ figures.lines(
 
 # %% [markdown]
 # The start is steep, as predicted, but the end is not flat yet: on the logarithmic axis of {numref}`fig-bound` the bound still rises at 500 samples, and every further nat costs several times as many. The whole rise is a lower estimate of how far the ELBO lies below the log-likelihood. The book's tables take 500
-# samples for every model alike; how much the bound would still gain from more may differ from model to model.
+# samples for every model alike. With more the bound would rise further, by an amount that may differ between models.
 #
-# After these few epochs the model already gives back what it is shown. Here are the first test images, and what the decoder makes of the mean of $q(z|x)$:
+# After these few epochs the model gives most digits back, softened. Here are the first test images and the decoder's output at the mean of $q(z|x)$:
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-first-digits", "caption": "The first 16 test images, thresholded, and the pixel probabilities that the briefly trained model gives back for them."}, "image": {"alt": "Sixteen digits in the upper row come back in the lower row as soft versions of themselves; a few have changed into other digits."}}
 figures.image_rows(
@@ -261,7 +266,7 @@ figures.image_rows(
 )
 
 # %% [markdown]
-# In {numref}`fig-first-digits` grey means doubt: the decoder gives a probability for each pixel, and near the edges of a stroke it is unsure.
+# In {numref}`fig-first-digits` grey means doubt: the decoder gives a probability for each pixel, and near the edges of a stroke it is unsure. A few digits come back as another digit.
 #
 # ## What we saw
 #
@@ -272,12 +277,12 @@ figures.image_rows(
 #
 # ## Exercises
 #
-# **1.** A reconstruction that is averaged over the pixels, not summed, amounts to a KL that weighs 784 times as much. Give `beta=784` to `TrainingConfig` and train. What do the samples look like?
+# **1.** A reconstruction that is averaged over the pixels, not summed, amounts to a KL that weighs 784 times as much. Train `TrainingConfig(architecture, epochs=epochs, seed=seed, beta=784)` as above, and draw `model.sample_prior(16)` with `figures.image_rows`. What do the samples look like?
 #
 # <details><summary>Solution</summary>
 #
 # The cheapest solution is KL = 0: the encoder ignores the image, and
-# every sample is the average digit. This is the strongest form of posterior collapse.
+# every sample is the average image. This is the strongest form of posterior collapse.
 #
 # </details>
 #
@@ -290,7 +295,7 @@ figures.image_rows(
 #
 # </details>
 #
-# **3.** Is the bound {eq}`eq-importance` larger for each single image and each draw when $S$ grows?
+# **3.** Does a single estimate of {eq}`eq-importance` always grow with $S$, for each image and each draw of the $z_j$?
 #
 # <details><summary>Solution</summary>
 #

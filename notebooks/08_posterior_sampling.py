@@ -61,6 +61,11 @@ seed = 0
 #
 # For each input $x$ we draw one latent $z \sim q(z|x)$ and show the decoder's pixel probabilities. The inputs are the first 32 test images, the same for all three models; the noise comes from one
 # seed. (The paper does not say whether it shows probabilities or drawn pixels; its figure has grey values, so probabilities.)
+#
+# ```{admonition} Departure from the paper
+# :class: note
+# The paper's Figure 8 shows training images, other ones for each model ([how we know](10_paper_figures.ipynb)). Here all models see the same unseen images; that chapter draws the paper's own inputs.
+# ```
 
 # %%
 trained = {

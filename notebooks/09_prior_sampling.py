@@ -22,7 +22,7 @@
 #
 # **The question.** What do the models invent on their own?
 #
-# **The answer.** Digits, about as often as not. A classifier recognises 46 % of the VAE's samples, 57 % of KAN-VAE*'s and 60 % of KAN-VAE**'s, in the order that the paper sees by eye. Of the model that this book recommends it is 52 %; that one was trained with a falling learning rate, the others at the paper's setting. (One training run of each: another run may move a number by more than these samples can.)
+# **The answer.** Digits, about as often as not. A classifier recognises 46 % of the VAE's samples, 57 % of KAN-VAE*'s and 60 % of KAN-VAE**'s; the paper, too, finds the samples of both KAN-VAEs more recognisable. Of the model that this book recommends it is 52 %, but that one was trained with a cosine schedule and the others at the paper's setting, so that the difference is not one of architecture alone. (One training run of each: another run may move a number by more than these samples can.)
 #
 # **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 9 from noise that the models share, and measure how recognisable and how varied the inventions are. The models were trained before.
 
@@ -148,7 +148,7 @@ assert narrow < 0.5 * vae
 assert vae < star
 
 # %% [markdown]
-# {numref}`tab-prior` confirms what the paper sees: the samples of both KAN-VAEs are recognised more often than the VAE's. The model with four functions lies in between. All four fall far behind real digits. Their variety, 3.1 to 3.2 bits, is close to that of real digits, so no model avoids hard digits altogether. But variety among the ten digits is not variety within them. By [recall](05_table1.ipynb) in grey, more of the real test digits lie among the samples of KAN-VAE* than among those of the VAE, and less than half as many among those of KAN-VAE**, which are more alike.
+# {numref}`tab-prior` confirms what the paper sees: the samples of both KAN-VAEs are recognised more often than the VAE's. The model with four functions lies in between. All four fall far behind real digits. Their variety, 3.1 to 3.2 bits, is a little below that of real digits. That alone does not show that every digit occurs: nine equally frequent digits would give 3.17. Nor is variety among the ten digits variety within them. By [recall](05_table1.ipynb) in grey, more of the real test digits lie among the samples of KAN-VAE* than among those of the VAE, and less than half as many among those of KAN-VAE**, which are more alike.
 #
 # ## A walk through the latent space
 #
@@ -177,7 +177,7 @@ about = {"models": shown, "digits": list(map(str, range(10)))}
 interactive.figure("latent", about, figure)
 
 # %% [markdown]
-# In {numref}`fig-walk` no step is sudden, since decoders are continuous; but over the whole walk a digit may become another, as that of KAN-VAE** does.
+# In {numref}`fig-walk` the strokes change little from one image to the next; but over the whole walk a digit may become another, as that of KAN-VAE** does.
 #
 # On the book's page {numref}`fig-walk` is the decoder itself: move the point in the plane, any latent by its slider, or start from a test digit and change it. Sliders come in the order of what they carry. Those with italic names carry nothing, and moving one leaves the image as it is.
 #

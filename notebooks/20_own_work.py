@@ -23,9 +23,9 @@
 # **The question.** You have your own images, your own model or your own notebook. Which parts of this book's package can you take, and how?
 #
 # **The answer.** Each part alone. Ten lines train a VAE on any tensor of images. A KAN layer goes wherever `nn.Linear` goes, and `fit` trains any module with three outputs. Weights that were
-# trained with efficient-kan load under their own names. A notebook with one tagged cell can be swept over a cluster, and a trained decoder leaves as an ONNX file.
+# trained with efficient-kan load under their own names. A notebook with a tagged cell and a call of `record` can be swept over a cluster, and a trained decoder leaves as an ONNX file.
 #
-# **You need** PyTorch; the chapter on [training](04_training.ipynb) says what a training records. **On this page** we do each of these once, on the 1,797 grey 8 × 8 digits that come with scikit-learn, so that you can copy the cell that you need. Not measured on a GPU.
+# **You need** PyTorch; the chapter on [training](04_training.ipynb) says what a training records. **On this page** we do each of these once, on the 1,797 grey 8 × 8 digits that come with scikit-learn, so that you can copy the cell that you need. We have not measured this on a GPU.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -106,7 +106,7 @@ figures.image_rows(rows)
 # %% [markdown]
 # In {numref}`fig-own-images` the reconstructions are the digits again, a little softer; of the samples some are no digit. `fit` takes any number of pixels; the architecture's key says how many there are: `kanvae explain shared-64-8+input_features=64` prints its layers. For longer training runs give a `folder=`: a checkpoint is then written after every epoch, and the same call resumes from it.
 #
-# From a file, the same images have a name, which the command line and sweeps take too. `levels` says which number is white, and binarisation must be off for grey levels to stay grey:
+# From a file, the same images have a name, which the command line and sweeps take too. `levels` says which number is white, and binarisation must be off for grey levels to stay grey. Without `test_pixels` the last sixth of the file is the test set, and the last sixth of what is left is for validation; the regime `full` trains on all the rest. (`paper` would need labels.)
 
 # %%
 file = folder / "digits.npz"
@@ -126,7 +126,7 @@ print(f"validation ELBO {run.elbo[-1]:.1f} nats, epoch {run.best_epoch}")
 # %% [markdown]
 # ## A KAN layer in your own module
 #
-# `KANLinear(in_features, out_features)` stands wherever `nn.Linear` could. Its grid covers −1 to 1 unless you say otherwise; latents reach further, so we say so. What `fit` asks of a module is one thing: `forward(x, generator)` returns the parameters of $p(x|z)$, and the mean and log-variance of $q(z|x)$. With `encode` and `decode` as well,
+# `KANLinear(in_features, out_features)` stands wherever `nn.Linear` could. Its grid covers −1 to 1 unless you say otherwise; latents reach further, so we say so. `fit` calls `forward(x, generator)`, which returns the parameters of $p(x|z)$, and the mean and log-variance of $q(z|x)$; the attribute `likelihood` says what these parameters mean, and without it they are Bernoulli logits. With `encode` and `decode` as well,
 # every score can be computed. Here a convolution looks at the image first:
 
 
@@ -355,7 +355,7 @@ assert difference < 1e-5
 # - `fit` trains what you give it: any images that a likelihood can judge, any module with three outputs.
 # - A KAN layer is a module like any other, and has efficient-kan's names.
 # - One function after every epoch is all that a tracker needs.
-# - One tagged cell makes a notebook fit for a sweep.
+# - A cell tagged `parameters` and a call of `record` make a notebook fit for a sweep.
 #
 # ## Exercises
 #
@@ -379,7 +379,7 @@ assert difference < 1e-5
 #
 # <details><summary>Solution</summary>
 #
-# Nine tenths of the decoder, nearly: a layer whose functions are shared keeps one weight an edge and $G + k + 1$ numbers an input, where `KANLinear` keeps ten numbers an edge.
+# Nearly nine tenths of the decoder: a layer whose functions are shared keeps one weight an edge and $G + k + 1$ numbers an input, where `KANLinear` keeps ten numbers an edge.
 #
 # </details>
 #

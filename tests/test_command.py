@@ -120,7 +120,7 @@ def test_notebooks_written_for_the_last_release_still_record():
 
 
 def test_control_c_is_quiet(tmp_path):
-    options = ["train", tmp_path / "run", "--architecture", "kan-400-20"]
+    options = ["train", tmp_path / "run", "--architecture", "kan-35-15"]
     process = subprocess.Popen(
         [sys.executable, "-m", "kanvae", *map(str, options)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
