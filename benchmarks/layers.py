@@ -43,7 +43,7 @@ SHAPES = [  # inputs, outputs, batch
 FLOOR, RECURSION, OURS, BINARY = "dense floor", "recursion", "KANLinear", "KANLinear, binary input"
 MLP = "nn.Linear + SiLU"
 SHARED_SHAPES = [(784, 400, 32), (784, 400, 512), (400, 784, 32), (400, 784, 512)]
-GROUPS = (1, 4, 16, 64)  # functions an input of a shared layer; one an edge follows
+GROUPS = (1, 4, 16, 64)  # functions an input of a shared layer; one per edge follows
 SHARED_KEY, PAPERS = "shared-374-20+groups=4", "vae-400-20"  # of equal size
 ROUNDS = 15  # how often each candidate has its turn
 

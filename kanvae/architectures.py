@@ -49,7 +49,7 @@ class Architecture:
     `+name=value`, such as `kan-35-15+grid_range=-2..2+first=linear+heads.grid_size=10`.
 
     Args:
-        layer: "linear"; with one function an edge "kan" (splines), "gaussian", "chebyshev" or
+        layer: "linear"; with one function per edge "kan" (splines), "gaussian", "chebyshev" or
             "wavelet"; with functions that edges share "shared" (splines), "rational" or "jacobi",
             whose first layer is linear, and jacobi's layer from the latents too.
         hidden_features: H, the width of all hidden layers.
@@ -64,7 +64,7 @@ class Architecture:
 
             - groups: functions an input of shared layers, each for one group of outputs; 1. Mean
               and log-variance share the one; of several each head has its own. As many as a layer
-              has outputs, or more, means one an edge. For rational layers, groups of inputs; 8.
+              has outputs, or more, means one per edge. For rational layers, groups of inputs; 8.
             - grid_size, spline_order: of layers of splines; 5 and 3. Of Gaussians grid_size; 7.
             - grid_range: likewise; (-1, 1), where splines are shared (-3, 3), of Gaussians (-2, 2).
             - base: likewise the base function, silu, relu, gelu, tanh or identity, and of rational

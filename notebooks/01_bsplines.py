@@ -115,8 +115,8 @@ torch.testing.assert_close(
     bases, torch.tensor(by_hand), rtol=0, atol=1e-12
 )
 print(
-    f"{len(knots)} knots, degree {degree}: {bases.shape[1]} basis functions, "
-    "equal to the recursion by hand"
+    f"{len(knots)} knots, degree {degree}: {bases.shape[1]} basis "
+    "functions, equal to the recursion by hand"
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-bases", "caption": "The basis functions on clamped knots. Each is zero outside its own few intervals; the dotted lines are the knots."}, "image": {"alt": "Eight basis functions overlap over five intervals; each is zero outside at most four of them, and the two outermost reach one at the ends."}}
@@ -134,7 +134,8 @@ alive = (bases > 0).sum(dim=1)
 torch.testing.assert_close(sums, torch.ones(points), rtol=0, atol=1e-12)
 assert int(alive.max()) <= degree + 1
 print(
-    f"sum of the basis functions: 1 within {float((sums - 1).abs().max()):.1e}; "
+    "sum of the basis functions: 1 within "
+    f"{float((sums - 1).abs().max()):.1e}; "
     f"at most {int(alive.max())} are not zero"
 )
 

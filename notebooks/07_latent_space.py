@@ -243,7 +243,8 @@ for name, count in used.items():
 # %% tags=["remove-cell"]
 assert used == {"VAE": 19, "KAN-VAE*": 18, "KAN-VAE**": 9}
 assert nats["KAN-VAE**"][9] < 0.05
-assert table.loc["KAN-VAE**", "active units"] == used["KAN-VAE**"] + 2
+active = {row["model"]: row["active units"] for row in rows}
+assert active["KAN-VAE**"] == used["KAN-VAE**"] + 2
 
 # %% [markdown]
 # ## What we saw

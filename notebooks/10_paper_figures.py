@@ -544,15 +544,15 @@ for number, end in of_star.iterrows():
     print(f"KAN-VAE*, seed {number}: {pair(end)}")
 
 # %% [markdown]
-# So KAN-VAE* says less than its first run did: in reconstruction the two runs are 3.5 nats apart, more than the 2.5 between the first and the run at a constant rate. The choice between the two schedules is ours; the paper's figures do not make it.
+# So KAN-VAE* says less than its first run did: in reconstruction the two runs are about three and a half nats apart, more than the two and a half between the first and the run at a constant rate. The choice between the two schedules is ours; the paper's figures do not make it.
 
 # %% tags=["remove-cell"]
 apart = (of_star.loc[0] - of_star.loc[1]).abs()
 never = bands["10 epochs, training"]["KAN-VAE*"]
 assert len(of_star) == 2
-assert round(apart["band_reconstruction"], 1) == 3.5
+assert 3.2 < apart["band_reconstruction"] < 3.7
 constant = abs(of_star.loc[0, "band_reconstruction"] - never[0])
-assert round(constant, 1) == 2.5
+assert 2.3 < constant < 2.7
 
 # %% [markdown]
 # ## Which activation, which loss?

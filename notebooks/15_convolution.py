@@ -284,7 +284,9 @@ assert round(differences["NLL"]["KAN convolutions"].mean, 1) == 0.7
 assert -0.1 < differences["NLL"]["KAN convolutions"].low < 0
 assert differences["Fréchet, grey"]["KAN convolutions"].low < 0
 assert differences["binary"]["KAN convolutions"].low > 0
-assert all(own["ReLU"].low < 0 < own["ReLU"].high for own in differences.values())
+assert all(
+    own["ReLU"].low < 0 < own["ReLU"].high for own in differences.values()
+)
 assert set(results.clear(family)) == {
     ("shared everywhere", "Fréchet, grey"),
     ("KAN everywhere", "NLL"),

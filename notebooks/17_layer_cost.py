@@ -453,7 +453,7 @@ assert max(one) < min(edges)
 Markdown(
     f"- One learnable function an input took {min(one):.1f} to "
     f"{max(one):.1f} times as long as `nn.Linear` and SiLU, four took "
-    f"{min(four):.1f} to {max(four):.1f} times, one an edge "
+    f"{min(four):.1f} to {max(four):.1f} times, one per edge "
     f"{min(edges):.1f} to {max(edges):.1f} times."
 )
 

@@ -16,7 +16,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SMALL = {
     "01_bsplines": {"degree": 2},
     "02_kan_layers": {"steps": 20},
-    "03_vae_elbo": {"architecture": "kan-8-3", "epochs": 1, "images": 20},
+    "03_vae_elbo": {"architecture": "kan-8-3", "epochs": 1, "test_images": 20},
     "04_training": {"architecture": "kan-8-3", "epochs": 2, "batch_size": 200},
     "05_table1": {"images": "binarized"},
     "06_learning_curves": {"smooth": 20},

@@ -171,7 +171,7 @@ def test_parameters_equal_the_papers_to_the_digit(row):
          + 395 * 9 + 395 * 784 + 784),
         ("shared-374-20+groups=4", 784 * 374 + 374 + 374 * 9 * 8 + 374 * 40 + 40
          + 20 * 9 * 4 + 20 * 374 + 374 + 374 * 9 * 4 + 374 * 784 + 784),
-        # one function an edge from the latents, one an input elsewhere
+        # one function per edge from the latents, one an input elsewhere
         ("shared-356-20+latents.groups=1000", 784 * 356 + 356 + 356 * 9 + 356 * 40 + 40
          + 20 * 9 * 356 + 20 * 356 + 356 + 356 * 9 + 356 * 784 + 784),
     ],

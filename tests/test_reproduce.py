@@ -200,7 +200,7 @@ def test_other_sets_see_the_best_of_the_dial(monkeypatch):
     tries = tried(monkeypatch, elbo)
     assert plan.contenders() == []  # the seeds are missing
     known(monkeypatch, tries + plan.at_best(sizes.DIAL, range(3)), elbo)
-    best = ["ReLU", "SiLU", "16 functions", "4 functions", "one an edge"]
+    best = ["ReLU", "SiLU", "16 functions", "4 functions", "one per edge"]
     assert plan.contenders() == best
     assert len(plan.fashion()) == len(best) * (2 * 5 + 3)
     assert {job.config.dataset for job in plan.fashion()} == {"FashionMNIST"}

@@ -352,7 +352,7 @@ def test_inputs_of_other_kinds_are_refused(dtype):
         layer(torch.eye(3).to_sparse())
 
 
-# As a drop-in for nn.Linear. The layers have one function an input, some, many, and one an edge.
+# As a drop-in for nn.Linear. The layers have one function an input, some, many, and one per edge.
 
 EVERY = pytest.mark.parametrize("groups", [1, 2, 13, 40])
 TORCH_SCRIPT = pytest.mark.filterwarnings(  # torch's own forward mode is written in it

@@ -83,7 +83,7 @@ class Layer(NamedTuple):
         if self.base is not None:
             options["base_activation"] = BASES[options.pop("base")]
         if self.kind == "shared":
-            each = min(options["groups"], out_features // parts)  # more than that is one an edge
+            each = min(options["groups"], out_features // parts)  # more than that is one per edge
             options["groups"] = each * parts if options["groups"] > 1 else 1
         elif self.groups is not None:
             options["groups"] = min(self.groups, in_features)

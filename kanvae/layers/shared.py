@@ -37,7 +37,7 @@ class SharedKANLinear(SplineLayer):
     Args:
         in_features: I, 1 or more.
         out_features: O, 1 or more.
-        groups: g, from 1 (one function an input) to O (one an edge). Groups are runs of
+        groups: g, from 1 (one function an input) to O (one per edge). Groups are runs of
             neighbouring outputs; where g does not divide O, their sizes differ by one.
         grid_size: G, the number of intervals of the grid, 1 or more.
         spline_order: k, the degree of the splines, 0 or more.

@@ -19,7 +19,7 @@ DIAL = {
     "1 function": "shared-{}-20",
     "4 functions": "shared-{}-20+groups=4",
     "16 functions": "shared-{}-20+groups=16",
-    "one an edge": "shared-{}-20+groups=1000",
+    "one per edge": "shared-{}-20+groups=1000",
 }
 PAPERS = {"ReLU": "vae-{}-20", "KAN": "kan-{}-20"}
 CONTROLS = {
@@ -39,7 +39,7 @@ CONTROLS = {
     "ReLU, LayerNorm": "vae-{}-20+norm=layer",
     "SiLU, LayerNorm": "vae-{}-20+activation=silu+norm=layer",
     "4 functions, LayerNorm": "shared-{}-20+norm=layer+groups=4",
-    "one an edge from the latents": "shared-{}-20+groups=4+latents.groups=1000",
+    "one per edge from the latents": "shared-{}-20+groups=4+latents.groups=1000",
 }
 KINDS = PAPERS | DIAL | CONTROLS
 
@@ -50,9 +50,9 @@ BASES = {
     "Chebyshev": "chebyshev-{}-15",
     "Chebyshev, LayerNorm": "chebyshev-{}-15+norm=layer",  # as its authors advise
     "wavelets": "wavelet-{}-15",
-    "Jacobi, one an input": "jacobi-{}-15",
+    "Jacobi, one per layer": "jacobi-{}-15",
     "rational, 8 groups": "rational-{}-15",
-    "B-splines, one an input": "shared-{}-15",
+    "B-splines, one per input": "shared-{}-15",
     "fixed (SiLU)": "vae-{}-15+activation=silu",
 }
 
@@ -63,8 +63,8 @@ FORMS = {
     "1 function": "shared-{{}}-{}",
     "1 function, of the columns too": "shared-{{}}-{}+first=shared",
     "4 functions, of the columns too": "shared-{{}}-{}+groups=4+first=shared",
-    "one an edge": "kan-{{}}-{}+grid_range=-3.0..3.0",
-    "one an edge, as in the paper": "kan-{{}}-{}",
+    "one per edge": "kan-{{}}-{}+grid_range=-3.0..3.0",
+    "one per edge, as in the paper": "kan-{{}}-{}",
 }
 
 
