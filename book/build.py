@@ -38,6 +38,7 @@ import yaml
 from kanvae import files, origin
 from kanvae.figures import interactive
 from kanvae.studies import chapters, parameters, results
+from kanvae.training import resolve_device
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -192,7 +193,7 @@ def execute(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):  # alone, as in Colab
         chapters.execute(notebook, output, parameters)
     seconds = nbformat.read(output, as_version=4).metadata.papermill.duration
-    known = {"fingerprint": wanted, "seconds": seconds, **origin.provenance(_device())}
+    known = {"fingerprint": wanted, "seconds": seconds, **origin.provenance(resolve_device("auto"))}
     files.write_text(EXECUTED / f"{notebook.stem}.json", json.dumps(known, indent=2))
     return known
 
@@ -211,12 +212,6 @@ def execute_all(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
         return {notebook.stem: execute(notebook, chosen[notebook]) for notebook in notebooks}
     except (ValueError, chapters.ChapterError) as error:
         sys.exit(f"book: {error}")
-
-
-def _device() -> str:
-    from kanvae.training import resolve_device
-
-    return resolve_device("auto")
 
 
 def assemble(executed: dict[str, dict[str, Any]]) -> None:

@@ -76,10 +76,11 @@ class Bernoulli:
         if x.dtype == torch.bool:
             return
         if training:
-            if not bool(((x >= 0) & (x <= 1)).all()):
+            outside = x[~((x >= 0) & (x <= 1))]
+            if outside.numel():
                 raise ValueError(
-                    f"the images hold {_outside(x)}, and Bernoulli pixels lie between 0 and 1: "
-                    "scale or binarise them (kanvae.data.binarize), or take a Gaussian likelihood."
+                    f"the images hold {float(outside[0]):g}, and Bernoulli pixels lie between 0 and "
+                    "1: scale or binarise them (kanvae.data.binarize), or take a Gaussian likelihood."
                 )
         elif not bool(((x == 0) | (x == 1)).all()):
             raise ValueError(
@@ -231,7 +232,3 @@ def _check_type(x: Tensor, allowed: str) -> None:
         )
     if len(x) == 0:
         raise ValueError("there are no images.")
-
-
-def _outside(x: Tensor) -> str:
-    return f"{float(x[~((x >= 0) & (x <= 1))].flatten()[0]):g}"

@@ -151,6 +151,16 @@ def check(path: Path) -> None:
     scores(path)
 
 
+def damage(path: Path) -> str:
+    """What `check` says of a finished run; nothing where all is well, or where there is no run."""
+    try:
+        if path.is_dir():
+            check(path)
+    except RunError as error:
+        return str(error)
+    return ""
+
+
 def _settings(path: Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
     """A run's configuration, its provenance, and the file of its history."""
     mend = f"Delete {path} and train it again."

@@ -43,7 +43,7 @@ class Settings:
             check_whole(name, getattr(self, name), 1)
         check_whole("frechet_samples", self.frechet_samples, 2)  # they have a covariance
         if self.fidelity_samples != 0:
-            check_whole("fidelity_samples", self.fidelity_samples, NEIGHBOURS + 1)
+            check_whole("fidelity_samples", self.fidelity_samples, NEIGHBOURS + 2)
         for kind in self.kinds:
             check_choice("frechet_images", kind, KINDS)
         check_choice("weights", self.weights, ("last", "best"))

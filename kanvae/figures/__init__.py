@@ -207,6 +207,7 @@ def image_rows(
     side = WIDTH / columns
     height = sum(side + (0.28 if shown else 0.04) for shown in titled)
     figure, axes = plt.subplots(len(rows), 1, figsize=(WIDTH, height), squeeze=False)
+    look: dict[str, Any] = {"fill": False, "hatch": "///", "edgecolor": PALETTE[1]}
     for ax, (label, images), name, shown in zip(
         axes[:, 0], rows.items(), names, titled, strict=True
     ):
@@ -214,16 +215,8 @@ def image_rows(
         strip = np.concatenate(np.asarray(images).reshape(columns, pixels, pixels), axis=1)
         ax.imshow(strip, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         for place in (hatched or {}).get(label, ()):
-            ax.add_patch(
-                Rectangle(
-                    (pixels * place, 0),
-                    pixels - 1,
-                    pixels - 1,
-                    fill=False,
-                    hatch="///",
-                    edgecolor=PALETTE[1],
-                )
-            )
+            corner, side = (pixels * place, 0), pixels - 1
+            ax.add_patch(Rectangle(corner, side, side, **look))
         if shown:
             ax.set_title(name, loc="left", pad=3)
         ax.axis("off")

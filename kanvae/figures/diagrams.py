@@ -126,12 +126,8 @@ def vae_schematic(pixels: int, hidden: int, latent: int) -> Figure:
         ax.add_patch(drawn[key])
         ax.text(x, y, text, ha="center", va="center")
     for a, b in ("xh", "hm", "hv", "mz", "vz", "ez", "zd", "dy"):
-        ax.annotate(
-            "",
-            boxes[b][:2],
-            boxes[a][:2],
-            arrowprops={"arrowstyle": "->", "color": INK, "patchA": drawn[a], "patchB": drawn[b]},
-        )
+        arrow = {"arrowstyle": "->", "color": INK, "patchA": drawn[a], "patchB": drawn[b]}
+        ax.annotate("", boxes[b][:2], boxes[a][:2], arrowprops=arrow)
     for x, text in ((1.25, "encoder $q(z|x)$"), (5.6, "decoder $p(x|z)$")):
         ax.text(x, 1.08, text, ha="center")
     ax.set(xlim=(-0.52, 6.78), ylim=(-0.15, 1.2))

@@ -1,7 +1,7 @@
 /* The functions of a layer whose functions are shared, in single precision: values and gradients.
 
-   Compiled for one DEGREE and one COUNT of bases an input. layers/shared.py holds the same in torch's own operations,
-   and the tests hold the two together. The products with the weights are torch's.
+   Compiled for one DEGREE and one COUNT of bases an input. layers/shared_function.py holds the same in torch's own
+   operations, and the tests hold the two together. The products with the weights are torch's.
 
    On every interval of the grid a function is a polynomial in the fraction of the interval that x has passed. Its
    coefficients are tabulated for each input and group, from those of the bases; a value then takes DEGREE + 1 numbers
@@ -29,7 +29,7 @@ enum {
     FEW = 4096                                   /* fewer values than these are not worth a second thread */
 };
 
-enum { SILU, RELU, IDENTITY }; /* base functions, numbered as in layers/shared.py */
+enum { SILU, RELU, IDENTITY }; /* base functions, numbered as in layers/shared_function.py */
 
 /* Numbers of which there are LANES but at an edge; zeros in place of the others. */
 INLINE vector some(const float *from, long size)

@@ -10,12 +10,6 @@ from kanvae.layers.shared import SharedKANLinear
 from kanvae.layers.wavelet import WaveletLinear
 
 __all__ = [
-    "ChebyshevLinear",
-    "FunctionLayer",
-    "GaussianLinear",
-    "JacobiLinear",
-    "KANLinear",
-    "RationalLinear",
-    "SharedKANLinear",
-    "WaveletLinear",
-]
+    "ChebyshevLinear", "FunctionLayer", "GaussianLinear", "JacobiLinear", "KANLinear",
+    "RationalLinear", "SharedKANLinear", "WaveletLinear",
+]  # fmt: skip

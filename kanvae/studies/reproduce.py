@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def state(job: Job, tabled: dict[str, str]) -> str:
         return "done"
     path = folder(job)
     if path.is_dir():
-        if damage([path]):
+        if runs.damage(path):
             return "damaged"
         return "scored" if _enough(runs.scores(path).get("scores"), job) else "trained"
     return "begun" if (runs.partial(path) / "checkpoint.pt").exists() else "missing"
@@ -59,17 +58,6 @@ def state(job: Job, tabled: dict[str, str]) -> str:
 
 def _enough(found: str | None, job: Job) -> bool:
     return found in SCORES[SCORES.index(job.scores) :]
-
-
-def damage(folders: Iterable[Path]) -> list[str]:
-    """What is wrong with finished runs, and how to mend it, a line for each that is damaged."""
-    found = []
-    for path in filter(Path.is_dir, folders):
-        try:
-            runs.check(path)
-        except runs.RunError as error:
-            found.append(str(error))
-    return found
 
 
 def complete(job: Job, progress: bool = True) -> None:
@@ -293,6 +281,6 @@ def _reproduce(todo: list[Job], output: Path, workers: int | None, only_collect:
             collecting.collect(output, [(job, folder(job))])
     elif not only_collect:
         failures = complete_all(missing, workers, output)
-    failures += damage(dict.fromkeys(folder(job) for job in todo))
+    failures += filter(None, map(runs.damage, dict.fromkeys(map(folder, todo))))
     print(f"{len(collecting.scored(output))} runs in {output}")
     return failures

@@ -70,7 +70,7 @@ def damaged(study: optuna.Study, output: Path) -> list[str]:
     found = []
     for name in sorted(names):
         run_dir = folder(output, name)
-        reason = _damage(run_dir)
+        reason = runs.damage(run_dir)
         if reason:
             tqdm.write(f"{reason} The search trains it again now.", file=sys.stderr)
         if reason or _aside(run_dir).exists():
@@ -87,7 +87,7 @@ def folder(output: Path | str, architecture: str) -> Path:
 def set_aside(run_dir: Path) -> Iterator[None]:
     """Keep a run that is damaged beside its place until another stands there."""
     aside = _aside(run_dir)
-    if _damage(run_dir):
+    if runs.damage(run_dir):
         shutil.rmtree(aside, ignore_errors=True)
         run_dir.rename(aside)
     yield
@@ -96,15 +96,6 @@ def set_aside(run_dir: Path) -> Iterator[None]:
 
 def _aside(run_dir: Path) -> Path:
     return run_dir.with_name(f"{run_dir.name}.damaged")
-
-
-def _damage(run_dir: Path) -> str:
-    try:
-        if run_dir.is_dir():
-            runs.check(run_dir)
-    except runs.RunError as error:
-        return str(error)
-    return ""
 
 
 def table(study: optuna.Study) -> pd.DataFrame:

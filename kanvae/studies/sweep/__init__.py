@@ -42,18 +42,9 @@ from kanvae.studies.sweep.worker import execute_point
 from kanvae.training import resolve_device
 
 __all__ = [
-    "Point",
-    "SweepError",
-    "collect",
-    "describe",
-    "execute_point",
-    "expand",
-    "parse_values",
-    "point_name",
-    "read_points",
-    "read_results",
-    "sweep",
-]
+    "Point", "SweepError", "collect", "describe", "execute_point", "expand", "parse_values",
+    "point_name", "read_points", "read_results", "sweep",
+]  # fmt: skip
 
 
 def sweep(

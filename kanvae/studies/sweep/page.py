@@ -63,9 +63,10 @@ def render_page(
     from kanvae.studies.sweep import plots  # with matplotlib, which workers do without
 
     done = table[table["status"] == "done"] if len(table) else table
-    varied = [name for name in kinds if _is_varied(table, name)]
+    varied = [name for name in kinds if table[name].astype(str).nunique() > 1]
     swept = [name for name in varied if kinds[name] == "parameter"]
-    numbers = [name for name in kinds if kinds[name] == "recorded" and _isnumber(done[name])]
+    recorded = [name for name, kind in kinds.items() if kind == "recorded"]
+    numbers = [n for n in recorded if any(number(value) is not None for value in done[n])]
     best = [_best(done, name) for name in numbers]
     shown = [b for b in best if swept][: PLOTS // max(1, len(swept))]
     drawn = [(b, [plots.plot(done, name, b) for name in swept]) for b in shown]
@@ -111,14 +112,6 @@ def _place(table: pd.DataFrame, line: int, swept: Iterable[str]) -> dict[str, st
     """Where a line of the table is: its point, and its values of the swept parameters."""
     words = ", ".join(f"{name} = {short(table[name][line])}" for name in swept)
     return {"name": table["point"][line], "words": words}
-
-
-def _is_varied(table: pd.DataFrame, name: str) -> bool:
-    return table[name].astype(str).nunique() > 1
-
-
-def _isnumber(values: pd.Series) -> bool:
-    return any(number(value) is not None for value in values)
 
 
 def _best(done: pd.DataFrame, name: str) -> Best:
