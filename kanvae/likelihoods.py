@@ -79,8 +79,9 @@ class Bernoulli:
             outside = x[~((x >= 0) & (x <= 1))]
             if outside.numel():
                 raise ValueError(
-                    f"the images hold {float(outside[0]):g}, and Bernoulli pixels lie between 0 and "
-                    "1: scale or binarise them (kanvae.data.binarize), or take a Gaussian likelihood."
+                    f"the images hold {float(outside[0]):g}, and Bernoulli pixels lie between 0 "
+                    "and 1: scale or binarise them (kanvae.data.binarize), or take a Gaussian "
+                    "likelihood."
                 )
         elif not bool(((x == 0) | (x == 1)).all()):
             raise ValueError(
