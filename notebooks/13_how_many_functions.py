@@ -647,12 +647,11 @@ share, thresholded = (
 Markdown(f"""
 **A few learned functions help.** With four per hidden unit, a VAE of the
 paper's size gains {-gains["ReLU"].mean:.1f} nats over ReLU and
-{-gains["SiLU"].mean:.1f} over SiLU, all at their best learning rates; two
-thirds of the latter without a spline, by a second factor on each weight.
-With half the parameters its likelihood cannot be told from that of the
-paper's VAE at its own best rate: the 95 % interval reaches from
-{-to_relu.low:.1f} nats better to {to_relu.high:.1f} worse, with three
-runs each. The distance of its samples is {100 * share:.0f} % lower.
+{-gains["SiLU"].mean:.1f} over SiLU, each at its best rate; two
+thirds of the latter need no spline, only a second factor on each weight.
+With half the parameters it cannot be told from the paper's VAE in
+likelihood (95 %: {-to_relu.low:.1f} nats better to {to_relu.high:.1f}
+worse); its samples' distance is {100 * share:.0f} % lower.
 """)
 
 # %% tags=["remove-cell"]
