@@ -1092,13 +1092,13 @@ compared = {
     )
 }
 frame_of = pd.Series(compared).unstack(sort=False)
+missing = [name for name in asked if name not in there]
+if missing:
+    print("not trained yet:", ", ".join(missing))
 tables.table(
     frame_of.rename_axis("hidden units have"),
     dict.fromkeys(frame_of, results.Difference.short),
 )
-missing = [name for name in asked if name not in there]
-if missing:
-    print("not trained yet:", ", ".join(missing))
 
 # %% [markdown]
 # **The gain is made in the decoder** ({numref}`tab-places`). With functions in the encoder alone a model cannot be told from one with SiLU, in likelihood to two tenths of a nat. With functions in the decoder alone, or everywhere but from the latents, it cannot be told from that with four functions everywhere. These two share the last layer, from hidden units to pixels: there each unit has something of its own to say to each quarter of the image ({numref}`fig-functions`).
