@@ -288,7 +288,7 @@ EVERYTHING = {
 COLOURS = {"runOnly": ["color-contrast"]}
 # Names, roles and the like do not change with the width. What a phone shows beside is a menu, which
 # a test of its own asks everything.
-PLACES = {"runOnly": ["region", "scrollable-region-focusable", "target-size"]}
+PLACES = {"runOnly": ["region", "scrollable-region-focusable"]}
 # Contrast takes axe minutes on a page of thousands of words in code. It is asked for the first of
 # those that styles cannot tell apart, being of the same kinds all the way up, and their own styles:
 # the first in the book, of what a theme shows at a width.
