@@ -210,6 +210,13 @@ def plain(text):
 
 
 @needs_pdf
+def test_the_pdf_says_what_it_is(pdf):
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert pdf.metadata.title == citation["title"]
+    assert pdf.metadata.author
+
+
+@needs_pdf
 def test_references_of_the_pdf_lead_somewhere(pdf):
     text = "\n".join(page.extract_text() for page in pdf.pages)
     assert "??" not in text
