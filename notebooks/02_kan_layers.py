@@ -256,7 +256,7 @@ figures.lines(
 # In {numref}`fig-grids` the coarse grid catches the trend and misses the ripple; the fine one follows both.
 #
 # **Grid extension** {cite}`liu2024` is the same step for a layer that has already learned something: find
-# coefficients on a finer grid that keep the function inside the grid, and go on training. (Outside, where the outer knots move inwards, the function changes.) (An MLP can grow too: Net2Net
+# coefficients on a finer grid that keep the function inside the grid, and go on training. Outside, where the outer knots move inwards, the function changes. (An MLP can grow too: Net2Net
 # {cite}`chen2016` widens a layer without changing the function.) `extend_grid` returns the largest change of any output on the given data. Our
 # prediction, for inputs inside the grid: tripling the intervals moves nothing, since every old knot is a new one; going from 3 to 10 moves a
 # little.

@@ -437,6 +437,9 @@ assert 0.24 < 1 - shares["KAN-VAE**", "decoder.latents"] < 0.26
 assert 0.54 < 1 - shares["KAN-VAE**", "decoder.pixels"] < 0.57
 beyond = reached["beyond all knots"][:, "encoder.mean"]
 assert beyond.between(0.45, 0.55).all()
+at_once = reached["reached by one image"]
+assert at_once.max() < 0.5
+assert 0.15 < at_once["KAN-VAE**", "encoder.mean"] < 0.18
 never = 1 - reached["ever reached"][:, "encoder.hidden.first"]
 assert never.between(0.29, 0.31).all()
 changes = {k: d.mean for k, d in differences["NLL"].items()}

@@ -24,7 +24,7 @@
 # long, and why do straightforward implementations take several times longer still?
 #
 # **The answer.** As a rule it takes less than ten times as long; the page measures it. Most of the time of a plain implementation goes into passes over memory, not into arithmetic.
-# Without these passes a layer takes little longer than the one product that it needs, at most half as long again on the machines that we tried, which is nine times as large as that of a linear layer. On binary pixels, where every edge function is a line, it takes less than that product.
+# Without these passes a layer takes little longer than the one product that it needs, which is nine times as large as that of a linear layer. On binary pixels, where every edge function is a line, it takes less than that product.
 #
 # **You need** the [KAN layer](02_kan_layers.ipynb) of the second chapter, and for one section [functions that edges share](13_how_many_functions.ipynb). **On this page** we count operations and
 # bytes, find a floor, follow the steps by which `KANLinear` approaches it, check that each is exact up to rounding, find a case that goes below it, and measure all of it on the machine that built this page. The kernels of this chapter are for the CPU; the end of the chapter says what a GPU needs instead.
@@ -576,7 +576,7 @@ Markdown(
 #
 # <details><summary>Solution</summary>
 #
-# The formula differs from the obvious layer in the bases alone, so the difference of the two columns, divided by the obvious layer's time, is a lower bound for that share: some 15 % at 784→400 and some 45 % at 784→35, batch 32, when we measured it. The basis functions do not depend on the outputs, so their part weighs most at 784→35, where
+# The formula differs from the obvious layer in the bases alone, so the difference of the two columns, divided by the obvious layer's time, is a lower bound for that share. The basis functions do not depend on the outputs, so their part weighs most at 784→35, where
 # the rest of the layer is ten times smaller.
 #
 # </details>

@@ -286,9 +286,6 @@ EVERYTHING = {
     }
 }
 COLOURS = {"runOnly": ["color-contrast"]}
-# Names, roles and the like do not change with the width. What a phone shows beside is a menu, which
-# a test of its own asks everything.
-PLACES = {"runOnly": ["region", "scrollable-region-focusable"]}
 # Contrast takes axe minutes on a page of thousands of words in code. It is asked for the first of
 # those that styles cannot tell apart, being of the same kinds all the way up, and their own styles:
 # the first in the book, of what a theme shows at a width.
@@ -389,7 +386,7 @@ def visit(request, address, browser, seen) -> Visit:
     images = tab.locator(".bd-content :is(figure, .cell_output) img:visible").evaluate_all(
         "all => all.map(i => [i.getBoundingClientRect().width, i.naturalWidth])"
     )
-    axe += violations(tab, seen, PLACES, COLOURS)  # still dark
+    axe += violations(tab, seen, EVERYTHING, COLOURS)  # still dark
     tab.evaluate("document.documentElement.dataset.theme = 'light'")
     axe += violations(tab, seen, COLOURS)
     tab.close()

@@ -215,8 +215,7 @@ def image_rows(
         strip = np.concatenate(np.asarray(images).reshape(columns, pixels, pixels), axis=1)
         ax.imshow(strip, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         for place in (hatched or {}).get(label, ()):
-            corner, side = (pixels * place, 0), pixels - 1
-            ax.add_patch(Rectangle(corner, side, side, **look))
+            ax.add_patch(Rectangle((pixels * place, 0), pixels - 1, pixels - 1, **look))
         if shown:
             ax.set_title(name, loc="left", pad=3)
         ax.axis("off")

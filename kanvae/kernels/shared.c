@@ -71,17 +71,20 @@ static void turn_back(const float *from, long apart, long rows, long size, octet
     for (long b = 0; b < rows; b += SIDE, to += SIDE * stride) {
         octet square[SIDE] = {{0}};
         long part = least(SIDE, rows - b);
-        int whole = size == SIDE && part == SIDE;
-        for (long t = 0; whole && t < SIDE; t++)
-            square[t] = *(const octet *)(from + t * apart + b);
-        for (long t = 0; !whole && t < size; t++)
-            memcpy(&square[t], from + t * apart + b, part * sizeof(float));
-        transpose(square);
-        for (long t = 0; whole && t < SIDE; t++)
-            *(octet *)(to + t * stride) = square[t] + shift;
-        for (long t = 0; !whole && t < part; t++) {
-            square[t] += shift;
-            memcpy(to + t * stride, &square[t], size * sizeof(float));
+        if (size == SIDE && part == SIDE) {
+            for (long t = 0; t < SIDE; t++)
+                square[t] = *(const octet *)(from + t * apart + b);
+            transpose(square);
+            for (long t = 0; t < SIDE; t++)
+                *(octet *)(to + t * stride) = square[t] + shift;
+        } else {
+            for (long t = 0; t < size; t++)
+                memcpy(&square[t], from + t * apart + b, part * sizeof(float));
+            transpose(square);
+            for (long t = 0; t < part; t++) {
+                square[t] += shift;
+                memcpy(to + t * stride, &square[t], size * sizeof(float));
+            }
         }
     }
 }
