@@ -283,7 +283,7 @@ def bases() -> list[Job]:
 
 def anchor() -> list[Job]:
     """The deterministic layers and the likelihood of Burda et al. (2015), with one latent layer."""
-    how: dict[str, Any] = {"binarization": "stochastic", "batch_size": 20, "epochs": 400}
+    how: dict[str, Any] = {"binarization": "stochastic", "batch_size": 20, "epochs": 200}
     how |= {"learning_rate": 0.001, "scheduler": "cosine"}
     return [Job(config("vae-200-50+depth=2+activation=tanh", "full", **how))]
 
