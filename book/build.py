@@ -280,6 +280,7 @@ def about(executed: dict[str, dict[str, Any]]) -> dict[str, Any]:
         pages[f"notebooks/{stem}"] |= {key: known[key] for key in ("seconds", "threads")}
     return {
         "title": book["title"],
+        "abstract": " ".join(book["abstract"].split()),
         "authors": [author["name"] for author in book["authors"]],
         "date": str(book["date-released"]),
         "pages": pages,
@@ -433,7 +434,7 @@ def found(stem: str) -> str:
     """What a chapter found: the sentences of its cells tagged `found`, each with a link to it."""
     lines = []
     for i, cell in enumerate(filter(_is_found, page(stem).cells), 1):
-        link = f' <a href="../notebooks/{stem}.html#found-{i}">[cell]</a>'
+        link = f' (<a href="../notebooks/{stem}.html#found-{i}">chapter {int(stem[:2])}</a>)'
         lines.append(cell.outputs[0].data["text/markdown"].strip() + link)
     text = "\n".join(lines)
     return re.sub(r"\]\((\d\d_\w+)\.html", r"](../notebooks/\1.ipynb", text)  # from book/

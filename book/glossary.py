@@ -54,7 +54,8 @@ class Explain(SphinxPostTransform):
         """Explain each word once."""
         words = dict(getattr(self.env, "book_words", {}))
         here = self.env.docname
-        if not here.startswith("notebooks/") or self.app.builder.name == "epub":
+        explained = here.startswith("notebooks/") or here == self.env.config.root_doc
+        if not explained or self.app.builder.name == "epub":
             return
         for text in list(self.document.findall(nodes.Text)):
             if not words:

@@ -11,6 +11,7 @@ import json
 import math
 import re
 import zlib
+from datetime import date
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sphinx.environment import BuildEnvironment
 
 ABOUT = json.loads((Path(__file__).parent / "about.json").read_text(encoding="utf-8"))
 WORDS_A_MINUTE = 200  # of prose with formulas; of plain prose people read 240
+LETTERS = 200  # of a description, for which search engines have room
 NAMESPACE = "http://www.sitemaps.org/schemas/sitemap/0.9"
 
 
@@ -52,6 +54,22 @@ def read_top(app: Sphinx, document: nodes.document) -> None:
             break
     prose = (text for text in document.findall(nodes.Text) if _is_prose(text))
     about["words"] = str(sum(len(text.split()) for text in prose))
+    if said := ABOUT["abstract"] if app.env.docname == "book/index" else answer(document):
+        about["og:description"] = said
+
+
+def answer(document: nodes.document) -> str:
+    """The first whole sentences of a chapter's answer; "" on other pages."""
+    for paragraph in document.findall(nodes.paragraph):
+        first, _, text = " ".join(paragraph.astext().split()).partition("The answer. ")
+        if text and not first:
+            said, *others = re.split(r"(?<=[.?!]) (?=[A-Z])", text)
+            for sentence in others:
+                if len(said) + len(sentence) >= LETTERS:
+                    break
+                said += f" {sentence}"
+            return said
+    return ""
 
 
 def _is_prose(text: nodes.Text) -> bool:
@@ -61,6 +79,12 @@ def _is_prose(text: nodes.Text) -> bool:
             return False
         node = node.parent
     return True
+
+
+def describe(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Tell search engines what `read_top` found for them; before the extension for Open Graph."""
+    if tree is not None and (said := (context.get("meta") or {}).get("og:description")):
+        context["metatags"] += f'<meta name="description" content="{escape(said)}">\n'
 
 
 def top(page: str, meta: dict[str, str], root: str) -> str:
@@ -76,7 +100,8 @@ def top(page: str, meta: dict[str, str], root: str) -> str:
         cores = "a core" if known["threads"] == 1 else f"{known['threads']} cores"
         parts.append(f"{duration(known['seconds'])} to run on {cores}, no GPU needed")
     if known.get("changed"):
-        parts.append(f'changed <time datetime="{known["changed"]}">{known["changed"]}</time>')
+        day = date.fromisoformat(known["changed"])
+        parts.append(f'updated <time datetime="{day}">{day.day} {day:%B %Y}</time>')
     items = "".join(f"<span>{part}</span>" for part in parts)
     return f'<p class="page-top">{items}</p>' if parts else ""
 
@@ -174,6 +199,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", set_address)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", read_top)
+    app.connect("html-page-context", describe, priority=400)
     app.connect("html-page-context", tell, priority=900)  # after the theme has made its buttons
     app.connect("build-finished", map_site)
     app.connect("build-finished", open_door, priority=900)  # in place of jupyter-book's

@@ -33,6 +33,7 @@ MENDS = (
 
 INSIDE = 100_000  # letters of a figure's data that a page holds itself
 SHORT = 11  # letters of a cell that stays on one line
+NAME = 16  # the same at the head of a row, as "KAN-VAE*, 400–20" is
 
 
 def set_tables(app: Sphinx, document: nodes.document) -> None:
@@ -42,7 +43,8 @@ def set_tables(app: Sphinx, document: nodes.document) -> None:
         if all(map(_has_words, heads)):  # a formula alone is no name for a screen reader
             next(columns.findall(nodes.colspec))["stub"] = 1
         for cell in columns.findall(nodes.entry):
-            if len(cell.astext()) <= SHORT and not isinstance(cell.parent.parent, nodes.thead):
+            most = NAME if cell in heads else SHORT
+            if len(cell.astext()) <= most and not isinstance(cell.parent.parent, nodes.thead):
                 cell["classes"].append("short")
 
 

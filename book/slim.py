@@ -28,7 +28,6 @@ MATHJAX = ("startup.js", "core.js", "input/tex-base.js", "input/tex/extensions/a
 SETTINGS = {
     "loader": {"load": ["input/tex-base", "[tex]/ams", "output/chtml", "a11y/assistive-mml"]},
     "tex": {"packages": ["base", "ams"]},
-    "options": {"enableMenu": False},
 }
 # Scripts of Sphinx's search, which the theme puts on every page for a search that this book leaves
 # out; and the fold of sphinx_togglebutton, for which the book has HTML's own.

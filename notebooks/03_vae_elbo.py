@@ -66,7 +66,7 @@ seed = 0
 # %% [markdown]
 # ## A model with latents
 #
-# Let $x$ be an image with $D = 784$ pixels, each 0 or 1. (MNIST is grey; a pixel counts as 1 if its brightness is above one half, as `data.binarize` has it below.) A latent-variable model says how images come about: draw $z$, a vector of $L$ numbers called **latents**,
+# Let $x$ be an image with $D = 784$ pixels, each 0 or 1. (MNIST is grey; a pixel counts as 1 if its brightness is above one half, as `data.binarize` has it below.) A latent-variable model describes how images are generated: draw $z$, a vector of $L$ numbers called **latents**,
 # from the **prior** $p(z) = \mathcal N(0, 1)$, a standard normal in each of them, then set each pixel to 1 with a probability that a network, the **decoder**, computes from $z$. Its outputs are **logits** $a_d(z)$, any real numbers, which the sigmoid $\sigma(a) = 1 / (1 + e^{-a})$ turns into probabilities; then
 #
 # $$
@@ -255,7 +255,7 @@ figures.lines(
 )
 
 # %% [markdown]
-# The start is steep, as predicted, but the end is not flat yet: on the logarithmic axis of {numref}`fig-bound` the bound still rises at 500 samples, and every further nat costs several times as many. The whole rise is a lower estimate of how far the ELBO lies below the log-likelihood. The book's tables take 500
+# The start is steep, as predicted, but the end is not flat yet: on the logarithmic axis of {numref}`fig-bound` the bound still rises at 500 samples, and every further nat costs several times as many. The whole rise underestimates how far the ELBO lies below the log-likelihood. The book's tables use 500
 # samples for every model alike. With more the bound would rise further, by an amount that may differ between models.
 #
 # After these few epochs the model gives most digits back, softened. Here are the first test images and the decoder's output at the mean of $q(z|x)$:

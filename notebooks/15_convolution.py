@@ -180,7 +180,7 @@ columns = {
     "ELBO": ("test_elbo", 1),
     "NLL": ("test_nll", 1),
     "Fréchet, grey": ("frechet_digits_grayscale", 0),
-    "binary": ("frechet_digits_binarized", 0),
+    "thresholded": ("frechet_digits_binarized", 0),
     "seconds": ("cpu_seconds", 0),
 }
 minutes = runs["cpu_seconds"].sum() / 60
@@ -211,7 +211,7 @@ differences = {
         kind: results.difference(tested, kind, "SiLU", columns[title][0])
         for kind in kinds
     }
-    for title in ("NLL", "Fréchet, grey", "binary")
+    for title in ("NLL", "Fréchet, grey", "thresholded")
 }
 figures.intervals(
     {
@@ -283,7 +283,7 @@ assert round(differences["NLL"]["shared everywhere"].mean, 1) == -1.3
 assert round(differences["NLL"]["KAN convolutions"].mean, 1) == 0.7
 assert -0.1 < differences["NLL"]["KAN convolutions"].low < 0
 assert differences["Fréchet, grey"]["KAN convolutions"].low < 0
-assert differences["binary"]["KAN convolutions"].low > 0
+assert differences["thresholded"]["KAN convolutions"].low > 0
 assert all(
     own["ReLU"].low < 0 < own["ReLU"].high for own in differences.values()
 )

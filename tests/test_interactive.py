@@ -319,8 +319,7 @@ def test_a_spline_follows_its_points_its_knots_and_its_degree(tab):
 
 
 def drag(tab, node, dx: float, dy: float) -> None:
-    place = node.locator(".touch-dot").bounding_box()
-    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    x, y = middle(tab, node.locator(".touch-dot"))
     tab.mouse.move(x, y)
     tab.mouse.down()
     tab.mouse.move(x + dx / 2, y + dy / 2)
@@ -341,6 +340,25 @@ def test_a_point_follows_the_pointer(tab):
     assert after[1] > before[1]
     assert node.evaluate("node => node === document.activeElement")
     tab.locator("#spline").get_by_text("Start again").click()
+
+
+def middle(tab, node) -> tuple[float, float]:
+    place = node.bounding_box()
+    return place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+
+
+def test_where_dots_stand_close_the_nearest_is_taken_hold_of(tab):
+    slide(tab, "edge", "G, intervals of the grid", 20)
+    dots = tab.locator("#edge .touch-panel .touch-dot")
+    assert dots.count() == 23
+    tab.locator("#edge .touch-panel").scroll_into_view_if_needed()
+    for i, dot in enumerate(dots.all(), 1):
+        tab.mouse.move(*middle(tab, dot))
+        tab.mouse.down()
+        tab.mouse.up()
+        held = tab.evaluate("document.activeElement.getAttribute('aria-label')")
+        assert held == f"Coefficient {i}"
+    tab.locator("#edge").get_by_text("Start again").click()
 
 
 def layer_of(found: dict) -> KANLinear:
@@ -632,6 +650,22 @@ def test_the_figure_of_a_chapter_comes_alive(browser, chapter):
     assert tab.locator(f"#{CHAPTERS[chapter]} img").is_hidden()
     tab.close()
     assert errors == []
+
+
+@pytest.mark.skipif(not (HTML / "index.html").exists(), reason="the book is not built")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_model_of_the_result_picture_can_be_pointed_at(browser, width):
+    tab = browser.new_page(viewport={"width": width, "height": 844})
+    tab.goto((HTML / "notebooks" / "13_how_many_functions.html").as_uri())
+    tab.locator("#fig-by-size .touch-panel").scroll_into_view_if_needed()
+    points = tab.locator("#fig-by-size .touch-point").all()
+    assert len(points) == 18
+    for point in points:
+        tab.mouse.move(*middle(tab, point.locator(".touch-shape")))
+        words = tab.locator("#fig-by-size .touch-words").text_content()
+        assert words == point.get_attribute("aria-label") + "."
+        assert "chosen" in point.get_attribute("class")
+    tab.close()
 
 
 def test_scripts_are_small():

@@ -410,7 +410,8 @@ def test_several_runs_at_a_time_are_written_as_they_finish(folder, monkeypatch):
     monkeypatch.setattr(others.cluster, "start", lambda workers: contextlib.nullcontext())
     monkeypatch.setattr(others.cluster, "results", in_turn)
     jobs = [Job("elsewhere", "series", f"last_{name}", 0.0, 0) for name in ("year", "none")]
-    failed = others._at_once("elsewhere", jobs, folder, 2)
+    monkeypatch.setattr(others, "chosen", lambda *args: jobs)
+    failed = others.run("elsewhere", folder, None, "cpu", 2)
     assert failed == ["series-last_none-learning_rate=0-seed0: KeyError('last_none')"]
     assert results.study("elsewhere")["reading"].tolist() == ["last", "best"]
     assert collecting.scored(folder, "elsewhere") == {jobs[0].name: "all"}

@@ -94,7 +94,8 @@ kanvae.figure("edge", (box, data) => {
     draw();
   });
   box.append(
-    kanvae.legend(["c1 wide", "edge: the sum"], ["c2 dashed", "base"], ["c3 dashdot", "spline"], ["ink dotted thin", "knots"]),
+    kanvae.legend(["c1 wide", "edge: the sum"], ["c2 dashed", "base"], ["c3 dashdot", "spline"], ["ink dotted thin", "knots"],
+      ["touch-handle", "coefficients: drag them"]),
     plot.svg,
     element("div", { class: "touch-controls" }, size.node, base.node, scale.node, again), words,
   );

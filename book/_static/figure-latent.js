@@ -29,12 +29,13 @@ kanvae.figure("latent", (box, data) => {
   });
   const name = (i) => `z${i + 1}`;
   const point = plane.handle({
-    label: "The point in the plane", step: [0.1, 0.1], span: "x", now: () => model.z[model.plane[0]],
+    label: "The point in the plane", step: [0.1, 0.1], span: "x", now: () => clip(model.z[model.plane[0]]),
     at: () => model.plane.map((i) => clip(model.z[i])),
     words: () => model.plane.map((i) => `${name(i)} ${text(model.z[i])}`).join(", "),
-    move: (x, y) => {
+    move: (x, y) => { // a latent beyond the plane stays where it is until it is moved inwards
       model.plane.forEach((i, axis) => {
-        model.z[i] = clip([x, y][axis]);
+        const wished = clip([x, y][axis]);
+        if (wished !== clip(model.z[i])) model.z[i] = wished;
       });
       draw();
     },
@@ -82,7 +83,7 @@ kanvae.figure("latent", (box, data) => {
   };
   const build = () => {
     sliders = model.order.map((i) => slider({
-      name: name(i), label: `${name(i)}, ${text(model.nats[i], 1)} nats`, min: -4, max: 4, step: 0.05,
+      name: name(i), label: `${name(i)}, ${text(model.nats[i], 1)} nats`, min: -REACH, max: REACH, step: 0.05,
       value: model.z[i],
       change: (value) => {
         model.z[i] = value;
@@ -129,6 +130,8 @@ kanvae.figure("latent", (box, data) => {
     element("div", { class: "touch-two" },
       element("div", { class: "touch-follow" }, image),
       element("div", {}, element("div", { class: "touch-under" }, map, plane.svg), axes)),
+    element("p", { class: "touch-words" }, "The image is decoded from all latents. Drag the point through the plane of two "
+      + "of them, or move any by its slider; those that carry the most nats come first."),
     bank,
   );
   build();

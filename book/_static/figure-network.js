@@ -43,7 +43,7 @@ kanvae.figure("network", (box, data) => {
   const marks = [plot, seen].map((one) => one.marks("ink dotted thin"));
   const curves = { base: plot.curve("c2 dashed"), spline: plot.curve("c3 dashdot"), whole: plot.curve("c1 wide") };
   const bars = seen.bars("c1 filled");
-  const words = element("p", { class: "touch-words" });
+  const words = element("p", { class: "touch-words", role: "status" });
   const about = element("p", { class: "touch-words" });
 
   const current = () => data.layers[state.at];
@@ -60,8 +60,8 @@ kanvae.figure("network", (box, data) => {
     }));
     map.getContext("2d").putImageData(image, 0, 0);
     const [across, down] = flipped() ? [current().outputs, current().inputs] : [current().inputs, current().outputs];
-    about.textContent = `All edges of the layer, the ${across} across, the ${down} down: the more an edge varies, `
-      + "the more ink. Choose one here or by the sliders.";
+    about.textContent = `Every edge of the layer: each column is a ${across}, each row a ${down}. The more an edge `
+      + "varies, the more ink it has. Click one, or use the sliders.";
   };
   const draw = () => {
     const layer = current();

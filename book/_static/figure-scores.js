@@ -21,7 +21,7 @@ kanvae.figure("scores", (box, data) => {
   const error = (row) => (measure.spread === null ? 0 : row[measure.spread] ?? 0);
 
   const words = element("p", { class: "touch-words", role: "status" });
-  const hint = "Point at a model, or move to it by the tab key.";
+  const hint = "Point at a model or tap it, or move to it by the tab key.";
   const make = () => panel({
     label: "The models", height: 360, x: [1, 2], y: [1, 2], xlabel: data.xlabel, ylabel: measure.words,
     log: measure.log ? "xy" : "x", left: 58,
@@ -30,8 +30,21 @@ kanvae.figure("scores", (box, data) => {
     const spread = error(row) ? ` ± ${text(error(row), measure.digits)}` : "";
     return `${row.name}: ${text(value(row), measure.digits)}${spread}, ${row.x.toLocaleString("en")} ${data.xlabel}`;
   };
+  let points = []; // what is drawn: {node, row, x, y}
+  const show = ({ node, row }) => {
+    for (const one of points) one.node.classList.toggle("chosen", one.node === node);
+    words.textContent = `${say(row)}.`;
+  };
+  /** Show the model nearest to a pointer, where models stand close to each other. */
+  const near = (event) => {
+    const place = event.currentTarget.getBoundingClientRect();
+    const far = ({ x, y }) => Math.hypot(x - event.clientX + place.left, y - event.clientY + place.top);
+    const [nearest] = [...points].sort((a, b) => far(a) - far(b));
+    if (nearest && far(nearest) < 24) show(nearest);
+  };
   const drawPoints = (plot, group) => {
     group.replaceChildren();
+    points = [];
     const shown = rows();
     const place = (row) => [plot.px(row.x), plot.py(value(row))];
     for (const pair of data.pairs) {
@@ -46,15 +59,13 @@ kanvae.figure("scores", (box, data) => {
       const [low, high] = [-1, 1].map((way) => plot.py(Math.max(value(row) + way * error(row), plot.y[0])) - y);
       const node = element(
         "g", { class: "touch-point", tabindex: 0, role: "img", "aria-label": say(row), transform: `translate(${x} ${y})` },
-        element("circle", { class: "touch-reach", r: 14 }),
+        element("circle", { class: "touch-reach", r: 10 }),
         element("path", { class: `touch-curve c${kind + 1}`, d: `M0 ${low}V${high}M-4 ${low}h8M-4 ${high}h8` }),
         element("path", { class: `touch-shape c${kind + 1}`, d: SHAPES[kind % SHAPES.length] }),
       );
-      for (const event of ["pointerenter", "focus"]) {
-        node.addEventListener(event, () => {
-          words.textContent = `${say(row)}.`;
-        });
-      }
+      const point = { node, row, x, y };
+      node.addEventListener("focus", () => show(point));
+      points.push(point);
       group.append(node);
     }
   };
@@ -73,6 +84,7 @@ kanvae.figure("scores", (box, data) => {
       const ends = shown.flatMap((row) => [-1, 1].map((way) => value(row) + way * error(row)));
       plot.y = around(measure.log ? ends.filter((end) => end > 0) : ends, measure.log);
     }
+    for (const event of ["pointermove", "pointerdown"]) plot.svg.addEventListener(event, near);
     place.replaceChildren(plot.svg);
     plot.layer((group) => drawPoints(plot, group));
     words.textContent = shown.length > 0 ? hint : "No model has been measured so.";

@@ -54,7 +54,7 @@ kanvae.figure("spline", (box, data) => {
   const marks = line.marks("ink dotted");
   const others = line.curve("c1 thin");
   const own = line.curve("c3 wide");
-  const words = element("p", { class: "touch-words" });
+  const words = element("p", { class: "touch-words", role: "status" });
 
   const moveKnot = (i, x) => {
     const [low, high] = data.range;
@@ -147,7 +147,7 @@ kanvae.figure("spline", (box, data) => {
   box.append(
     kanvae.legend(
       ["c1", "curve"], ["c3 wide", "what the chosen point moves"], ["ghost", "before the move"],
-      ["c2 thin dashed", "control points"],
+      ["touch-handle", "control points: drag them"], ["touch-handle knot", "knots: drag them"],
     ),
     plane.svg, line.svg,
     element("div", { class: "touch-controls" }, degree.node, again), words,

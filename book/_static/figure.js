@@ -30,7 +30,7 @@ const kanvae = (() => {
   };
 
   /** A number as the book writes it, with a real minus sign. */
-  const text = (value, digits = 2) => value.toFixed(digits).replace("-", "−");
+  const text = (value, digits = 2) => value.toFixed(digits).replace(/^-(?=.*[1-9])/, "−").replace(/^-/, "");
 
   /** A slider with its name before it and its value behind it: {node, set(value)}. */
   const slider = ({ name, min, max, step, value, digits = 2, label = name, change }) => {
@@ -64,12 +64,14 @@ const kanvae = (() => {
   const button = (words, click, label = false) =>
     element("button", { type: "button", "aria-label": label, onclick: click }, words);
 
-  /** The lines of a legend: [class of the curve, words]. */
+  /** The lines of a legend: [class of the curve, words], or of a dot that can be moved. */
   const legend = (...lines) => {
     const node = element("p", { class: "touch-legend" });
     for (const [kind, words] of lines) {
-      const swatch = element("svg", { width: 28, height: 10, "aria-hidden": true });
-      swatch.append(element("path", { class: `touch-curve ${kind}`, d: "M0 5H28" }));
+      const swatch = element("svg", { width: 28, height: 16, "aria-hidden": true });
+      swatch.append(kind.startsWith("touch-handle")
+        ? element("g", { class: kind }, element("circle", { class: "touch-dot", cx: 14, cy: 8, r: 6 }))
+        : element("path", { class: `touch-curve ${kind}`, d: "M0 8H28" }));
       node.append(element("span", {}, swatch, ` ${words}`));
     }
     return node;
@@ -117,6 +119,7 @@ const kanvae = (() => {
       element("defs", {}, element("clipPath", { id: `touch-${panels}` }, clip)), axes, inside, above,
     );
     const items = [];
+    const handles = [];
     const edge = { left, right: 12, top: 10, bottom };
     const self = { svg, x, y, xlabel, ylabel, width: 0, height };
     const bend = { x: log.includes("x") ? Math.log : Number, y: log.includes("y") ? Math.log : Number };
@@ -235,13 +238,24 @@ const kanvae = (() => {
         node.setAttribute("aria-valuetext", words());
       };
       let offset = null;
+      const own = {
+        place: () => [self.px(at()[0]), self.py(at()[1]) - shift()],
+        grab: (event) => {
+          const [a, b] = at(), [c, d] = self.at(event);
+          offset = [a - c, b - d];
+          node.setPointerCapture(event.pointerId);
+          node.focus({ preventScroll: true });
+          event.preventDefault();
+          start();
+        },
+      };
+      handles.push(own);
+      // where handles stand close, their reaches overlap: the nearest is meant
       node.addEventListener("pointerdown", (event) => {
-        const [a, b] = at(), [c, d] = self.at(event);
-        offset = [a - c, b - d];
-        node.setPointerCapture(event.pointerId);
-        node.focus({ preventScroll: true });
-        event.preventDefault();
-        start();
+        const box = svg.getBoundingClientRect();
+        const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+        const far = ({ place }) => Math.hypot(place()[0] - x, place()[1] - y);
+        handles.reduce((best, one) => (far(one) < far(best) ? one : best), own).grab(event);
       });
       node.addEventListener("pointermove", (event) => {
         if (offset === null) return;
@@ -272,6 +286,7 @@ const kanvae = (() => {
         remove: () => {
           node.remove();
           items.splice(items.indexOf(draw), 1);
+          handles.splice(handles.indexOf(own), 1);
         },
       };
     };

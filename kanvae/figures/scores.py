@@ -92,7 +92,8 @@ def score_chart(
         if own:
             ax.errorbar(
                 np.asarray(parameters)[own], mean[own], spread[own], fmt=SHAPES[i], capsize=2,
-                color=PALETTE[i], label=kind,
+                color=PALETTE[i], label=kind, zorder=3 - i, markersize=6 + 2 * i,
+                markerfacecolor="none" if i else PALETTE[i],  # so that neither hides the other
             )  # fmt: skip
     ax.set(**{f"{axis}scale": "log" for axis in log}, xlabel="parameters", ylabel=ylabel)
     ax.margins(x=0.12, y=0.08)

@@ -2,6 +2,7 @@
 
     start()      a client of a cluster: this machine's cores or GPUs, an address, or a file
     results()    tasks go in, their results come out as they are ready; lost ones are tried again
+    do_all()     jobs of this machine, several at a time, under a bar that says how long
 
 A task is a plain function that writes what it computed; Dask only decides where and when it runs.
 """
@@ -27,6 +28,7 @@ import yaml
 from dask.system import cpu_count
 from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from kanvae.studies import chapters, watching
 
@@ -288,6 +290,47 @@ def results(
             client.cancel(list(names), force=True)
             with contextlib.suppress(Exception):  # a cluster that is gone has nothing left to stop
                 client.run(_stop, mark, on_error="ignore")
+
+
+def do_all(
+    work: Callable[..., Any],
+    jobs: Mapping[str, Any],
+    keep: Callable[[Any, Any], None],
+    workers: int | None = None,
+    effort: Callable[[Any], float] = lambda job: 1.0,
+) -> list[str]:
+    """Do jobs on this machine, several at a time; what failed, a line each.
+
+    Args:
+        work: called with a job, on a worker, and whether to show progress.
+        jobs: by their names.
+        keep: called here with a job and its value, as soon as there is one.
+        workers: how many at a time, a core each by default; with 0 one after the other in this
+            process, and an error of the first that fails is raised.
+        effort: about how long a job takes, in any unit.
+    """
+    failures: list[str] = []
+    if workers == 0:
+        for job in jobs.values():
+            keep(job, work(job))
+    elif jobs:
+        efforts = {name: effort(job) for name, job in jobs.items()}
+        shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left {postfix}"
+        with (
+            start(workers=workers) as client,
+            tqdm(total=sum(efforts.values()), desc=f"{len(jobs)} runs", bar_format=shape) as bar,
+            contextlib.closing(
+                results(client, work, [(name, (job, False)) for name, job in jobs.items()])
+            ) as found,
+        ):
+            for result in found:
+                if result.error:
+                    failures.append(f"{result.name}: {result.error}")
+                else:
+                    keep(jobs[result.name], result.value)
+                bar.set_postfix_str(f"last: {result.name}")
+                bar.update(efforts[result.name])
+    return failures
 
 
 def _reason(future: Any) -> str:

@@ -13,8 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +21,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from kanvae import convolutional, files, origin, runs
 from kanvae.models import count_parameters
@@ -236,26 +234,9 @@ def run(
     ]:
         attempted |= set(todo)
         print(f"{study}: {len(todo)} runs to do")
-        if workers == 0:
-            for job in todo:
-                write(output, study, complete(job))
-        else:
-            failures += _at_once(study, todo, output, workers)
+        by_name = {job.name: job for job in todo}
+        failures += cluster.do_all(
+            complete, by_name, lambda _, outcome: write(output, study, outcome), workers
+        )
     print(f"{len(collecting.scored(output, study))} runs in {output / study}")
-    return failures
-
-
-def _at_once(study: str, todo: Iterable[Job], output: Path, workers: int | None) -> list[str]:
-    failures, work = [], [(job.name, (job, False)) for job in todo]
-    with (
-        cluster.start(workers=workers) as client,
-        tqdm(total=len(work), desc=study, unit="run") as bar,
-        closing(cluster.results(client, complete, work)) as found,
-    ):
-        for result in found:
-            if result.error:
-                failures.append(f"{result.name}: {result.error}")
-            else:
-                write(output, study, result.value)
-            bar.update()
     return failures

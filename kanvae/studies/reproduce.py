@@ -17,10 +17,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
-from contextlib import closing
 from pathlib import Path
-
-from tqdm import tqdm
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
@@ -103,36 +100,6 @@ def effort(job: Job) -> float:
     trained = 10_000 * (5 if config.regime == "full" else 1) * config.epochs
     decoded = {"validation": 0, "brief": 11_000_000, "all": 12_000_000}[job.scores]
     return (3 * trained + decoded) * (1 + sizes.parameters(str(config.architecture)) / 1e6)
-
-
-def complete_all(todo: list[Job], workers: int | None, output: Path) -> list[str]:
-    """Train and score several runs at a time, on so many workers; what failed, a line each.
-
-    Every finished run is written to the tables in `output` at once.
-    """
-    if not todo:
-        return []
-    failures = []
-    weights = {job.name: effort(job) for job in todo}
-    tasks = [(job.name, (job, False)) for job in todo]
-    by_name = {job.name: job for job in todo}
-    with (
-        cluster.start(workers=workers) as client,
-        tqdm(
-            total=sum(weights.values()),
-            desc=f"{len(todo)} runs",
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left {postfix}",
-        ) as bar,
-        closing(cluster.results(client, complete, tasks)) as found,
-    ):
-        for result in found:
-            if result.error:
-                failures.append(f"{result.name}: {result.error}")
-            else:
-                collecting.collect(output, [(by_name[result.name], folder(by_name[result.name]))])
-            bar.set_postfix_str(f"last: {result.name}")
-            bar.update(weights[result.name])
-    return failures
 
 
 def report(todo: list[Job], tabled: dict[str, str]) -> str:
@@ -273,14 +240,14 @@ def _reproduce(todo: list[Job], output: Path, workers: int | None, only_collect:
     done = len(scored) + list(states.values()).count("done")
     print(f"{len(todo)} runs, {done} of them done before")
     collecting.collect(output, [(job, folder(job)) for job in scored])
-    failures: list[str] = []
     missing = [job for job, found in states.items() if found not in ("done", "scored", "damaged")]
-    if workers == 0 and not only_collect:
-        for job in missing:
-            complete(job)
-            collecting.collect(output, [(job, folder(job))])
-    elif not only_collect:
-        failures = complete_all(missing, workers, output)
+    failures = cluster.do_all(
+        complete,
+        {} if only_collect else {job.name: job for job in missing},
+        lambda job, _: collecting.collect(output, [(job, folder(job))]),
+        workers,
+        effort,
+    )
     failures += filter(None, map(runs.damage, dict.fromkeys(map(folder, todo))))
     print(f"{len(collecting.scored(output))} runs in {output}")
     return failures

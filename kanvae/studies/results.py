@@ -244,8 +244,8 @@ def spread(values: pd.Series, digits: int = 1) -> str:
     if len(values) == 0:
         return "missing"
     if len(values) == 1:
-        return f"{values.iloc[0]:.{digits}f} (1 seed)"
-    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+        return f"{values.iloc[0]:,.{digits}f} (1 seed)"
+    return f"{values.mean():,.{digits}f} ± {values.std(ddof=1):,.{digits}f}"
 
 
 def summary(
