@@ -97,6 +97,8 @@ class Architecture:
         kept = {_split(name): value for name, value in dict(self.settings).items()}
         for (scope, option), value in kept.items():
             check(option, value, _name(scope, option))
+            if option == "grid_range":
+                kept[scope, option] = (float(value[0]), float(value[1]))
         layers = self._layers(kept)
         for scope, option in list(kept):
             there = [layer for at, layer in layers.items() if scope in ("", *at)]
@@ -130,7 +132,9 @@ class Architecture:
             ValueError: a key of another form, or values that no architecture allows.
         """
         words, *options = str(key).split("+")
+        former = {"first_layer": "first"}  # as it was written before
         names = [option.partition("=")[0] for option in options]
+        names = [former.get(name, name) for name in names]
         if repeated := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"{key!r} sets {repeated[0]} more than once: give it one value.")
         match = re.fullmatch(rf"({'|'.join(WORDS)})-(\d+)-(\d+)", words)
@@ -139,7 +143,7 @@ class Architecture:
         try:
             for part in options:
                 name, text = part.split("=")
-                name = {"first_layer": "first"}.get(name, name)  # as it was written before
+                name = former.get(name, name)
                 option = name.rpartition(".")[2]
                 if option == "grid_range":
                     low, high = text.split("..")
@@ -173,7 +177,8 @@ class Architecture:
         key = f"{word}-{self.hidden_features}-{self.latent_dim}"
         whole = {name: getattr(self, name) for name in WHOLE if getattr(self, name) != WHOLE[name]}
         for name, value in (whole | dict(self.settings)).items():
-            text = "..".join(map(repr, value)) if isinstance(value, tuple) else value
+            text = "..".join(map(repr, value)) if isinstance(value, tuple) else str(value)
+            text = text.replace("e+", "e")  # a plus sign begins another option
             key += f"+{name}={text}"
         return key
 

@@ -41,11 +41,20 @@ def reconstruction(parameters: Tensor, x: Tensor, likelihood: Likelihood = BERNO
 
     Returns:
         A scalar.
+
+    Raises:
+        ValueError: P is not what the likelihood needs for D pixels.
     """
     if likelihood == BERNOULLI:  # in one pass over memory
         x = x.to(parameters.dtype)
         return F.binary_cross_entropy_with_logits(parameters, x, reduction="sum") / len(x)
-    return -likelihood.log_prob(parameters.flatten(1), x.flatten(1)).sum() / len(x)
+    parameters, x = parameters.flatten(1), x.flatten(1)
+    if parameters.shape[1] != (needed := likelihood.outputs(x.shape[1])):
+        raise ValueError(
+            f"the decoder gives {parameters.shape[1]} numbers an image: for {x.shape[1]} pixels "
+            f"{likelihood} needs {needed}."
+        )
+    return -likelihood.log_prob(parameters, x).sum() / len(x)
 
 
 def kl(mean: Tensor, log_var: Tensor) -> Tensor:

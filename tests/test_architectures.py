@@ -312,3 +312,15 @@ def test_the_seed_determines_the_weights_and_leaves_the_global_generator_alone()
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first.encoder.mean.base_weight, again.encoder.mean.base_weight)
     assert not torch.equal(first.encoder.mean.base_weight, other.encoder.mean.base_weight)
+
+
+@pytest.mark.parametrize("range_", [[-2, 2], (-1e16, 1e16), (-1, 3.5)])
+def test_a_range_prints_and_parses_back_however_it_was_given(range_):
+    architecture = Architecture("kan", 4, 2, settings={"grid_range": range_})
+    assert Architecture.parse(str(architecture)) == architecture
+    assert hash(architecture) == hash(Architecture.parse(str(architecture)))
+
+
+def test_a_former_name_counts_as_its_new_one():
+    with pytest.raises(ValueError, match="sets first more than once"):
+        Architecture.parse("kan-4-2+first_layer=linear+first=kan")

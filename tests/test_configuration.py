@@ -107,3 +107,9 @@ def test_weight_decay_is_the_optimisers_own_unless_set():
 def test_binarisation_follows_the_likelihood_unless_set():
     assert TrainingConfig("kan-4-2").binarization == "threshold"
     assert TrainingConfig("kan-4-2", likelihood="binomial-255").binarization == "none"
+
+
+def test_numbers_of_numpy_become_pythons():
+    config = TrainingConfig("vae-4-2", learning_rate=np.logspace(-3, -2, 3)[1], seed=np.int64(3))
+    assert (type(config.learning_rate), type(config.seed)) == (float, int)
+    assert config.seed == 3

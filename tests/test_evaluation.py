@@ -489,3 +489,17 @@ def test_command_line_refuses_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(SystemExit, match="there is no run at"):
         command.main(["evaluate", str(tmp_path / "none")])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_not_scored_on_another_file(tmp_path):
+    own = tmp_path / "own.npz"
+    np.savez(own, pixels=np.random.default_rng(0).random((40, 9)))
+    config = training.TrainingConfig(
+        "vae-4-2+input_features=9", dataset=str(own), regime="full", epochs=1,
+        binarization="none", likelihood="gaussian",
+    )  # fmt: skip
+    run = training.train(config, tmp_path / "run", progress=False)
+    evaluation.evaluate(run, features="none")
+    np.savez(own, pixels=np.random.default_rng(1).random((40, 9)))
+    with pytest.raises(data.DataError, match=r"is not the file that .* was trained on"):
+        evaluation.evaluate(run, features="none")

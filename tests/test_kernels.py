@@ -508,3 +508,10 @@ def test_a_node_without_a_compiler_takes_what_another_built(monkeypatch, tmp_pat
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     assert tiny() == 6
+
+
+def test_what_is_no_file_in_the_librarys_place_goes(tmp_path):
+    (tmp_path / "kan-a.so").mkdir()
+    (tmp_path / "kan-b.so").symlink_to(tmp_path / "nowhere")
+    assert kernels._kept(tmp_path, "kan-*.so") is None
+    assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from kanvae import VAE, Architecture, objective
+from kanvae import VAE, Architecture, likelihoods, objective
 
 
 @pytest.fixture
@@ -114,3 +114,17 @@ def test_bound_decodes_no_more_rows_at_once_than_asked(model, x, monkeypatch):
 def test_impossible_settings_are_refused(model, x, arguments):
     with pytest.raises(ValueError, match="must be 1 or more"):
         objective.importance_weighted_bound(model, x, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "given", "needed"),
+    [("gaussian", 9, 18), ("gaussian-1", 1, 9), ("binomial-4", 1, 9)],
+)
+def test_a_decoder_of_another_width_is_refused(likelihood, given, needed):
+    message = (
+        f"the decoder gives {given} numbers an image: for 9 pixels {likelihood} needs {needed}"
+    )
+    with pytest.raises(ValueError, match=message):
+        objective.reconstruction(
+            torch.zeros(2, given), torch.zeros(2, 9), likelihoods.named(likelihood)
+        )

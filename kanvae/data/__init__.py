@@ -176,8 +176,11 @@ def _own(path: Path, part: str) -> tuple[Tensor, Tensor | None]:
             f"{path}: `pixels` is {pixels.dtype} of shape {pixels.shape}: it must be (N, D) or (N, "
             "height, width), bool or numbers."
         )
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise DataError(f"{path}: `pixels` holds values that are not finite.")
+    if 0 in pixels.shape:
+        raise DataError(f"{path}: `pixels` has the shape {pixels.shape}: it holds no pixel.")
+    with np.errstate(over="ignore"):
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels.astype(np.float32)).all():
+            raise DataError(f"{path}: `pixels` holds values that are not finite in float32.")
     if labels is not None and (
         labels.shape != pixels.shape[:1] or labels.dtype.kind not in "biu" or (labels < 0).any()
     ):

@@ -193,6 +193,11 @@ def evaluate_run(
     dataset, binarization, threshold = c["dataset"], c["binarization"], c["threshold"]
     names = _names(settings.features, dataset)
     where = resolve_device(device)
+    if c.get("dataset_md5", "") not in ("", data.fingerprint(dataset)):
+        raise data.DataError(
+            f"{dataset} is not the file that {run.path} was trained on, whose MD5 sum is "
+            f"{c['dataset_md5']}: bring that back, or train on this one."
+        )
     model = load_model(run, where, best=settings.weights == "best")
     maps = _maps(names, where)
     train, test = data.load(dataset, "train", c["regime"]), data.load(dataset, "test")

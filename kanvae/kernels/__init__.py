@@ -106,7 +106,7 @@ def _build(
 def _kept(folder: Path | None, pattern: str) -> Path | None:
     """A library that is ours and whole; what is not goes."""
     for path in sorted(folder.glob(pattern)) if folder else ():
-        found = path.stat()
+        found = path.lstat()
         if (
             stat.S_ISREG(found.st_mode)
             and found.st_uid == os.geteuid()
@@ -114,7 +114,10 @@ def _kept(folder: Path | None, pattern: str) -> Path | None:
             and path.stem.rpartition("-")[2] == _digest(path.read_bytes())
         ):
             return path
-        path.unlink()
+        if stat.S_ISDIR(found.st_mode):
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     return None
 
 

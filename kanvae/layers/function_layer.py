@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -92,9 +93,9 @@ def of_bits(x: Tensor, at_zero: Tensor, at_one: Tensor) -> Tensor:
 
 def check_whole(name: str, value: Any, least: int) -> None:
     """Raise a ValueError unless a setting is a whole number of at least so much, below 2^63."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
         raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
-    if value >= 2**63:
+    if int(value) >= 2**63:
         raise ValueError(f"{name} is {value}: it must be below 2^63.")
 
 

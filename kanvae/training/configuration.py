@@ -11,6 +11,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from kanvae import data, likelihoods
@@ -76,6 +77,9 @@ class FitSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        for field in fields(self):  # numbers of NumPy become Python's, which a checkpoint can hold
+            if isinstance(value := getattr(self, field.name), np.generic):
+                object.__setattr__(self, field.name, value.item())
         object.__setattr__(self, "device", resolve_device(self.device))
         if self.scheduler == "none":
             object.__setattr__(self, "scheduler", "constant")

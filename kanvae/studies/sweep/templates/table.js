@@ -46,7 +46,7 @@ table.parentElement.before(bar);
 
 const tests = {
   "=": (a, b) => String(a) === String(b) || Number(a) === Number(b),
-  "!=": (a, b) => String(a) !== String(b),
+  "!=": (a, b) => !tests["="](a, b),
   "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b,
 };
 
