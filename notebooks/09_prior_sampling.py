@@ -78,7 +78,7 @@ for name, run in trained.items():
     images = [model.decode(part).sigmoid() for part in parts]
     drawn[name] = torch.cat(images)  # (samples, 784)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-prior", "caption": "The paper's Figure 9, redrawn, and a fourth model, with four functions per unit: 32 samples each, from the same noise."}, "image": {"alt": "Each model invents 32 images: some are clear digits, some lie between two digits, some are smudges; no model is free of these."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-prior", "caption": "The paper's Figure 9, redrawn, and a model with four functions per unit: 32 samples each, from the same noise."}, "image": {"alt": "Each model invents 32 images: some are clear digits, some lie between two digits, some are smudges; no model is free of these."}}
 rows = {
     f"{name}#{i}": part
     for name, images in drawn.items()

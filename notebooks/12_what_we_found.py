@@ -162,8 +162,8 @@ Only its KAN-VAE ten times as large beat its VAE (FID {fid["KAN-VAE*"]}
 against {fid["VAE"]}); by likelihood **we find** no clear difference
 between the two. A linear VAE of equal size describes unseen digits better
 in all {len(nats)} pairs, by {min(nats):.0f} (few runs) to
-{max(nats):.0f} nats; the KAN-VAE's samples are nearer to real digits in
-{grey} pairs if images are grey, in all {binary} if thresholded.
+{max(nats):.0f} nats; the KAN-VAE's samples are nearer to real
+digits in {grey} if grey, in {binary} if thresholded.
 """)
 
 # %% [markdown]

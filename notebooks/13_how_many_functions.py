@@ -296,7 +296,7 @@ def lines_of(score):
     }
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-by-size", "caption": "Likelihood of test images and distance of samples by size, for hidden units with no learned functions (ReLU, as in the paper's VAE, or SiLU), with 1, 4 or 16, and with one per edge, as in a KAN layer. Means and standard deviations over training seeds; lower is better."}, "image": {"alt": "At all three sizes four functions have the lowest NLL. Sixteen lie beside them at the two larger sizes and on SiLU at a quarter. One per edge lies far above all others in NLL, the more the smaller the model, and in distance below fixed units but at a quarter. One function is level with SiLU at the whole budget, and with ReLU at half and a quarter, in NLL."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-by-size", "caption": "Likelihood of test images and distance of samples, by learned functions per hidden unit: none (ReLU, as in the paper, or SiLU), 1, 4, 16, or one per edge (KAN). Means and standard deviations over seeds; lower is better."}, "image": {"alt": "At all three sizes four functions have the lowest NLL. Sixteen lie beside them at the two larger sizes and on SiLU at a quarter. One per edge lies far above all others in NLL, the more the smaller the model, and in distance below fixed units but at a quarter. One function is level with SiLU at the whole budget, and with ReLU at half and a quarter, in NLL."}}
 picture = figures.by_size(
     {words[score]: lines_of(score) for score in list(words)[:2]}
 )
@@ -669,12 +669,11 @@ Markdown(f"""
 {-gains["ReLU"].mean:.1f} nats over ReLU (95 %: {-gains["ReLU"].high:.1f}
 to {-gains["ReLU"].low:.1f}) and {-gains["SiLU"].mean:.1f} over SiLU
 ({-gains["SiLU"].high:.1f} to {-gains["SiLU"].low:.1f}), in three runs
-each at the size of the paper's VAE. Two thirds of the latter need no
-spline,
-only a second factor on each weight; by ELBO it is all the splines' shape.
-At half that size the likelihood cannot be told from the paper's VAE's
-({-to_relu.low:.1f} nats better to {to_relu.high:.1f} worse), and grey
-samples are {100 * share:.0f} % nearer to real digits.
+each at the size of the paper's VAE. Two thirds of the latter need only a
+second factor on each weight; by ELBO all is the splines' shape. At half
+that size likelihoods cannot be told apart ({-to_relu.low:.1f} nats better
+to {to_relu.high:.1f} worse than the paper's VAE), and grey samples are
+{100 * share:.0f} % nearer.
 """)
 
 # %% tags=["remove-cell"]
