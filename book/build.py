@@ -448,7 +448,7 @@ def shown(stem: str, name: str) -> tuple[str, bytes]:
             (picture,) = (
                 output.data["image/png"] for output in cell.outputs if "image/png" in output.data
             )
-            link = f"[From the chapter.](../notebooks/{stem}.ipynb)"
+            link = f"[Chapter {int(stem[:2])}](../notebooks/{stem}.ipynb)"
             text = f":::{{figure}} {name}.png\n:alt: {about['image']['alt']}\n\n"
             return f"{text}{about['figure']['caption']} {link}\n:::", base64.b64decode(picture)
     sys.exit(f"book: {stem} has no figure {name}, which the front page shows.")

@@ -65,7 +65,7 @@ def answer(document: nodes.document) -> str:
         if text and not first:
             said, *others = re.split(r"(?<=[.?!]) (?=[A-Z])", text)
             for sentence in others:
-                if len(said) + len(sentence) >= LETTERS:
+                if len(said) > LETTERS / 4 and len(said) + len(sentence) >= LETTERS:
                     break
                 said += f" {sentence}"
             return said

@@ -159,8 +159,8 @@ assert (table_one.idxmin() == star).all()
 Markdown(f"""
 **The paper hoped** that KAN layers would make a VAE better and smaller.
 Only its KAN-VAE ten times as large beat its VAE (FID {fid["KAN-VAE*"]}
-against {fid["VAE"]}); by likelihood **we find** no clear difference
-between the two. A linear VAE of equal size describes unseen digits better
+against {fid["VAE"]}); by likelihood **we find** no clear difference.
+A linear VAE of equal size describes unseen digits better
 in all {len(nats)} pairs, by {min(nats):.0f} (few runs) to
 {max(nats):.0f} nats; the KAN-VAE's samples are nearer to real
 digits in {grey} if grey, in {binary} if thresholded.
