@@ -669,11 +669,11 @@ Markdown(f"""
 hidden unit gain {-gains["ReLU"].mean:.1f} nats over ReLU (95 %:
 {-gains["ReLU"].high:.1f} to {-gains["ReLU"].low:.1f}) and
 {-gains["SiLU"].mean:.1f} over SiLU ({-gains["SiLU"].high:.1f} to
-{-gains["SiLU"].low:.1f}), in three runs each. Two thirds of the latter need
-only a second factor on each weight; by ELBO all is the splines' shape. Half
-as large, the model cannot be told from the paper's VAE by likelihood
-({-to_relu.low:.1f} nats better to {to_relu.high:.1f} worse); grey samples
-are {100 * share:.0f} % nearer.
+{-gains["SiLU"].low:.1f}), in three runs each. Two thirds of the latter
+need only a second factor on each weight; by ELBO all is the splines'
+shape. Half as large, the model cannot be told from the paper's VAE by
+likelihood ({-to_relu.low:.1f} nats better to {to_relu.high:.1f} worse);
+grey samples are {100 * share:.0f} % nearer.
 """)
 
 # %% tags=["remove-cell"]
