@@ -33,18 +33,21 @@ MENDS = (
 
 INSIDE = 100_000  # letters of a figure's data that a page holds itself
 SHORT = 11  # letters of a cell that stays on one line
-NAME = 16  # the same at the head of a row, as "KAN-VAE*, 400–20" is
 
 
 def set_tables(app: Sphinx, document: nodes.document) -> None:
     """Make the first cell of every row the head of its row, and mark short cells for book.css."""
     for columns in document.findall(nodes.tgroup):
         heads = [row[0] for body in columns.findall(nodes.tbody) for row in body]
+        for text in [text for cell in heads for text in cell.findall(nodes.Text)]:
+            name, space, sizes = str(text).rpartition(" ")
+            if re.fullmatch(r"\d+–\d+", sizes):  # of a model: they stay on one line
+                whole = nodes.inline("", sizes, classes=["short"])
+                text.parent.replace(text, [nodes.Text(name + space), whole])
         if all(map(_has_words, heads)):  # a formula alone is no name for a screen reader
             next(columns.findall(nodes.colspec))["stub"] = 1
         for cell in columns.findall(nodes.entry):
-            most = NAME if cell in heads else SHORT
-            if len(cell.astext()) <= most and not isinstance(cell.parent.parent, nodes.thead):
+            if len(cell.astext()) <= SHORT and not isinstance(cell.parent.parent, nodes.thead):
                 cell["classes"].append("short")
 
 

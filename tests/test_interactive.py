@@ -661,7 +661,7 @@ def test_every_model_of_the_result_picture_can_be_pointed_at(browser, width):
     points = tab.locator("#fig-by-size .touch-point").all()
     assert len(points) == 18
     for point in points:
-        tab.mouse.move(*middle(tab, point.locator(".touch-shape")))
+        tab.mouse.move(*middle(tab, point.locator(".touch-reach")))
         words = tab.locator("#fig-by-size .touch-words").text_content()
         assert words == point.get_attribute("aria-label") + "."
         assert "chosen" in point.get_attribute("class")

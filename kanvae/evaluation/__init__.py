@@ -186,6 +186,7 @@ def evaluate_run(
     Raises:
         ValueError: settings that are not allowed, a device that is not here, or features that
             cannot judge these images.
+        data.DataError: images are missing or damaged, or are not those that the run was trained on.
         runs.RunError: a weight is not finite, or the run has no best epoch.
     """
     settings = replace(settings, **others)
