@@ -354,7 +354,7 @@ assert more["gain"].idxmax() == titles["kan-400-20"]
 # %% [markdown]
 # ## Is the likelihood right?
 #
-# Likelihoods of other papers cannot be held against those of this page: thresholded images have no noise, and are easier to predict than images whose pixels are drawn at random. To check models, training and estimate at once we trained a model that others have measured, the VAE of {cite:t}`burda2015`: two layers of 200 tanh units on each side and 50 latents, on 50,000 images whose pixels are drawn anew at every step with their brightness as probability, and tested on images drawn in the same way. They report 86.76 nats with 5,000 samples; two public reproductions that we know from their own pages report 86.35 and 87.75.
+# Likelihoods of other papers cannot be held against those of this page: thresholded images have no noise, and are easier to predict than images whose pixels are drawn at random. To check models, training and estimate at once we trained a model that others have measured, the VAE of {cite:t}`burda2015`: two layers of 200 tanh units on each side and 50 latents, on 50,000 images whose pixels are drawn anew at every step with their brightness as probability, and tested on images drawn in the same way. They report 86.76 nats with 5,000 samples; two reproductions in public repositories are said to reach 86.35 and 87.75.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-anchor", "caption": "The VAE of Burda et al.: NLL of test images in nats as they published it, and of one training by this book's code, by how many samples and on how many images; last epoch."}}
 (published,) = plan.anchor()
@@ -370,7 +370,7 @@ frame = pd.DataFrame(rows, heads).T.rename_axis("VAE, 200–50")
 tables.table(frame, {"NLL": ".2f"})
 
 # %% [markdown]
-# Ours is 2.5 nats behind the published number with a tenth of the samples ({numref}`tab-anchor`), of which more samples would take back about a quarter of a nat. It was trained for 200 epochs, with a rate that falls along a cosine; theirs for 3,280, with a rate that falls in steps, on 60,000 images. So scale and sign are right, and the rest may be the shorter training; we have not tested that. The likelihoods of this page are lower by a few nats because their images are thresholded, not because the models are better.
+# Ours is 2.5 nats behind the published number with a tenth of the samples ({numref}`tab-anchor`), of which more samples would take back about a quarter of a nat. It was trained for 200 epochs, with a rate that falls along a cosine; theirs for 3,280, with a rate that falls in steps, on 60,000 images. So scale and sign are right, and the rest may be the shorter training; we have not tested that. That likelihoods of this page are lower than the published one is no sign of better models: their images are thresholded.
 
 # %% tags=["remove-cell"]
 gap = anchor["test_nll"] - 86.76

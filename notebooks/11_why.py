@@ -139,7 +139,7 @@ def reach(layer, seen):
 # %% mystnb={"table": {"name": "tab-reach", "caption": "What a gradient reaches, and where the inputs of each layer lie: shares of the spline coefficients, and of the inputs."}}
 images = data.binarize(data.load("MNIST", regime="paper").pixels).float()
 seen = {name: inputs_of(model, images) for name, model in trained.items()}
-places = {
+names_of = {
     "encoder.hidden.first": "first layer",
     "encoder.mean": "to the mean",
     "encoder.log_var": "to the log-variance",
@@ -150,7 +150,7 @@ found = {}
 for name, model in trained.items():
     for layer, values in seen[name].items():
         ever, at_once = reach(model.get_submodule(layer), values)
-        found[name, places[layer]] = {
+        found[name, names_of[layer]] = {
             "ever reached": ever,
             "reached by one image": at_once,
             "inside the grid": float((values.abs() <= 1).double().mean()),

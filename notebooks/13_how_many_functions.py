@@ -1355,7 +1355,7 @@ print(
 #
 # - A rate that falls is worth two to five nats to every kind but one per edge: tune it before you choose functions.
 # - One learned function a unit shows no gain over SiLU in likelihood. Four gain more than a nat at each of three sizes, which stays clear of zero after a correction for many comparisons at the largest alone; sixteen gain 0.7 to 1.0 at the two larger. With half the parameters four cannot be told from the paper's VAE, and with a quarter their samples are still nearer to real digits.
-# - The gain has two sources. Four multiples of SiLU, which differ from SiLU units by how they are trained and not by what they can compute, have two thirds of the gain over SiLU in likelihood and all of it in samples; the shape has the gain in ELBO.
+# - The gain over SiLU has two sources. Four multiples of SiLU, which differ from SiLU units by how they are trained and not by what they can compute, have two thirds of the gain over SiLU in likelihood and all of it in samples; the shape has the gain in ELBO.
 # - The gain seems to be made by the decoder's functions, probably those to the pixels. Functions of the encoder alone show none. Nor was it there from ReLU as the start, or where functions learn ten times slower or faster than the weights.
 # - LayerNorm before its layers brings ReLU within eight tenths of a nat of four functions by NLL, and SiLU no nearer.
 # - Neither a narrower, a wider nor a finer grid, nor one function per edge from the latents, changes the likelihood by more than we could tell.
