@@ -253,8 +253,8 @@ const kanvae = (() => {
       // where handles stand close, their reaches overlap: the nearest is meant
       node.addEventListener("pointerdown", (event) => {
         const box = svg.getBoundingClientRect();
-        const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-        const far = ({ place }) => Math.hypot(place()[0] - x, place()[1] - y);
+        const pressed = [event.clientX - box.left, event.clientY - box.top];
+        const far = ({ place }) => Math.hypot(place()[0] - pressed[0], place()[1] - pressed[1]);
         handles.reduce((best, one) => (far(one) < far(best) ? one : best), own).grab(event);
       });
       node.addEventListener("pointermove", (event) => {
