@@ -225,7 +225,16 @@ def _draw(mean: Tensor, levels: int, generator: torch.Generator | None) -> Tenso
     return (torch.binomial(count, where, generator=generator) / levels).to(mean.device)
 
 
+def check_tensor(x: object) -> None:
+    """Raise a ValueError if images are no tensor."""
+    if not isinstance(x, Tensor):
+        raise ValueError(
+            f"the images are a {type(x).__name__}: give a tensor, torch.as_tensor(images)."
+        )
+
+
 def _check_type(x: Tensor, allowed: str) -> None:
+    check_tensor(x)
     if not (x.is_floating_point() or x.dtype == torch.bool):
         raise ValueError(
             f"the images are {str(x.dtype).removeprefix('torch.')}: give {allowed} (whole grey "

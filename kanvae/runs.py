@@ -124,6 +124,8 @@ def read(path: Path | str) -> Run:
                 f"{path} is half trained: start the same training again, it goes on from its last "
                 f"complete epoch (or delete {partial(path)})."
             )
+        if path.exists():
+            raise RunError(f"{path} is a file: name the folder of a run.")
         raise RunError(f"there is no run at {path}: train one there, or name another folder.")
     config, found, lines = _settings(path)
     history, weights = read_history(lines), _weights(path / "weights.safetensors")
@@ -275,10 +277,13 @@ def unfinished(path: Path) -> Iterator[Path]:
     """The partial folder of a run, made if need be, and held against other processes meanwhile.
 
     Raises:
-        RunError: another process holds it.
+        RunError: another process holds it, or a file is in the way.
     """
     folder = partial(path)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RunError(f"{error.filename} is a file: name a folder for {path}.") from None
     # Beside the folder: some systems do not rename a folder that holds an open file.
     lock = FileLock(f"{folder}.lock")
     try:
@@ -327,7 +332,9 @@ def finish(
 
 
 def record(run: Run, metrics: Mapping[str, Any]) -> None:
-    """Add scores to the run's metrics.json."""
-    files.write_text(
-        run.path / "metrics.json", json.dumps({**run.metrics, **metrics}, indent=2) + "\n"
-    )
+    """Write scores to the run's metrics.json, in place of those there.
+
+    Those of the best epoch, under "best", stay unless there are new ones.
+    """
+    kept = {name: value for name, value in run.metrics.items() if name == "best"}
+    files.write_text(run.path / "metrics.json", json.dumps(kept | dict(metrics), indent=2) + "\n")

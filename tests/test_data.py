@@ -264,6 +264,20 @@ def test_kmnist_is_read_as_torchvision_reads_it(made, tmp_path):
     assert len(data.load("KMNIST", "validation").pixels) == 4
 
 
+def test_an_unpacked_file_whose_sum_nobody_knows_needs_its_archive(made):
+    labels = (np.arange(24) % 10).astype(np.uint8)
+    raw = made("KMNIST", "KMNIST", {
+        "train-images-idx3-ubyte": some(24, 0), "train-labels-idx1-ubyte": labels,
+    })  # fmt: skip
+    expected = data.load("KMNIST").pixels
+    plain = raw / "train-images-idx3-ubyte"
+    plain.write_bytes(b"damaged")  # as torchvision leaves it beside the archive: not read
+    assert torch.equal(data.load("KMNIST").pixels, expected)
+    (raw / "train-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(data.DataError, match=r"without the archive .*ubyte\.gz: put that beside"):
+        data.load("KMNIST")
+
+
 @pytest.mark.parametrize(("name", "first"), [("EMNIST-letters", 1), ("EMNIST-digits", 0)])
 def test_emnist_stands_upright_and_its_labels_begin_at_0(made, tmp_path, monkeypatch, name, first):
     split, count = name.partition("-")[2], 26 if first else 10

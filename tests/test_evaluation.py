@@ -477,6 +477,37 @@ def test_a_model_of_ones_own_is_scored_with_features_of_ones_own():
     assert abs(found["silhouette"]) < 0.01
 
 
+class Blank(torch.nn.Module):
+    """Any image is as good as any other: grey everywhere, with nothing to learn."""
+
+    latent_dim = 1
+
+    def encode(self, x):
+        return torch.zeros(len(x), 1), torch.zeros(len(x), 1)
+
+    def decode(self, z):
+        return torch.zeros(len(z), 784)
+
+    def forward(self, x, generator=None):
+        return self.decode(x[:, :1]), *self.encode(x)
+
+
+def test_labels_that_leave_nothing_to_tell_apart_have_no_silhouette():
+    x, few = torch.rand(6, 784).round(), {"importance_samples": 1, "likelihood_images": 2}
+    known = (x[:3], torch.zeros(3, dtype=torch.long))  # fewer than there are neighbours
+    for labels in (torch.zeros(6, dtype=torch.long), torch.arange(6)):
+        found = evaluation.evaluate(Blank(), x, labels, known=known, **few)
+        assert "silhouette" not in found
+        assert found["neighbour_accuracy"] == (labels == 0).double().mean()
+    assert found["test_nll"] == pytest.approx(784 * np.log(2))
+
+
+def test_features_refuse_images_that_are_not_brightness():
+    x = torch.randn(6, 784)
+    with pytest.raises(ValueError, match="brightness from 0 to 1, and these images go from -"):
+        evaluation.evaluate(Blank(), x, features="digits", likelihood="gaussian-1")
+
+
 def test_a_model_that_cannot_decode_is_told_so():
     class Half(torch.nn.Linear):
         pass

@@ -132,11 +132,17 @@ def test_data_that_is_not_binary_is_learned_with_its_likelihood(name, make):
         (torch.full((50, 12), torch.nan), "the images hold nan"),
         (torch.randint(0, 256, (50, 12), dtype=torch.uint8), "the images are uint8: give bool"),
         (torch.zeros(0, 12), "there are no images"),
+        (np.zeros((50, 12), np.float32), "the images are a ndarray: give a tensor"),
     ],
 )
 def test_images_that_the_likelihood_cannot_judge_are_refused(images, message):
     with pytest.raises(ValueError, match=message):
         fit(Own(), images, progress=False)
+
+
+def test_a_model_without_anything_to_learn_is_refused():
+    with pytest.raises(ValueError, match="Own has no parameter that can be trained"):
+        fit(Own().requires_grad_(False), stripes(), progress=False)
 
 
 def test_a_loss_of_ones_own_is_minimised_and_beta_weighs_its_second_term():
@@ -358,6 +364,15 @@ def test_a_fit_does_not_go_on_from_another_ones_checkpoint(tmp_path):
             fit(Own(), images, folder=tmp_path, epochs=1, **QUICK, **settings)
 
 
+def test_a_fit_does_not_go_on_with_another_model_of_the_same_shapes(tmp_path):
+    first, second = Own(), Own()
+    second.encoder[1] = nn.ReLU()
+    for _ in range(2):  # the same goes on
+        fit(first, stripes(), folder=tmp_path, epochs=1, **QUICK)
+    with pytest.raises(training.runs.RunError, match="model is 'Own .*another folder"):
+        fit(second, stripes(), folder=tmp_path, epochs=1, **QUICK)
+
+
 def scaled(factor, model, x, generator):
     reconstruction, kl = objective.terms(model, x, generator)
     return factor * reconstruction, kl
@@ -383,6 +398,7 @@ def test_a_fit_with_a_partial_of_an_object_goes_on_with_another_like_it(tmp_path
         ("loss", functools.partial(scaled, 1.0), functools.partial(scaled, 2.0)),
         ("transform", None, lambda x, generator: ~x),
         ("transform", lambda x, generator: x & True, lambda x, generator: x & False),
+        ("transform", lambda x, _: x.to("cpu"), lambda x, _: x.to("meta")),
     ],
 )
 def test_what_a_fit_computes_is_part_of_what_its_checkpoint_is_known_by(
@@ -435,6 +451,25 @@ def test_new_noise_comes_with_every_batch():
     fit(Own(), grey, transform=draw, epochs=2, **QUICK)
     assert len(seen) == 2
     assert not torch.equal(*seen)
+
+
+def test_a_mask_that_is_infinite_from_the_start_is_no_divergence(tmp_path):
+    class Masked(Own):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+
+        def get_extra_state(self):
+            return {"version": 1}
+
+        def set_extra_state(self, state):
+            assert state == {"version": 1}
+
+    for epochs in (1, 2):
+        found = fit(Masked(), stripes(), stripes(40), folder=tmp_path / str(epochs),
+                    epochs=epochs, **QUICK)  # fmt: skip
+    assert found.best_weights["mask"].tolist() == [0.0, -torch.inf]
+    assert found.best_weights["_extra_state"] == {"version": 1}
 
 
 class TestDivergence:

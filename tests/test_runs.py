@@ -26,10 +26,12 @@ def test_a_run_folder_holds_what_it_says(run):
     assert run.metrics == {}
 
 
-def test_scores_are_added_to_those_recorded(run):
-    runs.record(run, {"a": 1, "b": [1.5]})
+def test_scores_replace_those_recorded_but_for_the_best_epochs(run):
+    runs.record(run, {"a": 1, "b": [1.5], "best": {"a": 2}})
     runs.record(run, {"b": [2.5]})
-    assert run.metrics == {"a": 1, "b": [2.5]}
+    assert run.metrics == {"b": [2.5], "best": {"a": 2}}
+    runs.record(run, {"best": {"a": 3}})
+    assert run.metrics == {"best": {"a": 3}}
     assert json.loads((run.path / "metrics.json").read_text()) == run.metrics
 
 
@@ -235,3 +237,15 @@ def test_weights_can_be_read_without_this_package(run):
         load_file(run.path / "weights.safetensors")["encoder.mean.grid"],
         run.weights["encoder.mean.grid"],
     )
+
+
+def test_a_file_where_a_run_was_to_be_is_named_and_stays(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(runs.RunError, match="file is a file: name the folder of a run"):
+        runs.read(tmp_path / "file")
+    with (
+        pytest.raises(runs.RunError, match="file is a file: name a folder"),
+        runs.unfinished(tmp_path / "file" / "run"),
+    ):
+        pass
+    assert (tmp_path / "file").read_text() == "mine"

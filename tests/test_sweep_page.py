@@ -130,6 +130,24 @@ def test_an_executed_notebook_becomes_a_page_with_its_outputs(tmp_path):
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", text)
 
 
+def test_formulas_of_an_executed_notebook_are_drawn_without_a_script(tmp_path):
+    book = nbformat.v4.new_notebook()
+    text = """
+$a_i^2$ and `$no$`, [a neighbour](05_likelihood.ipynb), [the paper](https://arxiv.org/abs/1)
+
+$$\\mathbb{E}_q[\\log p(x|z)] - \\frac{1}{2}$$
+"""
+    book.cells = [nbformat.v4.new_markdown_cell(text)]
+    nbformat.write(book, tmp_path / "executed.ipynb")
+    html = page.render_notebook(tmp_path / "executed.ipynb").decode()
+    assert re.search(r"<math[^>]*display=.inline.*<msubsup><mi>a</mi><mi>i</mi><mn>2</mn>", html)
+    assert re.search(r"<math[^>]*display=.block.*<mfrac>", html)
+    assert "<code>$no$</code>" in html
+    assert "a neighbour," in html
+    assert 'href="https://arxiv.org/abs/1"' in html
+    assert "05_likelihood" not in html
+
+
 # ---- files that were cut ----------------------------------------------------------------------
 
 

@@ -157,6 +157,11 @@ def _content(name: str, raw: Path, file: str) -> bytes:
     kept = raw / archive if archive else packed
     if not any(map(os.path.lexists, (plain, packed, kept))):
         _download(root(), name)
+    if file not in sums and os.path.lexists(plain) and not os.path.lexists(kept):
+        raise DataError(  # and while the former is there, torchvision does not download the latter
+            f"{plain} cannot be checked without the archive that it came from, {kept.name}: put "
+            "that beside it, or delete it and load again to download both."
+        )
     if file in sums and os.path.lexists(plain):
         with contextlib.suppress(OSError):
             if _md5(content := plain.read_bytes()) == sums[file]:

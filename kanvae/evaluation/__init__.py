@@ -57,6 +57,7 @@ __all__ = [
 ]  # fmt: skip
 
 NLL_STREAM = 2**32 - 3  # of random numbers
+SILHOUETTE_IMAGES = 5_000
 
 
 def negative_log_likelihood(
@@ -91,17 +92,18 @@ def neighbour_accuracy(
     """How often the `k` nearest known latent means vote for an image's digit.
 
     Args:
-        known: (N, L) latent means of labelled images, `labels` (N,) theirs.
+        known: (N, L) latent means of labelled images, `labels` (N,) theirs; of fewer than `k`
+            all vote.
         means: (M, L) latent means to label, `truth` (M,) their digits.
     """
     with extra("evaluation"):
         from sklearn.neighbors import KNeighborsClassifier
 
-    classifier = KNeighborsClassifier(k).fit(known.numpy(), labels.numpy())
+    classifier = KNeighborsClassifier(min(k, len(known))).fit(known.numpy(), labels.numpy())
     return float(classifier.score(means.numpy(), truth.numpy()))
 
 
-def silhouette(means: Tensor, labels: Tensor, images: int = 5000) -> float:
+def silhouette(means: Tensor, labels: Tensor, images: int = SILHOUETTE_IMAGES) -> float:
     """The mean silhouette of the digits among the first `images` latent means (N, L): -1 to 1."""
     with extra("evaluation"):
         from sklearn.metrics import silhouette_score
@@ -152,7 +154,8 @@ def evaluate_model(
     for name, weight in model.named_parameters():
         if not bool(weight.isfinite().all()):
             raise ValueError(f"{name} of the model is not finite: its training diverged.")
-    judge, where = likelihoods.of(model, likelihood), next(model.parameters()).device
+    judge = likelihoods.of(model, likelihood)
+    where = next(model.parameters(), torch.empty(0)).device
     judge.check(images)
     model.eval()
     x = images.to(where)
@@ -161,6 +164,12 @@ def evaluate_model(
         raise FeaturesError(
             f"the features {[f.name for f in maps]} judge 28 x 28 pixels, and these images have "
             f"{images.flatten(1).shape[1]}: choose 'none', or give `Features` of your own."
+        )
+    low, high = float(images.min()), float(images.max())
+    if any(f.name in FEATURES for f in maps) and (low < 0 or high > 1):
+        raise FeaturesError(
+            f"the features {[f.name for f in maps]} judge brightness from 0 to 1, and these images "
+            f"go from {low:g} to {high:g}: choose 'none', or give `Features` of your own."
         )
     real = images.flatten(1).float()
     references = {
@@ -265,7 +274,9 @@ def _scores(
             scores.setdefault("kernel", {})[name] = kernel_distance(real, drawn)
             scores.setdefault("fidelity", {})[name] = precision_recall(real, drawn)
     if labels is not None:
-        scores["silhouette"] = silhouette(means, labels)
+        first = labels[:SILHOUETTE_IMAGES]
+        if 1 < len(first.unique()) < len(first):  # else there is nothing to tell apart
+            scores["silhouette"] = silhouette(means, labels)
         if known is not None:
             seen = latent_means(model, known[0].to(x.device)).cpu()
             scores["neighbour_accuracy"] = neighbour_accuracy(seen, known[1], means, labels)

@@ -44,7 +44,7 @@ def sample_prior(
     """
     objective.check_parts(model)
     with torch.no_grad():
-        z = normal((count, latent_dim), next(model.parameters()), generator)
+        z = normal((count, latent_dim), next(model.parameters(), torch.empty(0)), generator)
         return likelihoods.of(model, likelihood).mean(model.decode(z).flatten(1))  # type: ignore[operator]
 
 

@@ -51,4 +51,5 @@ def command(options: argparse.Namespace) -> None:
         for run_dir in tqdm(options.run_dirs, desc="evaluating", unit="run"):
             run = runs.read(run_dir)
             scores = evaluation.evaluate_run(run, settings, options.device)
-            runs.record(run, {"best": scores} if settings.weights == "best" else scores)
+            is_best = settings.weights == "best"
+            runs.record(run, run.metrics | {"best": scores} if is_best else scores)

@@ -8,6 +8,7 @@ the threshold, the seed.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import time
@@ -112,15 +113,18 @@ def fit(
         after_epoch: called with an `Epoch`. What it raises ends the training.
         progress: whether to show a bar.
         config: what the checkpoint is known by; by default the settings, the images, the
-            likelihood, the loss and the transform.
+            likelihood, the loss, the transform and the model's layers.
         **settings: any field of `FitSettings`, such as `epochs=10, learning_rate=1e-3`.
 
     Raises:
-        ValueError: a setting that is not allowed, or images that the likelihood cannot judge.
+        ValueError: a setting that is not allowed, images that the likelihood cannot judge, or a
+            model without a parameter to train.
         DivergedError: the loss stopped being finite; the checkpoint of the epoch before is kept.
         runs.RunError: the folder holds the checkpoint of another training, or cannot be used.
     """
     chosen = FitSettings(**settings)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError(f"{type(model).__name__} has no parameter that can be trained.")
     if chosen.grid_sizes or chosen.grid_updates:
         grids.check(model)
     device = torch.device(chosen.device)
@@ -131,7 +135,7 @@ def fit(
     )
     wanted = dict(config or ())
     if folder is not None and not wanted:
-        wanted = checkpoints.identity(chosen, images, validation, judge, loss, transform)
+        wanted = checkpoints.identity(model, chosen, images, validation, judge, loss, transform)
     if likelihood is not None and loss is objective.terms:
         loss = functools.partial(objective.terms, likelihood=likelihood)
     model.to(device)
@@ -143,6 +147,7 @@ def fit(
     if state["epoch"]:
         checkpoints.restore(state, model, optimizer, scheduler)
     generator = torch.Generator(device)
+    infinite = {name for name, b in model.named_buffers() if not b.isfinite().all()}  # masks, say
 
     def step(rows: Tensor) -> Tensor:
         x = images[rows]
@@ -174,7 +179,8 @@ def fit(
             tested = (math.nan, math.nan)
             if validation is not None:
                 tested = mean_terms(model, validation, chosen.seed, loss=loss)
-            _refuse_divergence(model, losses, tested if validation is not None else (), epoch)
+            ends = tested if validation is not None else ()
+            _refuse_divergence(model, infinite, losses, ends, epoch)
             rate = optimizer.param_groups[0]["lr"]
             watched = losses if chosen.scheduler_watches == "training" else torch.tensor([tested])
             if not every_update:
@@ -184,8 +190,7 @@ def fit(
             elbo = -sum(tested)
             state |= {"epoch": epoch + 1, "elbos": [*state["elbos"], elbo]}
             if elbo == max(state["elbos"]) and state["elbos"].count(elbo) == 1:
-                best = {name: value.clone() for name, value in model.state_dict().items()}
-                state |= {"best_epoch": epoch + 1, "best": best}
+                state |= {"best_epoch": epoch + 1, "best": copy.deepcopy(model.state_dict())}
             _record(state, losses, (rate, *tested, state["seconds"]))
             bar.set_postfix_str(
                 f"validation ELBO {elbo:.1f} nats" if validation is not None else ""
@@ -293,6 +298,9 @@ def load_model(run: runs.Run, device: str = "cpu", best: bool = False) -> VAE:
 
 def _checked(model, images, validation, transform, judge, settings: FitSettings):
     """The images in the type that the model takes, once they are known to be data for it."""
+    for x in (images, validation):
+        if x is not None:
+            likelihoods.check_tensor(x)
     if judge is not None:
         for x in (images if transform is None else None, validation):
             if x is not None:
@@ -336,9 +344,16 @@ def _epoch(model, step, count, updates, settings, epoch, generator, bar) -> Tens
     return losses.cpu()
 
 
-def _refuse_divergence(model, losses: Tensor, tested: tuple[float, ...], epoch: int) -> None:
-    """Raise if the last update of an epoch left weights that nobody can go on from."""
-    values = [*model.parameters(), *(b for b in model.buffers() if b.is_floating_point())]
+def _refuse_divergence(
+    model, infinite: set[str], losses: Tensor, tested: tuple[float, ...], epoch: int
+) -> None:
+    """Raise if the last update of an epoch left weights that nobody can go on from.
+
+    Args:
+        infinite: the buffers that were not finite from the start.
+    """
+    buffers = [b for name, b in model.named_buffers() if name not in infinite]
+    values = [*model.parameters(), *buffers]
     if not all(map(math.isfinite, tested)):
         raise _diverged("validation loss", epoch, (epoch + 1) * len(losses))
     if not all(bool(value.isfinite().all()) for value in values):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kanvae import files, origin, runs
 from kanvae.likelihoods import Likelihood
@@ -24,6 +24,7 @@ from kanvae.training.updates import Loss
 
 
 def identity(
+    model: nn.Module,
     settings: FitSettings,
     images: Tensor,
     validation: Tensor | None,
@@ -34,10 +35,12 @@ def identity(
     """What a checkpoint of `fit` is known by: another training does not go on from it.
 
     Args:
+        model: known by its layers, as it prints them.
         images, validation: (N, ...), known by their digests.
         loss, transform: known by what they are called and do, not by variables from around them.
     """
-    found = settings.to_dict()
+    layers = hashlib.md5(_without_addresses(repr(model)).encode()).hexdigest()
+    found = settings.to_dict() | {"model": f"{type(model).__qualname__} {layers}"}
     found |= {"likelihood": repr(likelihood), "loss": _known(loss), "transform": _known(transform)}
     for name, x in (("images", images), ("validation", validation)):
         if x is not None:
@@ -51,14 +54,20 @@ def _known(function: Callable[..., Any] | None) -> str:
     """A function's name, the digest of what it does, and what a partial gives it."""
     if isinstance(function, functools.partial):
         given = f"{function.args} {sorted(function.keywords.items())}"
-        return f"{_known(function.func)} {re.sub(r' at 0x[0-9a-fA-F]+', '', given)}"  # of no run
+        return f"{_known(function.func)} {_without_addresses(given)}"
     name = getattr(function, "__qualname__", type(function).__qualname__)
     code = getattr(function, "__code__", None)
     if code is None:
         return name
-    numbers = [value for value in code.co_consts if isinstance(value, int | float)]
-    content = f"{code.co_code.hex()} {code.co_names} {numbers}"
+    known = (int, float, str, tuple)  # not the docstring, nor the code of functions within
+    values = [c for c in code.co_consts if isinstance(c, known) and c != function.__doc__]
+    content = f"{code.co_code.hex()} {code.co_names} {values}"
     return f"{name} {hashlib.md5(content.encode()).hexdigest()}"
+
+
+def _without_addresses(text: str) -> str:
+    """Text without the places of objects in memory, which differ from process to process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 def begin(path: Path | None, config: dict[str, Any], device: torch.device) -> dict[str, Any]:

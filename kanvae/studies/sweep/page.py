@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from html import escape
 from pathlib import Path
 
 import jinja2
@@ -35,10 +36,39 @@ def _template(name: str) -> jinja2.Template:
 
 
 def render_notebook(file: Path) -> bytes:
-    """An executed notebook as a page of its own, by nbconvert."""
-    from nbconvert import HTMLExporter
+    """An executed notebook as a page of its own, by nbconvert.
 
-    exporter = HTMLExporter(template_name="basic")
+    Formulas are MathML, which browsers draw without a script. What links to neighbours of the
+    chapter, which are not here, becomes plain text.
+    """
+    from latex2mathml.converter import convert
+    from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        def inline_math(self, body: str) -> str:
+            return self._formula(body, "inline")
+
+        def block_math(self, body: str) -> str:
+            return self._formula(body, "block")
+
+        def latex_environment(self, name: str, body: str) -> str:
+            return self._formula(rf"\begin{{{name}}}{body}\end{{{name}}}", "block")
+
+        def _formula(self, body: str, display: str) -> str:
+            try:
+                return convert(body, display=display)
+            except Exception:  # whatever it makes of what is no formula
+                return f"<code>{escape(body)}</code>"
+
+        def link(self, text: str, url: str, title: str | None = None) -> str:
+            here = url.startswith("#") or re.match(r"[a-z]+:", url)
+            return super().link(text, url, title) if here else text or url
+
+    def markdown(source: str) -> str:
+        return MarkdownWithMath(renderer=Renderer(escape=False)).render(source)
+
+    exporter = HTMLExporter(template_name="basic", filters={"markdown2html": markdown})
     body, _ = exporter.from_filename(str(file))
     page = _template("notebook.html").render(title=file.parent.name, body=Markup(body))
     return page.encode("utf-8", "replace")
