@@ -310,18 +310,16 @@ figures.lines(
     dashed=["KAN-VAE**, at random"],
 )
 
-# %%
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-pruned", "caption": "What pruning costs: nats of ELBO lost with a share of the edges, by rank or at random."}}
 lost = {label: values[0] - values for label, values in falling.items()}
 counts = {
     name: paper.FEATURED[name].edges() for name in ("VAE", "KAN-VAE**")
 }
-print(" and ".join(f"{name}: {n:,} edges" for name, n in counts.items()))
-print("nats lost with a share of edges, from 0 to 0.8:")
-for label, values in lost.items():
-    print(f"{label:22s}", *(f"{value:6.1f}" for value in values))
+costs = pd.DataFrame(lost, index=pd.Index(shares, name="share of edges"))
+tables.table(costs, {"share of edges": "g"} | dict.fromkeys(costs, ".1f"))
 
 # %% [markdown]
-# The ranking is worth something ({numref}`fig-pruned`): at random, a tenth of the edges costs more than half of them by rank. Three tenths of them can go for about five nats. But KAN-VAE** does not rest on a few edges: with four fifths gone its ELBO has fallen by more than it was to begin with, and a fifth of its edges are still nearly eleven
+# The ranking is worth something ({numref}`fig-pruned`, {numref}`tab-pruned`): at random, a tenth of the edges costs more than half of them by rank. Three tenths of them can go for about five nats. But KAN-VAE** does not rest on a few edges: with four fifths gone its ELBO has fallen by more than it was to begin with, and a fifth of its edges are still nearly eleven
 # thousand curves. Nor is it easier to thin out than the VAE, which loses less at every share from a fifth on; but the VAE has eleven times as many edges, each with one number. So the edges can be looked at, compared and ranked, which is more than weights offer; they do not add up to an explanation. (One training of each and one random draw. A zeroed edge loses its mean as well as its variation, and the rest is not trained again.)
 
 # %% tags=["remove-cell"]
@@ -406,17 +404,10 @@ together, grey, binary = (
         "frechet_digits_binarized",
     )
 )
-print("wide grid minus the paper's, with 95 % intervals:")
-print(f"NLL in nats {together.short()}")
-print(f"Fréchet distance, grey {grey.short(0)}")
-print(f"Fréchet distance, thresholded {binary.short(0)}")
-runs = pooled.groupby("model").size()
-print(f"{runs[True]} runs with the wide grid, {runs[False]} without")
 equal = str(sizes.baseline(paper.FEATURED["KAN-VAE**"]))
 behind = results.difference(lines, base, equal, "test_nll")
-print(f"KAN-VAE** minus the linear VAE of its size: {behind}")
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-wide", "caption": "Differences of means, in nats where they are of NLL or ELBO, with 95 % intervals. The grids are pooled over both kinds of first layer: six runs with either. The rate that never falls has three runs, and so has the paper's schedule."}}
 schedules = pd.concat(
     results.at_paper(how, regime="paper", reading="last").assign(
         model=lambda lines, words=words: lines["model"] + words
@@ -430,12 +421,20 @@ held = {
     for title, key in paper.FEATURED.items()
     if title != "KAN-VAE*"
 }
-print("rate that never falls minus the paper's, validation ELBO in nats:")
-for title, change in held.items():
-    print(f"{title:10s} {change.short()}")
+differing = {
+    ("wide grid − the paper's", "test NLL"): together.short(),
+    ("wide grid − the paper's", "Fréchet, grey"): grey.short(0),
+    ("wide grid − the paper's", "Fréchet, thresholded"): binary.short(0),
+    ("KAN-VAE** − linear VAE of its size", "test NLL"): behind.short(),
+} | {
+    (f"{title}, rate never falls − falls", "validation ELBO"): d.short()
+    for title, d in held.items()
+}
+table = pd.Series(differing, name="mean and interval").to_frame()
+tables.table(table.rename_axis(["difference", "in"]))
 
 # %% [markdown]
-# So the gain of the wide grid, pooled after the fact, is clear of zero in likelihood and in the thresholded distance, and not in the grey one. With both changes a model with little more than half of KAN-VAE**'s parameters is better than KAN-VAE** on average, in likelihood and in both distances. About two thirds of the gap to the linear VAE of KAN-VAE**'s size remain, so the place of the grid is not the only reason. The schedule may be another: at a rate that never falls the mean validation ELBO of KAN-VAE** is nearly five nats higher, but with three runs each the interval includes zero. The VAE loses four nats, with an interval that does not ([the paper's figures](10_paper_figures.ipynb) allow both schedules).
+# So the gain of the wide grid, pooled after the fact, is clear of zero in likelihood and in the thresholded distance, and not in the grey one ({numref}`tab-wide`). With both changes a model with little more than half of KAN-VAE**'s parameters is better than KAN-VAE** on average, in likelihood and in both distances. About two thirds of the gap to the linear VAE of KAN-VAE**'s size remain, so the place of the grid is not the only reason. The schedule may be another: at a rate that never falls the mean validation ELBO of KAN-VAE** is nearly five nats higher, but with three runs each the interval includes zero. The VAE loses four nats, with an interval that does not ([the paper's figures](10_paper_figures.ipynb) allow both schedules).
 #
 # The paper itself suspects the number of inputs: its network has 784, and KANs had shone where inputs were few. The ablation speaks to this. All 784 inputs meet the first layer, and with that layer linear no spline sees an input, and the likelihood changes by no more than runs scatter, while the gap is 22 nats. So splines on many inputs are not the main reason. What is left are the later layers, with 15 and 35 inputs, and the width itself: many inputs make many edges, and at ten numbers an edge the model can afford only 35 hidden units.
 
@@ -518,26 +517,35 @@ columns = scores | {"outside, %": ("outside", 0)}
 table = results.summary(followed, {n: n for n in ways}, columns)
 tables.table(table.drop(columns="parameters").rename_axis("grid"))
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-grids-differ", "caption": "Differences between the grids of the table before, NLL in nats, with 95 % intervals over three training seeds."}}
 first_way, *other_ways = ways
+compared = (("test_nll", 1), ("frechet_digits_grayscale", 0))
 by_grid = {
     (way, score): results.difference(followed, way, first_way, score)
     for way in other_ways
-    for score in ("test_nll", "frechet_digits_grayscale")
+    for score, _ in compared
 }
-print(f"minus {first_way}, with 95 % intervals:")
-for (way, score), change in by_grid.items():
-    unit = "Fréchet, grey" if "frechet" in score else "NLL in nats"
-    digits = 0 if "frechet" in score else 1
-    print(f"{way:20s} {unit:14s} {change.short(digits)}")
 moved, wider = "moved to its inputs", "fixed, on [−3, 3]"
 looked = results.difference(followed, moved, wider, "test_nll")
-print(f"{moved} minus {wider}, NLL in nats: {looked.short()}")
+pairs = [*((way, first_way) for way in other_ways), (moved, wider)]
+table = pd.DataFrame(
+    {
+        pair: [
+            results.difference(followed, *pair, score).short(digits)
+            for score, digits in compared
+        ]
+        for pair in pairs
+    },
+    index=["test NLL", "Fréchet, grey"],
+).T
+tables.table(table.rename_axis(["grid", "minus"]))
 
 # %% [markdown]
-# Three runs do not settle the first half of the prediction. Where grids are moved to their inputs, fewer than one latent in two hundred lies outside ({numref}`tab-grids`). On average the likelihood is five nats better than with the paper's grid, and eight with the wide one; these two cannot be told apart, and only the wide grid's interval excludes zero, before any correction for several comparisons. The second half holds: more intervals in the same place show no gain. With 20 from the start, which take two and a half times the parameters, the means of likelihood and distances are worse; from coarse to fine, neither likelihood nor grey distance can be told from that of five. So what the paper's grid lacks is width, and we saw no gain from following the data over guessing three standard deviations.
+# Three runs do not settle the first half of the prediction. Where grids are moved to their inputs, fewer than one latent in two hundred lies outside ({numref}`tab-grids`). On average the likelihood is five nats better than with the paper's grid, and eight with the wide one ({numref}`tab-grids-differ`); these two cannot be told apart, and only the wide grid's interval excludes zero, before any correction for several comparisons. The second half holds: more intervals in the same place show no gain. With 20 from the start, which take two and a half times the parameters, the means of likelihood and distances are worse; from coarse to fine, neither likelihood nor grey distance can be told from that of five. So what the paper's grid lacks is width, and we saw no gain from following the data over guessing three standard deviations.
 
 # %% tags=["remove-cell"]
+runs = pooled.groupby("model").size()
+assert set(runs) == {6}
 by_nll = {way: by_grid[way, "test_nll"] for way in other_ways}
 outside = followed.groupby("model")["outside"].mean()
 assert looked.low < 0 < looked.high

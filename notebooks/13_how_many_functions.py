@@ -255,6 +255,7 @@ choices = {
 }
 
 # %% tags=["remove-cell"]
+tops = {words["test_nll"]: 98}  # one per edge lies far above at a quarter
 chart = {
     "rows": points,
     "xlabel": "parameters",
@@ -272,6 +273,7 @@ chart = {
     "measures": [
         {"key": key, "words": label, "spread": f"{key}_spread"}
         | {"digits": int(key == "test_nll"), "log": False}
+        | {"top": tops.get(label)}
         for key, label in words.items()
     ],
 }
@@ -296,9 +298,9 @@ def lines_of(score):
     }
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-by-size", "caption": "Likelihood of test images and distance of samples, by learned functions per hidden unit: none (ReLU, as in the paper, or SiLU), 1, 4, 16, or one per edge (KAN). Means and standard deviations over seeds; lower is better."}, "image": {"alt": "At all three sizes four functions have the lowest NLL. Sixteen lie beside them at the two larger sizes and on SiLU at a quarter. One per edge lies far above all others in NLL, the more the smaller the model, and in distance below fixed units but at a quarter. One function is level with SiLU at the whole budget, and with ReLU at half and a quarter, in NLL."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-by-size", "caption": "Likelihood of test images and distance of samples, by learned functions per hidden unit: none (ReLU, as in the paper, or SiLU), 1, 4, 16, or one per edge (KAN). Means and standard deviations over seeds; lower is better. An arrow stands for what lies above the axis."}, "image": {"alt": "At all three sizes four functions have the lowest NLL. Sixteen lie beside them at the two larger sizes and on SiLU at a quarter. One per edge lies far above all others in NLL, the more the smaller the model, and in distance below fixed units but at a quarter. One function is level with SiLU at the whole budget, and with ReLU at half and a quarter, in NLL."}}
 picture = figures.by_size(
-    {words[score]: lines_of(score) for score in list(words)[:2]}
+    {words[score]: lines_of(score) for score in list(words)[:2]}, tops
 )
 interactive.figure("scores", chart, picture)
 
@@ -321,7 +323,7 @@ tables.table(
 
 # %% [markdown]
 # The prediction fails in its first half. One function per unit is level with SiLU at the whole budget, and more than a nat behind it at half and at a quarter ({numref}`tab-sharing`). (Its rate, half that of SiLU and of four functions, was chosen at the whole budget by a tenth of a nat; a smaller model might do better with theirs.) Four have the best likelihood
-# at every size, and their lead over SiLU does not shrink as models get smaller: 1.3 nats at the whole budget and at half, 1.9 at a quarter. The NLL is an estimate that [comes out too high](05_table1.ipynb), not by the same amount for every model; by the test ELBO, which needs no such estimate, the lead at the whole budget is 0.7 nats, with an interval that excludes zero. Sixteen are 0.3 nats behind them at the whole budget and 0.6 at half, which three runs cannot tell from zero, and 1.7 at a quarter, which they can; there they are level with SiLU. Their samples are the nearest in grey at the two larger sizes. One function per edge has the worst likelihood by far: more than four nats behind ReLU, more than nine with half the parameters, which leave 35 hidden units, and nearly 24 with a quarter, which leaves 17. Even so, its samples are on average nearer to real digits than those of fixed units of its size, except in grey at a quarter. At the whole budget, thresholded, they are as near as those of sixteen functions. Distances vary by dozens from seed to seed. On the book's page {numref}`fig-by-size` responds:
+# at every size, and their lead over SiLU does not shrink as models get smaller: 1.3 nats at the whole budget and at half, 1.9 at a quarter. The NLL is an estimate that [comes out too high](05_table1.ipynb), not by the same amount for every model; by the test ELBO, which needs no such estimate, the lead at the whole budget is 0.7 nats (0.2 to 1.2). Sixteen are 0.3 nats behind them at the whole budget and 0.6 at half, which three runs cannot tell from zero, and 1.7 at a quarter, which they can; there they are level with SiLU. Their samples are the nearest in grey at the two larger sizes. One function per edge has the worst likelihood by far: more than four nats behind ReLU, more than nine with half the parameters, which leave 35 hidden units, and nearly 24 with a quarter, which leaves 17. Even so, its samples are on average nearer to real digits than those of fixed units of its size, except in grey at a quarter. At the whole budget, thresholded, they are as near as those of sixteen functions. Distances vary by dozens from seed to seed. On the book's page {numref}`fig-by-size` responds:
 # choose the measure, the size, and the reading of the runs.
 
 # %% tags=["remove-cell"]
@@ -376,14 +378,7 @@ grey = small.loc["frechet_digits_grayscale"]
 assert grey.idxmax() == "one per edge"
 assert small.loc["frechet_digits_binarized"].idxmin() == "one per edge"
 
-# %% tags=["hide-input"]
-by_elbo = results.difference(
-    pd.concat(runs.values()),
-    "4 functions, whole",
-    "SiLU, whole",
-    "test_elbo",
-)
-print(f"4 functions minus SiLU, whole, test ELBO: {by_elbo.short()}")
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-rises", "caption": "How far models were from rest: nats that the validation ELBO rises from epoch 25 to its best; means over training seeds."}}
 curves = results.learning().set_index("name")
 elbos = -(curves["validation_reconstruction"] + curves["validation_kl"])
 rises = {}
@@ -392,10 +387,17 @@ for (kind, size), own in runs.items():
     each = ends.groupby(level=0)
     rises.setdefault(kind, {})[size] = (each.max() - each.first()).mean()
 rises = pd.DataFrame(rises).T
-print("rise of the validation ELBO from epoch 25 to its best, nats:")
-print(rises.round(1).to_string())
+tables.table(
+    rises.rename_axis("hidden units have"), dict.fromkeys(rises, ".1f")
+)
 
 # %% tags=["remove-cell"]
+by_elbo = results.difference(
+    pd.concat(runs.values()),
+    "4 functions, whole",
+    "SiLU, whole",
+    "test_elbo",
+)
 sixteen_behind = {
     size: results.difference(
         pd.concat(runs.values()),
@@ -408,15 +410,14 @@ sixteen_behind = {
 assert sixteen_behind["whole"].low < 0 < sixteen_behind["whole"].high
 assert sixteen_behind["half"].low < 0 < sixteen_behind["half"].high
 assert sixteen_behind["quarter"].low > 0
-assert by_elbo.low > 0
-assert round(by_elbo.mean, 1) == 0.7
+assert by_elbo.short() == "+0.7 (+0.2 to +1.2)"
 assert rises.loc["one per edge"].between(0.5, 1.6).all()
 assert rises.drop("one per edge").max(axis=None) < 0.5
 lead = [nll["SiLU", size] - nll["4 functions", size] for size in budgets]
 assert [f"{each:.1f}" for each in lead] == ["1.3", "1.3", "1.9"]
 
 # %% [markdown]
-# One per edge keeps a constant rate, so it has not come to rest: its validation ELBO still rises by about a nat in the last five epochs. The others, whose rate falls to zero, rise by less than half a nat. Longer training may narrow its gap.
+# One per edge keeps a constant rate, so it has not come to rest: its validation ELBO still rises by about a nat in the last five epochs ({numref}`tab-rises`). The others, whose rate falls to zero, rise by less than half a nat. Longer training may narrow its gap.
 #
 # A distance mixes how real samples look and how much they cover. {numref}`tab-dial-samples` has the measures that [take it apart](05_table1.ipynb), and the kernel distance, which gives the same order except for sixteen functions and one per edge.
 
@@ -444,7 +445,7 @@ several = {
 tables.table(pd.DataFrame(several, averages.index))
 
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-sampled-apart", "caption": "Four functions, at three sizes, minus the whole VAE with ReLU: the measures of samples, with 95 % intervals over training seeds. Above zero the functions are ahead, for the kernel distance below. \u2020: stays clear of zero by Holm's procedure over the table."}}
 def sampled_apart(first, second):
     return {
         (measure, each): results.difference(
@@ -459,13 +460,20 @@ of_relu = {
     size: sampled_apart(f"4 functions, {size}", "ReLU, whole")
     for size in budgets
 }
-for size, found in of_relu.items():
-    print(f"4 functions, {size}, minus ReLU, whole:")
-    for (measure, each), d in found.items():
-        print(f"    {measure:9s} {each:9s} {d.short(3)}")
+thirty = {
+    (size, *key): d
+    for size, found in of_relu.items()
+    for key, d in found.items()
+}
+table = pd.Series(thirty).unstack(sort=False)
+table.columns = ["grey", "thresholded"]
+tables.table(
+    table.rename_axis(["4 functions", "measure"]),
+    dict.fromkeys(table, results.marker(thirty, 2)),
+)
 
 # %% [markdown]
-# In grey, what four functions gain over ReLU at the whole budget is variety: fewer of their samples look real, by precision and by density, and more of the real digits are reached, with intervals that exclude zero. In thresholded images neither precision nor recall can be told apart. With half the parameters they cannot be told from the whole ReLU model in precision, recall and density, and cover more; with a quarter, recall falls behind in both kinds of image. One function per edge is the other way round by precision and recall: its samples look real most often, and its recall is the lowest. By coverage, however, it reaches the most test digits. (Of the thirty intervals four stay clear by [Holm's procedure](../book/conventions.md): grey precision and recall at the whole budget, and the grey kernel distance at half and at a quarter.)
+# In grey, what four functions gain over ReLU at the whole budget is variety ({numref}`tab-sampled-apart`): fewer of their samples look real, by precision and by density, and more of the real digits are reached, with intervals that exclude zero. In thresholded images neither precision nor recall can be told apart. With half the parameters they cannot be told from the whole ReLU model in precision, recall and density, and cover more; with a quarter, recall falls behind in both kinds of image. One function per edge is the other way round by precision and recall: its samples look real most often, and its recall is the lowest. By coverage, however, it reaches the most test digits. (Of the thirty intervals four stay clear by [Holm's procedure](../book/conventions.md): grey precision and recall at the whole budget, and the grey kernel distance at half and at a quarter.)
 
 # %% tags=["remove-cell"]
 apart = of_relu["whole"]
@@ -484,11 +492,6 @@ for (measure, _), d in apart.items():
         assert d.low > 0 if measure == "coverage" else d.mean < 0
 apart = of_relu["quarter"]
 assert all(apart["recall", each].high < 0 for each in images)
-thirty = {
-    (size, *key): d
-    for size, found in of_relu.items()
-    for key, d in found.items()
-}
 assert len(thirty) == 30
 assert [*results.clear(thirty)] == [
     ("whole", "precision", "grayscale"),
@@ -532,12 +535,6 @@ def against(first, second, score):
     """The difference of two (kind, size), by the names of `runs`."""
     names = [runs[key]["model"].iloc[0] for key in (first, second)]
     return results.difference(pool, *names, score)
-
-
-def marker(family, digits=1):
-    """Writes a difference, with † where it stays clear in a family."""
-    sure = [*results.clear(family).values()]
-    return lambda d: d.short(digits) + " †" * (d in sure)
 
 
 learned = [kind for kind in shown if kind not in ("ReLU", "SiLU")]
@@ -639,7 +636,7 @@ halves = pd.DataFrame(rows).T.rename_axis(["hidden units have", "size"])
 family = {
     (key, head): d for head in halves for key, d in halves[head].items()
 }
-nats, distances = marker(family), marker(family, 0)
+nats, distances = results.marker(family), results.marker(family, 0)
 tables.table(
     halves,
     {
@@ -759,7 +756,7 @@ tables.table(
     table.drop(columns="parameters").rename_axis("hidden units have")
 )
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fashion-differences", "caption": "FashionMNIST: models minus fixed functions at the whole budget, in nats, with 95 % intervals over training seeds. NLL below zero and ELBO above are better. \u2020: stays clear of zero by Holm's procedure over the twelve at the whole budget."}}
 on_clothes = {
     (kind, control, score): results.difference(
         clothes, names[kind], names[control], score
@@ -769,15 +766,22 @@ on_clothes = {
     for score in ("test_nll", "test_elbo")
     if "function" in kind and names[kind] in set(clothes["model"])
 }
-for (kind, control, score), d in on_clothes.items():
-    label = score[5:].upper()
-    print(f"{kind} minus {control}, {label:4s} {d.short()}")
+twelve = {key: d for key, d in on_clothes.items() if "half" not in key[0]}
+table = pd.Series(
+    {
+        (kind, f"{score[5:].upper()} − {control}"): d
+        for (kind, control, score), d in on_clothes.items()
+    }
+).unstack(sort=False)
+tables.table(
+    table.rename_axis("hidden units have"),
+    dict.fromkeys(table, results.marker(twelve)),
+)
 
 # %% [markdown]
-# The gain is there on clothes, too ({numref}`tab-fashion`). At the whole budget one, four and sixteen functions are all ahead of both controls, by 1.1 to 1.7 nats in likelihood and 1.7 to 3.0 in ELBO, with intervals that exclude zero, and their samples are nearer on average in both kinds of image. One function already gains here, which it did not on digits. After Holm's correction for all twelve comparisons at the whole budget the gains in ELBO stay clear and those in likelihood do not. With half the parameters four functions are a nat behind the whole ReLU model in likelihood and a nat ahead in ELBO; their samples are nearer, too.
+# The gain is there on clothes, too ({numref}`tab-fashion`). At the whole budget one, four and sixteen functions are all ahead of both controls, by 1.1 to 1.7 nats in likelihood and 1.7 to 3.0 in ELBO ({numref}`tab-fashion-differences`), with intervals that exclude zero, and their samples are nearer on average in both kinds of image. One function already gains here, which it did not on digits. After Holm's correction for all twelve comparisons at the whole budget the gains in ELBO stay clear and those in likelihood do not. With half the parameters four functions are a nat behind the whole ReLU model in likelihood and a nat ahead in ELBO; their samples are nearer, too.
 
 # %% tags=["remove-cell"]
-twelve = {key: d for key, d in on_clothes.items() if "half" not in key[0]}
 assert len(twelve) == 12
 stay = results.clear(twelve)
 assert {score for _, _, score in stay} == {"test_elbo"}
@@ -854,14 +858,17 @@ figures.intervals(
     }
 )
 
-# %% tags=["hide-input"]
-print("NLL minus SiLU, nats, 95 % interval:")
-for words, found in from_silu.items():
-    for kind, d in found.items():
-        print(f"{words:12s} {kind:32s} {d.short(2)}")
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-small-differences", "caption": "The numbers of the figure above: NLL minus that with SiLU, nats, with 95 % intervals. \u2020: stays clear of zero by Holm's procedure over the six of a set."}}
+written = pd.DataFrame(
+    {
+        words: {kind: results.marker(own, 2)(d) for kind, d in own.items()}
+        for words, own in from_silu.items()
+    }
+)
+tables.table(written.rename_axis("hidden units have"))
 
 # %% [markdown]
-# These sets are no home to KANs at this size ({numref}`tab-small`, {numref}`fig-small`). One function per edge is the worst on grey digits, by some fifty nats: ten numbers an edge leave it six hidden units. On diamonds it is behind SiLU too, clearly with the wide grid; with the paper's grid its runs scatter too much to tell. A few functions show no gain over SiLU either. On digits SiLU leads them, against one function and against four with intervals that exclude zero (by Holm's procedure over the six of a set, none of the digits' intervals stays clear, not even that of one per edge; on diamonds that of one per edge on the wide grid does), and on diamonds neither ReLU nor one function can be told from it. Functions of the columns themselves, which on bits could only have been lines, show no gain on either set. Few inputs and real values are not enough. A likely reason is width, which ten numbers an edge leave little of. (Eleven of the fourteen chose the highest rate that we tried, so that a higher one may be better still.)
+# These sets are no home to KANs at this size ({numref}`tab-small`, {numref}`fig-small`, {numref}`tab-small-differences`). One function per edge is the worst on grey digits, by some fifty nats: ten numbers an edge leave it six hidden units. On diamonds it is behind SiLU too, clearly with the wide grid; with the paper's grid its runs scatter too much to tell. A few functions show no gain over SiLU either. On digits SiLU leads them, against one function and against four with intervals that exclude zero (by Holm's procedure over the six of a set, none of the digits' intervals stays clear, not even that of one per edge; on diamonds that of one per edge on the wide grid does), and on diamonds neither ReLU nor one function can be told from it. Functions of the columns themselves, which on bits could only have been lines, show no gain on either set. Few inputs and real values are not enough. A likely reason is width, which ten numbers an edge leave little of. (Eleven of the fourteen chose the highest rate that we tried, so that a higher one may be better still.)
 
 # %% tags=["remove-cell"]
 on_digits, on_diamonds = from_silu.values()
@@ -1060,7 +1067,7 @@ ladder = pd.DataFrame(
 tables.table(
     ladder.rename_axis("step"),
     {
-        head: marker(steps, 1 if head.startswith("test") else 0)
+        head: results.marker(steps, 1 if head.startswith("test") else 0)
         for head in ladder.columns
     },
 )
@@ -1138,6 +1145,7 @@ def brief(kind, **how):
     return own[own["reading"] == reading]
 
 
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-longer", "caption": "What 45 epochs bring, and what is left of the lead of four functions after 30: nats, with 95 % intervals over three training seeds. \u2020: stays clear of zero by Holm's procedure over the table."}}
 fixed = ("ReLU", "SiLU")
 longer = {f"{kind}, 45 epochs": brief(kind, epochs=45) for kind in fixed}
 timed = pd.concat(
@@ -1153,11 +1161,16 @@ waits = {
     )
     for field in ("test_elbo", "test_nll")
 }
-for (pair, field), d in waits.items():
-    print(f"{' minus '.join(pair)}, {field[5:].upper():4s} {d.short()}")
+table = pd.Series(waits).unstack(sort=False)
+table.index = [" − ".join(pair) for pair in table.index]
+table.columns = ["test ELBO", "test NLL"]
+tables.table(
+    table.rename_axis("difference"),
+    dict.fromkeys(table, results.marker(waits)),
+)
 
 # %% [markdown]
-# The longer training gains about half a nat of likelihood with either, and nothing in ELBO. Four functions in 30 epochs are still nearly two nats ahead of ReLU and nine tenths ahead of SiLU.
+# The longer training gains about half a nat of likelihood with either, and nothing in ELBO ({numref}`tab-longer`). Four functions in 30 epochs are still nearly two nats ahead of ReLU and nine tenths ahead of SiLU.
 
 # %% tags=["remove-cell"]
 for kind, gain, lead in (("ReLU", -0.5, -1.8), ("SiLU", -0.4, -0.9)):
@@ -1222,7 +1235,7 @@ if missing:
     print("not trained yet:", ", ".join(missing))
 tables.table(
     frame_of.rename_axis("hidden units have"),
-    dict.fromkeys(frame_of, marker(compared)),
+    dict.fromkeys(frame_of, results.marker(compared)),
 )
 
 # %% [markdown]

@@ -347,11 +347,14 @@ figures.intervals(
     }
 )
 
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-bases-differences", "caption": "The numbers of the figure above: NLL minus that of fixed SiLU units, nats, with 95 % intervals; a dash where a kind is not in that comparison, or has one run. \u2020: stays clear of zero by Holm's procedure over the figure."}}
+table = pd.DataFrame(from_silu)
+mark = results.marker(pd.DataFrame(from_silu).stack().to_dict())
+tables.table(
+    table.rename_axis("hidden units have"), dict.fromkeys(table, mark)
+)
+
 # %% tags=["hide-input"]
-print("NLL minus fixed (SiLU), nats, 95 % interval:")
-for where, found in from_silu.items():
-    for kind, d in found.items():
-        print(f"{where:11s} {kind:24s} {d.short()}")
 few = [
     "Jacobi, one per layer",
     "rational, 8 groups",
@@ -369,10 +372,8 @@ together = {
     kind: results.difference(pooled, "shared", kind, "test_nll")
     for kind in ("fixed (SiLU)", "fixed (ReLU)")
 }
-for kind, d in together.items():
-    print(f"equal size, the three shared kinds minus {kind}: {d.short()}")
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-bases-more", "caption": "Further differences at equal size: NLL in nats, with 95 % intervals."}}
 from_splines = {
     kind: results.difference(
         lines, equal[kind], equal["B-splines"], "test_nll"
@@ -385,9 +386,17 @@ from_wide = {
     )
     for kind in from_splines
 }
-for words, found in (("", from_splines), (" on ±3", from_wide)):
-    for kind, d in found.items():
-        print(f"equal size, {kind} minus B-splines{words}: {d.short()}")
+further = {
+    **{
+        ("the three shared kinds", kind): d for kind, d in together.items()
+    },
+    **{(kind, "B-splines"): d for kind, d in from_splines.items()},
+    **{(kind, "B-splines on ±3"): d for kind, d in from_wide.items()},
+}
+table = pd.Series(
+    {key: d.short() for key, d in further.items()}, name="NLL"
+)
+tables.table(table.to_frame().rename_axis(["hidden units have", "minus"]))
 
 # %% tags=["hide-input"]
 test = data.binarize(data.load("MNIST", "test").pixels).float()
@@ -398,10 +407,10 @@ lost = F.binary_cross_entropy(
 print(f"one mean image for every digit: NLL {lost.mean():.1f} nats")
 
 # %% [markdown]
-# With 35 hidden units ({numref}`tab-narrow`) the Gaussians have the best likelihood, and they are the only kind whose lead over fixed SiLU units has an interval that excludes zero, with nine times as many parameters; by [Holm's procedure](../book/conventions.md) over the twelve intervals of {numref}`fig-other-bases` it does not stay clear. B-splines cannot be told from SiLU units. FastKAN's LayerNorm, which keeps its inputs within reach of its functions, is a likely reason: a wider grid brings the B-splines [a similar gain](11_why.ipynb).
+# With 35 hidden units ({numref}`tab-narrow`, {numref}`tab-bases-differences`) the Gaussians have the best likelihood, and they are the only kind whose lead over fixed SiLU units has an interval that excludes zero, with nine times as many parameters; by [Holm's procedure](../book/conventions.md) over the twelve intervals of {numref}`fig-other-bases` it does not stay clear. B-splines cannot be told from SiLU units. FastKAN's LayerNorm, which keeps its inputs within reach of its functions, is a likely reason: a wider grid brings the B-splines [a similar gain](11_why.ipynb).
 #
 # At equal size the picture divides ({numref}`tab-same-size`, {numref}`fig-other-bases`). A function on every edge costs width, and no basis earns that back in likelihood: the best of them, Chebyshev polynomials with a norm, is fourteen nats behind the linear VAE with SiLU. (By Holm's procedure B-splines and Gaussians stay clear, and these polynomials do not.) The kinds with few functions
-# keep the width. All three have a better mean than SiLU, by half a nat to two, but no interval excludes zero, of one kind or of the three together; against ReLU the three together are two to three nats ahead, with an interval that excludes zero (the three kinds were pooled after the fact). Nor does the basis matter once inputs are in range: against B-splines on $[-3, 3]$ neither Gaussians nor Chebyshev polynomials can be told apart. So at equal size neither another basis nor a function on every edge gains likelihood. At the paper's learning rate, which was chosen for none of these kinds, the likelihood with a few functions that many edges share cannot be told from that with one well-chosen fixed function; at their own best rates [four an input are ahead of it](13_how_many_functions.ipynb).
+# keep the width. All three have a better mean than SiLU, by half a nat to two, but no interval excludes zero, of one kind or of the three together ({numref}`tab-bases-more`); against ReLU the three together are two to three nats ahead, with an interval that excludes zero (the three kinds were pooled after the fact). Nor does the basis matter once inputs are in range: against B-splines on $[-3, 3]$ neither Gaussians nor Chebyshev polynomials can be told apart. So at equal size neither another basis nor a function on every edge gains likelihood. At the paper's learning rate, which was chosen for none of these kinds, the likelihood with a few functions that many edges share cannot be told from that with one well-chosen fixed function; at their own best rates [four an input are ahead of it](13_how_many_functions.ipynb).
 #
 # By the distance of samples the kinds with shared functions have lower means than both linear VAEs in both kinds of image, but none of their intervals against SiLU excludes zero. In thresholded images Chebyshev polynomials with a norm are the nearest, and nearer than SiLU with an interval that excludes zero. Without a norm these polynomials learn
 # nothing at all: no latent is in use, and their NLL is, to little more than a nat, that of one mean image for every digit. The norm is not optional.

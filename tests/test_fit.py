@@ -369,7 +369,7 @@ def test_a_fit_does_not_go_on_with_another_model_of_the_same_shapes(tmp_path):
     second.encoder[1] = nn.ReLU()
     for _ in range(2):  # the same goes on
         fit(first, stripes(), folder=tmp_path, epochs=1, **QUICK)
-    with pytest.raises(training.runs.RunError, match="model is 'Own .*another folder"):
+    with pytest.raises(training.runs.RunError, match=r"model is .Own .*another folder"):
         fit(second, stripes(), folder=tmp_path, epochs=1, **QUICK)
 
 

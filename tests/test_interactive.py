@@ -520,6 +520,24 @@ def test_a_result_picture_shows_what_is_chosen(tab):
     assert [row["nll"] for row in values(tab, "scores")["shown"]] == [86.5]
 
 
+def test_a_model_beyond_the_axis_is_named_at_its_end(browser, shown, tmp_path):
+    data = scores()
+    data["measures"][0]["top"] = 95
+    figure = interactive.figure("scores", data, shown["edge"].static)
+    tab = browser.new_page(viewport={"width": 1280, "height": 844})
+    read_through(tab, write_page(tmp_path / "page.html", shown | {"scores": figure}))
+    points = tab.locator("#scores .touch-point")
+    assert points.evaluate_all("all => all.map(p => p.textContent)") == ["↑ 101", ""]
+    assert points.nth(0).get_attribute("aria-label").startswith("kan-35-15: 101.0 ± 0.5")
+    points.nth(0).hover()
+    assert "101.0" in tab.locator("#scores .touch-words").text_content()
+    frame = tab.locator("#scores .touch-panel").bounding_box()
+    (line,) = tab.locator("#scores .dotted").all()
+    for drawn in (line, points.nth(0)):  # both end with the axis
+        assert frame["y"] <= drawn.bounding_box()["y"] < frame["y"] + 30
+    tab.close()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_kind_has_a_shape_and_a_colour_of_its_own(tab, theme):
     tab.evaluate("theme => document.documentElement.dataset.theme = theme", theme)

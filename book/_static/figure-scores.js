@@ -2,7 +2,8 @@
 
    data: rows, each {name, kind, x, and a value for every choice and measure}; xlabel;
    choices: [{key, name, options: [[value, words]]}], each of which keeps the rows with its value;
-   measures: [{key, words, spread (key of the error, or null), digits, log}]; kinds: [[kind, words]];
+   measures: [{key, words, spread (key of the error, or null), digits, log, top (where the axis ends at
+   most; what lies above is written at its end)}]; kinds: [[kind, words]];
    pairs: [[name, name]], joined by a line */
 "use strict";
 
@@ -47,20 +48,29 @@ kanvae.figure("scores", (box, data) => {
     points = [];
     const shown = rows();
     const place = (row) => [plot.px(row.x), plot.py(value(row))];
+    const end = plot.py(plot.y[1]);
+    /** The line between two places, up to the end of the axis. */
+    const line = ([a, b], [c, d]) => {
+      const cut = (x, y, u, v) => (y < end ? [x + ((end - y) / (v - y)) * (u - x), end] : [x, y]);
+      return b < end && d < end ? "" : `M${cut(a, b, c, d).join(" ")}L${cut(c, d, a, b).join(" ")}`;
+    };
     for (const pair of data.pairs) {
       const ends = pair.map((name) => shown.find((row) => row.name === name));
       if (ends.includes(undefined)) continue;
-      const [[a, b], [c, d]] = ends.map(place);
-      group.append(element("path", { class: "touch-curve ink dotted thin", d: `M${a} ${b}L${c} ${d}` }));
+      group.append(element("path", { class: "touch-curve ink dotted thin", d: line(...ends.map(place)) }));
     }
     for (const row of shown) {
-      const [x, y] = place(row);
+      const [x, real] = place(row);
+      const y = Math.max(real, end + 12);
       const kind = data.kinds.findIndex(([key]) => key === row.kind);
-      const [low, high] = [-1, 1].map((way) => plot.py(Math.max(value(row) + way * error(row), plot.y[0])) - y);
+      const [low, high] = [-1, 1].map((way) => plot.py(Math.max(value(row) + way * error(row), plot.y[0])) - real);
+      const bar = real < end
+        ? element("text", { x: 12, y: 4 }, `↑ ${text(value(row), 0)}`)
+        : element("path", { class: `touch-curve c${kind + 1}`, d: `M0 ${low}V${high}M-4 ${low}h8M-4 ${high}h8` });
       const node = element(
         "g", { class: "touch-point", tabindex: 0, role: "img", "aria-label": say(row), transform: `translate(${x} ${y})` },
         element("circle", { class: "touch-reach", r: 10 }),
-        element("path", { class: `touch-curve c${kind + 1}`, d: `M0 ${low}V${high}M-4 ${low}h8M-4 ${high}h8` }),
+        bar,
         element("path", { class: `touch-shape c${kind + 1}`, d: SHAPES[kind % SHAPES.length] }),
       );
       const point = { node, row, x, y };
@@ -83,6 +93,7 @@ kanvae.figure("scores", (box, data) => {
       plot.x = around(shown.map(({ x }) => x), true);
       const ends = shown.flatMap((row) => [-1, 1].map((way) => value(row) + way * error(row)));
       plot.y = around(measure.log ? ends.filter((end) => end > 0) : ends, measure.log);
+      if (measure.top && shown.some((row) => value(row) < measure.top)) plot.y[1] = Math.min(plot.y[1], measure.top);
     }
     for (const event of ["pointermove", "pointerdown"]) plot.svg.addEventListener(event, near);
     place.replaceChildren(plot.svg);

@@ -167,11 +167,14 @@ def intervals(groups: Mapping[str, Mapping[str, tuple[float, float, float]]]) ->
 
 
 @styled
-def by_size(panels: Mapping[str, Mapping[str, Any]]) -> Figure:
+def by_size(
+    panels: Mapping[str, Mapping[str, Any]], tops: Mapping[str, float] | None = None
+) -> Figure:
     """Scores against the number of parameters, a panel a score, a line a kind of model.
 
     Args:
         panels: label of the axis -> label of a line -> (N, 3) of parameters, mean and spread.
+        tops: label of an axis -> where it ends; what lies above is written at its end.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), squeeze=False)
     for ax, (label, lines) in zip(axes[0], panels.items(), strict=True):
@@ -181,8 +184,15 @@ def by_size(panels: Mapping[str, Mapping[str, Any]]) -> Figure:
                 size / 1000, mean, spread, marker=SHAPES[i], linestyle=DASHES[i], color=PALETTE[i],
                 capsize=2, label=name,
             )  # fmt: skip
+            top = (tops or {}).get(label, np.inf)
+            for x, y in zip(size[mean > top], mean[mean > top], strict=True):
+                ax.annotate(
+                    f"↑ {y:.0f}", (x / 1000, top), (4, -2), textcoords="offset points", va="top",
+                    color=PALETTE[i],
+                )  # fmt: skip
         ax.set(xlabel="parameters, thousands", ylabel=label)
         ax.margins(x=0.1)
+        ax.set_ylim(top=(tops or {}).get(label))
     legend(figure, axes[0, 0])
     return figure
 

@@ -22,7 +22,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import fields
 from pathlib import Path
@@ -236,6 +236,12 @@ def clear(family: Mapping[str, Difference], level: float = 0.05) -> dict[str, Di
             break
         found[name] = tested[name]
     return {name: d for name, d in family.items() if name in found}
+
+
+def marker(family: Mapping[Any, Difference], digits: int = 1) -> Callable[[Difference], str]:
+    """Writes a difference as a table shows it, with † where it is `clear` in its family."""
+    sure = [*clear(family).values()]
+    return lambda found: found.short(digits) + " †" * (found in sure)
 
 
 def spread(values: pd.Series, digits: int = 1) -> str:
