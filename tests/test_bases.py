@@ -23,7 +23,9 @@ from kanvae.layers import (
     ChebyshevLinear,
     GaussianLinear,
     JacobiLinear,
+    KANLinear,
     RationalLinear,
+    SharedKANLinear,
     WaveletLinear,
     wavelet,
 )
@@ -365,6 +367,12 @@ def test_wrong_inputs_are_refused_in_words(kind):
 def test_wrong_settings_are_refused_in_words(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", [KANLinear, SharedKANLinear, GaussianLinear, RationalLinear])
+def test_an_activation_that_would_write_to_the_callers_tensor_is_refused(kind):
+    with pytest.raises(ValueError, match=r"ReLU\(inplace=True\): leave inplace out"):
+        kind(8, 8, base_activation=lambda: nn.ReLU(inplace=True))
 
 
 @EVERY

@@ -333,6 +333,19 @@ def test_without_a_compiler_it_warns_and_the_formula_serves(monkeypatch, tmp_pat
     with pytest.warns(RuntimeWarning, match="cc failed: broken"):
         assert tiny() is None
     assert kept(tmp_path) == []  # nothing half-written
+
+
+def test_a_compiler_that_does_not_end_is_waited_for_once(monkeypatch, tmp_path, tiny):
+    slow = tmp_path / "cc"
+    slow.write_text('#!/bin/sh\n[ "$1" = --version ] || { echo >>"$0.asked"; exec sleep 60; }\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("CC", str(slow))
+    monkeypatch.setattr(kernels, "COMPILING", 0.5)
+    monkeypatch.setattr(kernels, "_warned", False)
+    with pytest.warns(RuntimeWarning, match="cc took more than 0.5 seconds"):
+        assert tiny() is None
+    assert (tmp_path / "cc.asked").read_text() == "\n"
+    assert kept(tmp_path) == []
     layer, x = KANLinear(4, 3), torch.randn(5, 4)
     expected = layer(x)
     monkeypatch.setattr(kan_function, "library", lambda degree, count: None)

@@ -33,6 +33,7 @@ OPTIONAL: tuple[tuple[str, ...], ...] = (  # the first that compiles
     ("-march=native",),
     (),
 )
+COMPILING = 120.0  # seconds, at most
 
 
 @functools.cache
@@ -72,6 +73,8 @@ def _library(name: str, defines: tuple[str, ...]) -> ctypes.CDLL:
                 return ctypes.CDLL(str(kept))
             if compiler is not None:
                 return _build(compiler[0], flags, source, folder, f"{stem}-{made_by}")
+        except subprocess.TimeoutExpired as error:  # with other flags it would not be faster
+            raise RuntimeError(f"{error.cmd[0]} took more than {COMPILING:g} seconds") from error
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             failure = str(error)
     raise RuntimeError(failure)
@@ -87,7 +90,7 @@ def _build(
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=120,
+            timeout=COMPILING,
         )
         if done.returncode or not part.exists():
             raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()[-300:]}")

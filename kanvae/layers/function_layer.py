@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from numbers import Integral
 from typing import Any
 
@@ -62,6 +62,14 @@ class FunctionLayer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+def activation(make: Callable[[], nn.Module]) -> nn.Module:
+    """The module that `make` makes. A ValueError if it would write to its input, the caller's."""
+    made = make()
+    if getattr(made, "inplace", False):
+        raise ValueError(f"base_activation makes {made}: leave inplace out.")
+    return made
 
 
 def parameter(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from kanvae.layers.function_layer import (
     FunctionLayer,
+    activation,
     check_range,
     check_whole,
     draw_linear,
@@ -47,8 +48,8 @@ class GaussianLinear(FunctionLayer):
         weight (O, I, G + 1): w, base_weight (O, I): v, bias (O,), norm.weight and norm.bias (I,).
 
     Raises:
-        ValueError: a width or `grid_size` below 1, an empty or reversed `grid_range`, or a norm of
-            one input.
+        ValueError: a width or `grid_size` below 1, an empty or reversed `grid_range`, a norm of
+            one input, or a `base_activation` in place.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class GaussianLinear(FunctionLayer):
         self.grid_size = grid_size
         self.grid_range = (float(grid_range[0]), float(grid_range[1]))
         self.scale = scale
-        self.base_activation = base_activation()
+        self.base_activation = activation(base_activation)
         self.norm: nn.Module = nn.Identity()
         if norm:
             self.norm = nn.LayerNorm(in_features, device=device, dtype=dtype)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from kanvae.layers import kan_function
+from kanvae.layers.function_layer import activation
 from kanvae.layers.grid import SplineLayer, is_plain
 
 
@@ -66,7 +67,7 @@ class KANLinear(SplineLayer):
 
     Raises:
         ValueError: a width or `grid_size` below 1, a negative `spline_order`, a reversed or empty
-            `grid_range`, `grid_eps` outside of 0 to 1.
+            `grid_range`, `grid_eps` outside of 0 to 1, or a `base_activation` in place.
     """
 
     spline_scaler: nn.Parameter | None
@@ -96,7 +97,7 @@ class KANLinear(SplineLayer):
         self.scale_spline = scale_spline
         self.scale_noise = scale_noise
         self.enable_standalone_scale_spline = enable_standalone_scale_spline
-        self.base_activation = base_activation()
+        self.base_activation = activation(base_activation)
         edges, count = (out_features, in_features), grid_size + spline_order
         self.base_weight = nn.Parameter(torch.empty(edges, device=device, dtype=dtype))
         self.spline_weight = nn.Parameter(torch.empty(*edges, count, device=device, dtype=dtype))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kanvae.layers.function_layer import FunctionLayer, check_whole, parameter
+from kanvae.layers.function_layer import FunctionLayer, activation, check_whole, parameter
 
 NUMERATOR, DENOMINATOR = 5, 4  # degrees
 
@@ -46,7 +46,8 @@ class RationalLinear(FunctionLayer):
         weight (O, I), bias (O,), numerator (6,), denominator (g, 4): from the lowest power up.
 
     Raises:
-        ValueError: a width or `groups` below 1, more groups than inputs.
+        ValueError: a width or `groups` below 1, more groups than inputs, or a `base_activation` in
+            place.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class RationalLinear(FunctionLayer):
                 f"input. Give groups from 1 to {in_features}."
             )
         self.groups = groups
-        self.start = base_activation()
+        self.start = activation(base_activation)
         empty = functools.partial(parameter, device=device, dtype=dtype)
         self.weight = empty(out_features, in_features)
         self.bias = empty(out_features) if bias else None

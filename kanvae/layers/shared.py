@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kanvae.layers import shared_function
-from kanvae.layers.function_layer import check_whole, draw_linear, parameter
+from kanvae.layers.function_layer import activation, check_whole, draw_linear, parameter
 from kanvae.layers.grid import SplineLayer
 from kanvae.layers.shared_function import Compiled, functions, group_ends, shared_linear
 
@@ -62,7 +62,7 @@ class SharedKANLinear(SplineLayer):
 
     Raises:
         ValueError: a width, `groups` or `grid_size` below 1, more groups than outputs, a negative
-            `spline_order`, a reversed or empty `grid_range`.
+            `spline_order`, a reversed or empty `grid_range`, or a `base_activation` in place.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class SharedKANLinear(SplineLayer):
         self.groups = groups
         self.group_ends = group_ends(out_features, groups)
         self.scale_noise = scale_noise
-        self.base_activation = base_activation()
+        self.base_activation = activation(base_activation)
         count = grid_size + spline_order
 
         empty = functools.partial(parameter, device=device, dtype=dtype)
