@@ -226,11 +226,13 @@ def _draw(mean: Tensor, levels: int, generator: torch.Generator | None) -> Tenso
 
 
 def check_tensor(x: object) -> None:
-    """Raise a ValueError if images are no tensor."""
+    """Raise a ValueError if images are no tensor, or none."""
     if not isinstance(x, Tensor):
         raise ValueError(
             f"the images are a {type(x).__name__}: give a tensor, torch.as_tensor(images)."
         )
+    if len(x) == 0:
+        raise ValueError("there are no images.")
 
 
 def _check_type(x: Tensor, allowed: str) -> None:
@@ -240,5 +242,3 @@ def _check_type(x: Tensor, allowed: str) -> None:
             f"the images are {str(x.dtype).removeprefix('torch.')}: give {allowed} (whole grey "
             "levels divided by the white one, or kanvae.data.binarize)."
         )
-    if len(x) == 0:
-        raise ValueError("there are no images.")

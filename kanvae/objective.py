@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from kanvae import likelihoods
 from kanvae.likelihoods import BERNOULLI, Likelihood
-from kanvae.models import VAE
+from kanvae.models import VAE, Encoder
 
 
 class Terms(NamedTuple):
@@ -45,10 +45,10 @@ def reconstruction(parameters: Tensor, x: Tensor, likelihood: Likelihood = BERNO
     Raises:
         ValueError: P is not what the likelihood needs for D pixels.
     """
-    if likelihood == BERNOULLI:  # in one pass over memory
+    parameters, x = parameters.flatten(1), x.flatten(1)
+    if likelihood == BERNOULLI and parameters.shape == x.shape:  # in one pass over memory
         x = x.to(parameters.dtype)
         return F.binary_cross_entropy_with_logits(parameters, x, reduction="sum") / len(x)
-    parameters, x = parameters.flatten(1), x.flatten(1)
     if parameters.shape[1] != (needed := likelihood.outputs(x.shape[1])):
         raise ValueError(
             f"the decoder gives {parameters.shape[1]} numbers an image: for {x.shape[1]} pixels "
@@ -124,10 +124,10 @@ def importance_weighted_bound(
 def as_input(model: nn.Module, x: Tensor) -> Tensor:
     """Images (N, ...) in the type that a model takes: floats in that of its weights.
 
-    Pixels of dtype bool stay what they are for a `VAE`, whose KAN layers have a shorter way for
-    them; other modules get 0.0 and 1.0.
+    Pixels of dtype bool stay what they are for an `Encoder`, since KAN layers have a shorter way
+    for them; other modules get 0.0 and 1.0.
     """
-    if x.dtype == torch.bool and isinstance(model, VAE):
+    if x.dtype == torch.bool and isinstance(getattr(model, "encoder", None), Encoder):
         return x
     weight = next((p for p in model.parameters() if p.is_floating_point()), None)
     return x.float() if weight is None else x.to(weight.dtype)

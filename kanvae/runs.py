@@ -272,6 +272,18 @@ def partial(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, if it is not there.
+
+    Raises:
+        RunError: a file is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RunError(f"{error.filename} is a file: name another folder.") from None
+
+
 @contextlib.contextmanager
 def unfinished(path: Path) -> Iterator[Path]:
     """The partial folder of a run, made if need be, and held against other processes meanwhile.
@@ -280,10 +292,7 @@ def unfinished(path: Path) -> Iterator[Path]:
         RunError: another process holds it, or a file is in the way.
     """
     folder = partial(path)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise RunError(f"{error.filename} is a file: name a folder for {path}.") from None
+    make_folder(folder.parent)
     # Beside the folder: some systems do not rename a folder that holds an open file.
     lock = FileLock(f"{folder}.lock")
     try:
@@ -291,7 +300,7 @@ def unfinished(path: Path) -> Iterator[Path]:
     except Timeout:
         raise RunError(f"another process is training {path}: wait for it, or stop it.") from None
     try:
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         yield folder
     finally:
         with contextlib.suppress(OSError):

@@ -373,6 +373,8 @@ def test_wrong_settings_are_refused_in_words(make, message):
 def test_an_activation_that_would_write_to_the_callers_tensor_is_refused(kind):
     with pytest.raises(ValueError, match=r"ReLU\(inplace=True\): leave inplace out"):
         kind(8, 8, base_activation=lambda: nn.ReLU(inplace=True))
+    with pytest.raises(ValueError, match="leave inplace out"):
+        kind(8, 8, base_activation=lambda: nn.Sequential(nn.SiLU(inplace=True)))
 
 
 @EVERY

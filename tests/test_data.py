@@ -180,6 +180,15 @@ def test_unknown_names_are_refused():
         data.load("MNIST", "dev")
 
 
+def test_what_is_no_brightness_is_not_binarised():
+    with pytest.raises(ValueError, match=r"pixels are of torch.int64: give uint8"):
+        data.binarize(torch.tensor([[0, 1, 255]]))
+    for pixels in (torch.tensor([[0.0, 255.0]]), torch.tensor([[-0.5, 0.5]])):
+        with pytest.raises(ValueError, match="scale them to brightness"):
+            data.prepare(pixels)
+        assert torch.equal(data.prepare(pixels, "none"), pixels)
+
+
 def test_threshold():
     pixels = torch.tensor([0, 127, 128, 255], dtype=torch.uint8)
     assert data.binarize(pixels).tolist() == [0, 0, 1, 1]

@@ -504,8 +504,26 @@ def test_labels_that_leave_nothing_to_tell_apart_have_no_silhouette():
 
 def test_features_refuse_images_that_are_not_brightness():
     x = torch.randn(6, 784)
-    with pytest.raises(ValueError, match="brightness from 0 to 1, and these images go from -"):
-        evaluation.evaluate(Blank(), x, features="digits", likelihood="gaussian-1")
+    own = evaluation.Features("pixels", lambda images: images)
+    for features in ("digits", own):
+        with pytest.raises(ValueError, match="brightness from 0 to 1, and these images go from -"):
+            evaluation.evaluate(Blank(), x, features=features, likelihood="gaussian-1")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"labels": [0, 1]}, "labels must be a tensor"),
+        ({"labels": torch.zeros(3)}, "each of 2 images"),
+        ({"known": (torch.zeros(2, 784), torch.zeros(2))}, "known is given, and labels are not"),
+        ({"weights": "best"}, "weights is of runs"),
+        ({"features": ["digits"]}, "features is .'digits'.: give words"),
+        ({"frechet_images": ["grayscale"]}, "frechet_images is .'grayscale'.: give words"),
+    ],
+)
+def test_what_a_model_cannot_be_scored_with_is_said_first(settings, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation.evaluate(Blank(), torch.zeros(2, 784), **settings)
 
 
 def test_a_model_that_cannot_decode_is_told_so():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kanvae import Architecture, KANLinear, evaluation, likelihoods, objective, training
+from kanvae import VAE, Architecture, KANLinear, evaluation, likelihoods, objective, training
 from kanvae.studies import command
 from kanvae.training import (
     DivergedError,
@@ -138,6 +138,59 @@ def test_data_that_is_not_binary_is_learned_with_its_likelihood(name, make):
 def test_images_that_the_likelihood_cannot_judge_are_refused(images, message):
     with pytest.raises(ValueError, match=message):
         fit(Own(), images, progress=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
+def test_images_with_channels_meet_a_decoder_of_rows(dtype):
+    class Flat(Own):
+        def encode(self, x):
+            return super().encode(x.flatten(1))
+
+    x = stripes().reshape(-1, 1, 3, 4).to(dtype)
+    rows = fit(Own(), x.flatten(1), x[:40].flatten(1), epochs=1, **QUICK)
+    images = fit(Flat(), x, x[:40], epochs=1, **QUICK)
+    assert images.history.tobytes() != b""
+    for name in ("reconstruction", "kl", "validation_reconstruction"):
+        assert np.array_equal(images.history[name], rows.history[name], equal_nan=True)
+    scores = evaluation.evaluate(Flat(), x.round() if x.is_floating_point() else x,
+                                 importance_samples=2, likelihood_images=5)  # fmt: skip
+    assert np.isfinite(scores["test_nll"])
+
+
+def test_bits_meet_an_encoder_of_ones_own():
+    own = Own()
+    model = VAE(nn.Sequential(own.encoder, own.heads, Halves()), own.decoder, 2)
+    assert np.isfinite(fit(model, stripes(), epochs=1, **QUICK).history["kl"]).all()
+
+
+class Halves(nn.Module):
+    def forward(self, x):
+        return x.chunk(2, dim=-1)
+
+
+def test_the_hook_finds_the_model_in_evaluation_mode():
+    for validation in (None, stripes(40)):
+        seen = []
+        fit(Own(), stripes(), validation, epochs=2, **QUICK,
+            after_epoch=lambda epoch, seen=seen: seen.append(epoch.model.training))  # fmt: skip
+        assert seen == [False, False]
+
+
+def test_a_rate_for_functions_needs_functions_that_it_is_for():
+    model = Architecture.parse("gaussian-4-2+input_features=12").build()
+    with pytest.raises(
+        ValueError, match=r"function_rate is 0.1, but the model has no layer of spl"
+    ):
+        fit(model, stripes(), epochs=1, function_rate=0.1, **QUICK)
+
+
+def test_a_sparse_buffer_is_no_divergence():
+    class Graph(Own):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("adjacency", torch.eye(3).to_sparse(), persistent=False)
+
+    assert np.isfinite(fit(Graph(), stripes(), epochs=1, **QUICK).history["kl"]).all()
 
 
 def test_a_model_without_anything_to_learn_is_refused():
@@ -378,6 +431,14 @@ def scaled(factor, model, x, generator):
     return factor * reconstruction, kl
 
 
+class Scaled:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, model, x, generator):
+        return scaled(self.factor, model, x, generator)
+
+
 def test_a_fit_with_a_partial_of_an_object_goes_on_with_another_like_it(tmp_path):
     class Factor:
         def __mul__(self, value):
@@ -399,6 +460,9 @@ def test_a_fit_with_a_partial_of_an_object_goes_on_with_another_like_it(tmp_path
         ("transform", None, lambda x, generator: ~x),
         ("transform", lambda x, generator: x & True, lambda x, generator: x & False),
         ("transform", lambda x, _: x.to("cpu"), lambda x, _: x.to("meta")),
+        ("transform", lambda x, _, n=1: x[:n], lambda x, _, n=2: x[:n]),
+        ("transform", lambda x, _: (lambda t: t & True)(x), lambda x, _: (lambda t: ~t)(x)),
+        ("loss", Scaled(1.0), Scaled(2.0)),
     ],
 )
 def test_what_a_fit_computes_is_part_of_what_its_checkpoint_is_known_by(
@@ -463,11 +527,16 @@ def test_a_mask_that_is_infinite_from_the_start_is_no_divergence(tmp_path):
             return {"version": 1}
 
         def set_extra_state(self, state):
-            assert state == {"version": 1}
+            restored.append(state)
 
-    for epochs in (1, 2):
-        found = fit(Masked(), stripes(), stripes(40), folder=tmp_path / str(epochs),
-                    epochs=epochs, **QUICK)  # fmt: skip
+    def stop(epoch):
+        raise KeyboardInterrupt
+
+    restored, how = [], QUICK | {"epochs": 2, "folder": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        fit(Masked(), stripes(), stripes(40), after_epoch=stop, **how)
+    found = fit(Masked(), stripes(), stripes(40), **how)
+    assert restored == [{"version": 1}]
     assert found.best_weights["mask"].tolist() == [0.0, -torch.inf]
     assert found.best_weights["_extra_state"] == {"version": 1}
 
@@ -521,7 +590,7 @@ class TestDivergence:
         assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "foreign", "another format"])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "another format"])
 def test_a_damaged_checkpoint_is_put_aside_and_the_training_starts_anew(tmp_path, damage):
     x = stripes()
     settings = QUICK | {"epochs": 2}
@@ -536,9 +605,6 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_training_starts_anew(tmp_path
     elif damage == "flipped":
         weight = whole.decoder[0].weight.detach().numpy().tobytes()
         content[content.index(weight)] ^= 255
-    elif damage == "foreign":
-        torch.save({"model": {}}, path)
-        content = bytearray(path.read_bytes())
     else:
         content = bytearray(b"<html>404</html>")
     path.write_bytes(content)
@@ -547,6 +613,52 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_training_starts_anew(tmp_path
         fit(again, x, folder=tmp_path, **settings)
     assert all(map(torch.equal, again.parameters(), whole.parameters()))
     assert (tmp_path / "checkpoint.damaged").read_bytes() == content
+
+
+@pytest.mark.parametrize("held", [{"model": {}}, {"array": np.zeros(3)}, 1.5])
+def test_somebody_elses_file_in_the_checkpoints_place_is_named_and_left(tmp_path, held):
+    path = tmp_path / "checkpoint.pt"
+    torch.save(held, path)
+    before = path.read_bytes()
+    with pytest.raises(training.runs.RunError, match=r"checkpoint.pt .*name another folder"):
+        fit(Own(), stripes(), folder=tmp_path, epochs=1, **QUICK)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_that_memory_does_not_suffice_for_is_left(tmp_path, monkeypatch):
+    fit(Own(), stripes(), folder=tmp_path, epochs=1, **QUICK)
+
+    def full(*arguments, **settings):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        fit(Own(), stripes(), folder=tmp_path, epochs=1, **QUICK)
+    assert (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_file_in_the_folders_place_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(training.runs.RunError, match="file is a file: name another folder"):
+        fit(Own(), stripes(), folder=tmp_path / "file", epochs=1, **QUICK)
+
+
+def test_a_fit_whose_grids_grow_goes_on(tmp_path):
+    model = Architecture.parse("kan-4-2+input_features=12").build()
+    for _ in range(2):  # the same object, as when a cell of a notebook is run again
+        found = fit(model, stripes(), folder=tmp_path, epochs=2, grid_sizes="8", **QUICK)
+    assert len(found.provenance["starts"]) == 2
+    assert model.decoder.pixels.grid_size == 8
+
+
+def test_a_fits_own_config_is_what_json_holds(tmp_path):
+    for _ in range(2):
+        config = {"rate": np.float64(0.5), "sizes": (1, 2)}
+        found = fit(Own(), stripes(), folder=tmp_path, config=config, epochs=1, **QUICK)
+    assert len(found.provenance["starts"]) == 2
+    with pytest.raises(ValueError, match="config is not what JSON can hold"):
+        fit(Own(), stripes(), folder=tmp_path, config={"path": tmp_path}, epochs=1, **QUICK)
 
 
 def test_an_unreadable_checkpoint_is_named_and_left(tmp_path):

@@ -244,7 +244,7 @@ def test_a_file_where_a_run_was_to_be_is_named_and_stays(tmp_path):
     with pytest.raises(runs.RunError, match="file is a file: name the folder of a run"):
         runs.read(tmp_path / "file")
     with (
-        pytest.raises(runs.RunError, match="file is a file: name a folder"),
+        pytest.raises(runs.RunError, match="file is a file: name another folder"),
         runs.unfinished(tmp_path / "file" / "run"),
     ):
         pass

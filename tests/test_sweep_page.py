@@ -130,6 +130,15 @@ def test_an_executed_notebook_becomes_a_page_with_its_outputs(tmp_path):
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", text)
 
 
+def test_a_picture_pasted_into_a_notebook_is_in_its_page(tmp_path):
+    book = nbformat.v4.new_notebook()
+    book.cells = [nbformat.v4.new_markdown_cell("![p](attachment:x.png)")]
+    book.cells[0]["attachments"] = {"x.png": {"image/png": "iVBORw0KGgo="}}
+    nbformat.write(book, tmp_path / "executed.ipynb")
+    html = page.render_notebook(tmp_path / "executed.ipynb").decode()
+    assert "data:image/png;base64,iVBORw0KGgo=" in html
+
+
 def test_formulas_of_an_executed_notebook_are_drawn_without_a_script(tmp_path):
     book = nbformat.v4.new_notebook()
     text = """

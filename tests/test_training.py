@@ -231,7 +231,7 @@ def test_a_config_takes_an_architecture_or_its_key():
         ({"scheduler_watches": "test"}, "scheduler_watches is 'test': choose one of"),
         ({"scheduler_counts": "images"}, "scheduler_counts is 'images': choose one of"),
         ({"scheduler": "cosine", "scheduler_counts": "updates"}, "only a plateau of the training"),
-        ({"function_rate": 0}, "function_rate is 0: it must lie between 0 and inf"),
+        ({"function_rate": 0}, "function_rate is 0.0: it must lie between 0 and inf"),
         ({"grid_updates": -1}, "grid_updates is -1: it must be a whole number, 0 or more"),
         ({"grid_sizes": "20,10"}, "grid_sizes is '20,10': give whole numbers that grow"),
         ({"grid_sizes": "10;20"}, "grid_sizes is '10;20': give whole numbers that grow"),

@@ -123,9 +123,14 @@ def binarize(
     it is on with its brightness as probability, drawn anew at each call (stochastic binarisation),
     and the threshold plays no part. A bool says by its type that there are two values, which lets a
     KAN layer take a shorter way (`KANLinear`). What is bool already stays as it is.
+
+    Raises:
+        ValueError: pixels of another type.
     """
     if pixels.dtype == torch.bool:
         return pixels
+    if pixels.dtype != torch.uint8 and not pixels.is_floating_point():
+        raise ValueError(f"pixels are of {pixels.dtype}: give uint8, or brightness from 0 to 1.")
     white = 1 if pixels.is_floating_point() else 255
     if generator is None:
         return pixels > threshold * white
@@ -142,10 +147,17 @@ def prepare(
     device: so that a validation or test set stays one set.
 
     Raises:
-        ValueError: an unknown binarisation.
+        ValueError: an unknown binarisation, or floats that are no brightness to binarise.
     """
     if binarization not in BINARIZATIONS:
         raise ValueError(f"binarization is {binarization!r}: choose one of {list(BINARIZATIONS)}.")
+    if binarization != "none" and pixels.is_floating_point() and len(pixels):
+        low, high = float(pixels.min()), float(pixels.max())
+        if not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"the images go from {low:g} to {high:g}: scale them to brightness from 0 to 1, or "
+                "take the binarization 'none' and a likelihood for such numbers."
+            )
     if binarization == "none":
         return pixels / 255.0 if pixels.dtype == torch.uint8 else pixels.float()
     generator = torch.Generator().manual_seed(seed) if binarization == "stochastic" else None

@@ -42,6 +42,7 @@ from kanvae.evaluation.samples import (
 )
 from kanvae.evaluation.settings import Settings
 from kanvae.extras import extra
+from kanvae.layers.function_layer import check_text
 from kanvae.likelihoods import Likelihood
 from kanvae.models import count_parameters
 from kanvae.training import grids, load_model, mean_terms, random_stream, resolve_device
@@ -89,12 +90,12 @@ def active_units(means: Tensor, threshold: float = 0.01) -> int:
 def neighbour_accuracy(
     known: Tensor, labels: Tensor, means: Tensor, truth: Tensor, k: int = 10
 ) -> float:
-    """How often the `k` nearest known latent means vote for an image's digit.
+    """How often the `k` nearest known latent means vote for an image's label.
 
     Args:
         known: (N, L) latent means of labelled images, `labels` (N,) theirs; of fewer than `k`
             all vote.
-        means: (M, L) latent means to label, `truth` (M,) their digits.
+        means: (M, L) latent means to label, `truth` (M,) their labels.
     """
     with extra("evaluation"):
         from sklearn.neighbors import KNeighborsClassifier
@@ -104,7 +105,7 @@ def neighbour_accuracy(
 
 
 def silhouette(means: Tensor, labels: Tensor, images: int = SILHOUETTE_IMAGES) -> float:
-    """The mean silhouette of the digits among the first `images` latent means (N, L): -1 to 1."""
+    """The mean silhouette score of labels among the first `images` latent means (N, L): -1 to 1."""
     with extra("evaluation"):
         from sklearn.metrics import silhouette_score
 
@@ -139,17 +140,22 @@ def evaluate_model(
     Args:
         model: a module on its device, with `encode` and `decode` (`kanvae.objective`).
         images: (N, ...) as the likelihood can judge them.
-        labels: (N,) of them; without any, the latent space is scored by its active units alone.
+        labels: (N,) of them; without any, the latent space is scored by its active units alone, and
+            without two classes or more it has no silhouette.
         features: names with commas between them, "none", or a map of one's own.
         known: other images, such as those it was trained on, and their labels.
         likelihood: by default the model's own, else Bernoulli.
-        **settings: any other field of `Settings`.
+        **settings: any other field of `Settings` but `weights`.
 
     Raises:
         FeaturesError: features that cannot judge these images.
-        ValueError: settings that are not allowed, images that the likelihood cannot judge, or
-            weights that are not finite.
+        ValueError: settings that are not allowed, images that the likelihood cannot judge, labels
+            that do not fit, or weights that are not finite.
     """
+    if "weights" in settings:
+        raise ValueError("weights is of runs: load those that you mean into the model.")
+    if known is not None and labels is None:
+        raise ValueError("known is given, and labels are not: it is there to judge them.")
     chosen = Settings(**settings)
     for name, weight in model.named_parameters():
         if not bool(weight.isfinite().all()):
@@ -157,6 +163,11 @@ def evaluate_model(
     judge = likelihoods.of(model, likelihood)
     where = next(model.parameters(), torch.empty(0)).device
     judge.check(images)
+    for x, y in ((images, labels), known or (images, None)):
+        if y is not None and (not isinstance(y, Tensor) or y.shape != (len(x),)):
+            raise ValueError(
+                f"labels must be a tensor of one whole number for each of {len(x)} images."
+            )
     model.eval()
     x = images.to(where)
     maps = [features] if isinstance(features, Features) else _maps(features, str(where))
@@ -166,10 +177,10 @@ def evaluate_model(
             f"{images.flatten(1).shape[1]}: choose 'none', or give `Features` of your own."
         )
     low, high = float(images.min()), float(images.max())
-    if any(f.name in FEATURES for f in maps) and (low < 0 or high > 1):
+    if maps and (low < 0 or high > 1):
         raise FeaturesError(
-            f"the features {[f.name for f in maps]} judge brightness from 0 to 1, and these images "
-            f"go from {low:g} to {high:g}: choose 'none', or give `Features` of your own."
+            f"features compare brightness from 0 to 1, and these images go from {low:g} to "
+            f"{high:g}: choose 'none', or scale them."
         )
     real = images.flatten(1).float()
     references = {
@@ -312,6 +323,7 @@ def _names(asked: str, dataset: str) -> str:
 
 
 def _maps(names: str, device: str) -> list[Features]:
+    check_text("features", names)
     chosen = [name for name in dict.fromkeys(names.split(",")) if name not in ("none", "")]
     return [load_features(name, device) for name in chosen]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kanvae.evaluation.samples import NEIGHBOURS
-from kanvae.layers.function_layer import check_choice, check_whole
+from kanvae.layers.function_layer import check_choice, check_text, check_whole
 
 KINDS = ("grayscale", "binarized")
 
@@ -44,6 +44,8 @@ class Settings:
         check_whole("frechet_samples", self.frechet_samples, 2)  # they have a covariance
         if self.fidelity_samples != 0:
             check_whole("fidelity_samples", self.fidelity_samples, NEIGHBOURS + 2)
+        for name in ("features", "frechet_images"):
+            check_text(name, getattr(self, name))
         for kind in self.kinds:
             check_choice("frechet_images", kind, KINDS)
         check_choice("weights", self.weights, ("last", "best"))

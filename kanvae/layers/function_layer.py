@@ -67,7 +67,7 @@ class FunctionLayer(nn.Module):
 def activation(make: Callable[[], nn.Module]) -> nn.Module:
     """The module that `make` makes. A ValueError if it would write to its input, the caller's."""
     made = make()
-    if getattr(made, "inplace", False):
+    if any(getattr(part, "inplace", False) for part in made.modules()):
         raise ValueError(f"base_activation makes {made}: leave inplace out.")
     return made
 
@@ -105,6 +105,12 @@ def check_whole(name: str, value: Any, least: int) -> None:
         raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
     if int(value) >= 2**63:
         raise ValueError(f"{name} is {value}: it must be below 2^63.")
+
+
+def check_text(name: str, value: Any) -> None:
+    """Raise a ValueError unless a setting is text."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {value!r}: give words, with commas between several.")
 
 
 def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:

@@ -47,7 +47,8 @@ class GraphKAN(nn.Module):
         self.layers = nn.ModuleList(
             make(in_features, out_features, **options) for _ in range(steps)
         )
-        self.bias = nn.Parameter(torch.zeros(out_features))
+        like = next(self.layers[0].parameters())
+        self.bias = nn.Parameter(like.new_zeros(out_features))
 
     def forward(self, x: Tensor, edges: Tensor, weight: Tensor | None = None) -> Tensor:
         """Features of nodes (N, I) -> (N, O).

@@ -215,5 +215,6 @@ class KANLinear(SplineLayer):
         """
         size = self.spline_weight.abs().mean(-1)  # (O, I)
         total = size.sum()
-        entropy = torch.special.entr(size / total).sum()
+        tiny = torch.finfo(total.dtype).tiny  # nothing left is no entropy
+        entropy = torch.special.entr(size / total.clamp(min=tiny)).sum()
         return regularize_activation * total + regularize_entropy * entropy

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -109,11 +110,13 @@ def fit(
             is neither, and the loss is another, images are any floats or bools.
         transform: of every batch of training images, with the epoch's generator: new noise or
             binarisation every time.
-        folder: where a checkpoint is kept after every epoch; by default none is.
-        after_epoch: called with an `Epoch`. What it raises ends the training.
+        folder: where a checkpoint is kept after every epoch; by default none is. It is not known by
+            the model's first weights: give each start a folder of its own.
+        after_epoch: called with an `Epoch`, whose model is in evaluation mode. What it raises ends
+            the training.
         progress: whether to show a bar.
-        config: what the checkpoint is known by; by default the settings, the images, the
-            likelihood, the loss, the transform and the model's layers.
+        config: what the checkpoint is known by, as JSON can hold it; by default the settings, the
+            images, the likelihood, the loss, the transform and the model's layers.
         **settings: any field of `FitSettings`, such as `epochs=10, learning_rate=1e-3`.
 
     Raises:
@@ -133,7 +136,10 @@ def fit(
     images, validation = _checked(
         model, images, validation, transform, judge if is_judged else None, chosen
     )
-    wanted = dict(config or ())
+    try:
+        wanted = json.loads(json.dumps(dict(config or ())))
+    except TypeError as error:
+        raise ValueError(f"config is not what JSON can hold: {error}.") from None
     if folder is not None and not wanted:
         wanted = checkpoints.identity(model, chosen, images, validation, judge, loss, transform)
     if likelihood is not None and loss is objective.terms:
@@ -147,7 +153,7 @@ def fit(
     if state["epoch"]:
         checkpoints.restore(state, model, optimizer, scheduler)
     generator = torch.Generator(device)
-    infinite = {name for name, b in model.named_buffers() if not b.isfinite().all()}  # masks, say
+    infinite = {name for name, b in model.named_buffers() if not _is_finite(b)}  # masks, say
 
     def step(rows: Tensor) -> Tensor:
         x = images[rows]
@@ -198,6 +204,7 @@ def fit(
             if path is not None:
                 checkpoints.save(path, state, model, optimizer, scheduler)
             if after_epoch is not None:
+                model.eval()
                 means = losses.mean(0).tolist()
                 after_epoch(
                     Epoch(
@@ -356,8 +363,12 @@ def _refuse_divergence(
     values = [*model.parameters(), *buffers]
     if not all(map(math.isfinite, tested)):
         raise _diverged("validation loss", epoch, (epoch + 1) * len(losses))
-    if not all(bool(value.isfinite().all()) for value in values):
+    if not all(map(_is_finite, values)):
         raise _diverged("weights", epoch, (epoch + 1) * len(losses))
+
+
+def _is_finite(x: Tensor) -> bool:
+    return x.is_sparse or bool(x.isfinite().all())
 
 
 def _diverged(what: str, epoch: int, number: int) -> DivergedError:

@@ -6,7 +6,9 @@ import functools
 import hashlib
 import io
 import os
+import pickle
 import re
+import types
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -39,13 +41,20 @@ def identity(
         images, validation: (N, ...), known by their digests.
         loss, transform: known by what they are called and do, not by variables from around them.
     """
-    layers = hashlib.md5(_without_addresses(repr(model)).encode()).hexdigest()
+    layers = _without_addresses(repr(model))
+    if settings.grid_sizes:  # which grow in training
+        layers = re.sub(r"grid_size=\d+", "", layers)
+    layers = hashlib.md5(layers.encode()).hexdigest()
     found = settings.to_dict() | {"model": f"{type(model).__qualname__} {layers}"}
-    found |= {"likelihood": repr(likelihood), "loss": _known(loss), "transform": _known(transform)}
+    found |= {
+        "likelihood": _without_addresses(repr(likelihood)),
+        "loss": _known(loss),
+        "transform": _known(transform),
+    }
     for name, x in (("images", images), ("validation", validation)):
         if x is not None:
             bits = x.detach().cpu().contiguous().flatten().view(torch.uint8)
-            content = hashlib.md5(bits.numpy().tobytes()).hexdigest()
+            content = hashlib.md5(bits.numpy().data).hexdigest()
             found[name] = f"{tuple(x.shape)} {x.dtype} {content}"
     return found
 
@@ -57,12 +66,23 @@ def _known(function: Callable[..., Any] | None) -> str:
         return f"{_known(function.func)} {_without_addresses(given)}"
     name = getattr(function, "__qualname__", type(function).__qualname__)
     code = getattr(function, "__code__", None)
-    if code is None:
-        return name
-    known = (int, float, str, tuple)  # not the docstring, nor the code of functions within
-    values = [c for c in code.co_consts if isinstance(c, known) and c != function.__doc__]
-    content = f"{code.co_code.hex()} {code.co_names} {values}"
+    if code is None:  # an object that can be called, known by what it holds
+        return f"{name} {_without_addresses(repr(getattr(function, '__dict__', '')))}"
+    defaults = [getattr(function, kind, None) for kind in ("__defaults__", "__kwdefaults__")]
+    content = _without_addresses(f"{_does(code, getattr(function, '__doc__', None))} {defaults}")
     return f"{name} {hashlib.md5(content.encode()).hexdigest()}"
+
+
+def _does(code: types.CodeType, words: str | None = None) -> str:
+    """What code does, with that of the functions within it, without its docstring."""
+
+    def said(const: Any) -> str:
+        if isinstance(const, types.CodeType):
+            return _does(const)
+        return repr(sorted(const, key=repr) if isinstance(const, frozenset) else const)
+
+    consts = [said(const) for const in code.co_consts if const != words]
+    return f"{code.co_code.hex()} {code.co_names} {consts}"
 
 
 def _without_addresses(text: str) -> str:
@@ -79,7 +99,7 @@ def begin(path: Path | None, config: dict[str, Any], device: torch.device) -> di
         "best_epoch": 0, "best": {},
     }  # fmt: skip
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        runs.make_folder(path.parent)
     found = load(path, {*start, "model", "optimizer", "scheduler"}, device) if path else None
     if found is not None and path is not None:
         runs.check_config(path.parent, found["config"], config)
@@ -103,17 +123,20 @@ def load(path: Path, names: set[str], device: torch.device) -> dict[str, Any] | 
     """The checkpoint at `path`; None if there is none, or a damaged one, which is put aside.
 
     Raises:
-        runs.RunError: the file cannot be read.
+        runs.RunError: the file cannot be read, or holds something else.
     """
     if not path.exists():
         return None
     try:
         found = read_tensors(path, device)
-        if not isinstance(found, dict) or not names <= found.keys():
-            raise ValueError("it is no checkpoint of this edition")
     except OSError as error:
         raise runs.RunError(f"{path} cannot be read ({error}): make it readable.") from error
     except ValueError as error:
+        if zipfile.is_zipfile(path) and isinstance(error.__cause__, pickle.UnpicklingError):
+            raise runs.RunError(  # it is whole
+                f"{path} holds what cannot be read safely ({error}): name another folder, or "
+                "delete it."
+            ) from error
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         warnings.warn(
@@ -123,6 +146,10 @@ def load(path: Path, names: set[str], device: torch.device) -> dict[str, Any] | 
             stacklevel=2,
         )
         return None
+    if not isinstance(found, dict) or not names <= found.keys():
+        raise runs.RunError(
+            f"{path} is no checkpoint of this edition: name another folder, or delete it."
+        )
     return found
 
 
@@ -140,6 +167,8 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
             raise ValueError(f"{changed} in it has changed")
         file.seek(0)
         return torch.load(file, map_location=device, weights_only=True)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise  # the file may well be whole
     except Exception as error:  # whatever torch makes of such a file
         reason = str(error).splitlines() or [type(error).__name__]
         raise ValueError(reason[0]) from error

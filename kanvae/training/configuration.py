@@ -78,8 +78,12 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         for field in fields(self):  # numbers of NumPy become Python's, which a checkpoint can hold
-            if isinstance(value := getattr(self, field.name), np.generic):
-                object.__setattr__(self, field.name, value.item())
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):
+                value = value.item()
+            if isinstance(field.default, float) and type(value) is int:
+                value = float(value)  # so that 1 and 1.0 name one run
+            object.__setattr__(self, field.name, value)
         object.__setattr__(self, "device", resolve_device(self.device))
         if self.scheduler == "none":
             object.__setattr__(self, "scheduler", "constant")

@@ -23,7 +23,7 @@ def extensions(grid_sizes: str, epochs: int) -> dict[int, int]:
         ValueError: sizes that are no whole numbers or do not grow, or more than epochs allow.
     """
     try:
-        sizes = [int(size) for size in grid_sizes.split(",")] if grid_sizes else []
+        sizes = [int(size) for size in str(grid_sizes).split(",")] if grid_sizes else []
     except ValueError:
         sizes = [0]
     if sizes and (sizes[0] < 1 or sorted(set(sizes)) != sizes):

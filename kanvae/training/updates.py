@@ -31,6 +31,9 @@ def make_optimizer(
 
     Args:
         function_rate: of `FitSettings`.
+
+    Raises:
+        ValueError: a `function_rate` where there are no functions that it is for.
     """
     kind = next(model.parameters()).device.type
     fast: dict[str, Any] = {"fused": kind != "mps", "capturable": kind == "cuda"}
@@ -39,6 +42,11 @@ def make_optimizer(
     if function_rate != 1:
         named = dict(model.named_parameters())
         functions = [n for n in named if n.rpartition(".")[2] in FUNCTIONS]
+        if not functions:
+            raise ValueError(
+                f"function_rate is {function_rate}, but the model has no layer of splines: leave "
+                "it out, or take layers of the kinds kan or shared."
+            )
         groups = [
             {"params": [w for n, w in named.items() if n not in functions]},
             {"params": [named[n] for n in functions], "lr": function_rate * learning_rate},

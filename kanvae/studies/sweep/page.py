@@ -65,8 +65,10 @@ def render_notebook(file: Path) -> bytes:
             here = url.startswith("#") or re.match(r"[a-z]+:", url)
             return super().link(text, url, title) if here else text or url
 
-    def markdown(source: str) -> str:
-        return MarkdownWithMath(renderer=Renderer(escape=False)).render(source)
+    @jinja2.pass_context
+    def markdown(context: jinja2.runtime.Context, source: str) -> str:
+        kept = context["cell"].get("attachments", {})  # pictures within the cell
+        return MarkdownWithMath(renderer=Renderer(escape=False, attachments=kept)).render(source)
 
     exporter = HTMLExporter(template_name="basic", filters={"markdown2html": markdown})
     body, _ = exporter.from_filename(str(file))
