@@ -26,7 +26,7 @@
 # **The answer.** A spline is a weighted sum of bumps, its basis functions or B-splines, each of which is zero outside a few neighbouring intervals. Learning the function means learning the weights. Changing one weight changes the function under its own bump, and nowhere else.
 #
 # **You need** polynomials, and Python. **On this page** we build B-splines from their recursion, redraw
-# Figure 5 of the paper that this book reproduces, KAN-VAE {cite}`nik2024` (one control point moves, one piece of the curve follows), compare Bézier curves,
+# Figure 5 of the paper that this book reproduces, KAN-VAE {cite}`nik2024` (one control point moves, one piece of the curve follows), compare B-splines with Bézier curves,
 # and end with a closed form for evenly spaced knots. A GPU does not
 # matter here.
 
@@ -264,7 +264,7 @@ table = pd.DataFrame(jumps).T.rename_axis("spline")
 tables.table(table, dict.fromkeys(table, ".2f"))
 
 # %% [markdown]
-# In the line of degree $k$ of {numref}`tab-jumps`, the entries of orders 0 to $k - 1$ are zero: the function and its first $k - 1$ derivatives are continuous at the knot, and the derivative of order $k$ is the first that jumps.
+# In the row for degree $k$ of {numref}`tab-jumps`, the entries of orders 0 to $k - 1$ are zero: the function and its first $k - 1$ derivatives are continuous at the knot, and the derivative of order $k$ is the first that jumps.
 #
 # ## Bézier curves
 #

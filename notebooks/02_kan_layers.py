@@ -23,7 +23,7 @@
 # **The question.** What does a Kolmogorov–Arnold layer compute, what does the theorem behind its name
 # promise, and why does the paper's layer spend ten parameters on every edge?
 #
-# **The answer.** It sums one learnable function for each pair of an input and an output. A theorem says that two layers of suitable continuous functions, one after the other, can represent any continuous function; it does not say that these functions can be learned. The ten parameters are eight
+# **The answer.** Between every input and every output lies an *edge* with a learnable function of its own; an output is the sum of the functions on its edges. A theorem says that two layers of suitable continuous functions, one after the other, can represent any continuous function; it does not say that these functions can be learned. The ten parameters are eight
 # coefficients of a spline, the weight of a fixed *base function* beside it, and a scale of the spline.
 #
 # **You need** the [B-splines](01_bsplines.ipynb) of the first chapter, and matrix products. **On this page**
@@ -344,16 +344,16 @@ figures.lines(
 # %% [markdown]
 # {numref}`fig-extension` shows the coarse edge stuck at what three intervals can express. The extended edge
 # continues from the same loss, without a jump, and ends where the fine edge ends. All three edges get a new Adam halfway, because extension replaces the
-# coefficients; the short spike of the fine edge comes from this restart. So extension rescues a coarse edge, but here it gains nothing over a fine grid from the start, which was there after half of the updates. The paper trains without grid extension, and so do the following chapters.
+# coefficients; the short spike of the fine edge comes from this restart. So extension rescues a coarse edge, but here it gains nothing over a fine grid from the start, which had reached almost the same error halfway. The paper trains without grid extension, and so do the following chapters.
 #
 # ## Counting parameters
 #
 # An edge has $G + k$ coefficients, one base weight and one spline scale: $8 + 1 + 1 = 10$ at the paper's $G = 5$,
 # $k = 3$. A linear layer has one weight per edge and one bias per output. The [next chapter](03_vae_elbo.ipynb) builds an auto-encoder from five layers: from $D = 784$ pixels
 # to $H$ hidden units, from there to $L$ means and to $L$ log-variances, and back from $L$ to $H$ to $D$. These are $DH + 2HL + LH + HD = 2DH + 3HL$ edges.
-# The paper's Table I lists nine such models, named here by $H$–$L$; stars mark the two that the paper features. Its column of parameters must come out to the digit, and it does.
+# The paper's Table I lists nine such models, named here by $H$–$L$; stars mark the two KAN-VAEs that the paper features. Its column of parameters must come out to the digit, and it does.
 
-# %% mystnb={"table": {"name": "tab-parameters", "caption": "Parameters of the nine models of Table I, counted and as the paper gives them."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-parameters", "caption": "Parameters of the nine models of Table I, counted and as the paper gives them."}}
 rows = []
 for row in paper.TABLE_I:
     model = row.architecture.build()
@@ -400,7 +400,7 @@ tables.table(table, {"per edge": ".3f"})
 # <details><summary>Solution</summary>
 #
 # Two numbers describe any function on two points: $\phi(0)$ and $\phi(1)$. Summed over the inputs, the $\phi(0)$ become
-# one bias an output. So one number an edge, $\phi(1) - \phi(0)$, and one bias an output express all that the layer can
+# one bias per output. So one number per edge, $\phi(1) - \phi(0)$, and one bias per output express all that the layer can
 # do: it is an affine layer. The first layer of the paper's encoder sees binary pixels, so this is its case.
 #
 # </details>

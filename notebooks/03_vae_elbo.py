@@ -24,7 +24,7 @@
 # although it draws random numbers on the way?
 #
 # **The answer.** It maximises a lower bound on the log-likelihood of its data: the expected log-probability of an image under the decoder,
-# minus the divergence of the encoder's distribution of latents from a fixed prior. The random numbers come from a fixed distribution and are then shifted and
+# minus the Kullback–Leibler (KL) divergence of the encoder's distribution of latents from a fixed prior. The random numbers come from a fixed distribution and are then shifted and
 # scaled as the encoder says; gradients pass through shift and scale.
 #
 # **You need** densities, expectations and the normal distribution, and to have heard of [KAN layers](02_kan_layers.ipynb).
@@ -255,7 +255,7 @@ figures.lines(
 )
 
 # %% [markdown]
-# The start is steep, as predicted, but the end is not flat yet: on the logarithmic axis of {numref}`fig-bound` the bound still rises at 500 samples, and every further nat costs several times as many. The whole rise underestimates how far the ELBO lies below the log-likelihood. The book's tables use 500
+# The start is steep, as predicted, but the end is not flat yet: on the logarithmic axis of {numref}`fig-bound` the bound still rises at 500 samples, and every further nat takes several times as many samples. So the log-likelihood lies further above the ELBO than the figure shows. The book's tables use 500
 # samples for every model alike. With more the bound would rise further, by an amount that may differ between models.
 #
 # After these few epochs the model gives most digits back, softened. Here are the first test images and the decoder's output at the mean of $q(z|x)$:

@@ -107,7 +107,7 @@ tables.table(
 # %% [markdown]
 # ```{admonition} What the paper leaves open
 # :class: warning
-# The paper states Adam at learning rate 0.002, batches of 32, 30 epochs, and `ReduceLROnPlateau` with factor 0.5. {numref}`tab-settings` has more settings than these; what the paper does not have is at values that change nothing (the [reference](../book/api/training.md) explains each). It does not state the
+# The paper states Adam at learning rate 0.002, batches of 32, 30 epochs, and `ReduceLROnPlateau` with factor 0.5: this scheduler halves the rate when a loss has not improved for some time, its *patience*. {numref}`tab-settings` has further settings, at values that leave the paper's method unchanged (the [reference](../book/api/training.md) explains each). It does not state the
 # threshold of binarisation (we take 0.5), the scheduler's patience, or what the scheduler watches. This chapter keeps PyTorch's default patience of 10 epochs, on the mean training loss of an epoch; with it the rate does not fall. The models in the chapters on results halve their rate after 600 updates without a better batch, which comes [nearest to the paper's curves](10_paper_figures.ipynb); [another chapter](13_how_many_functions.ipynb) tries other schedules. The paper does not mention seeds; this book states the seeds of every run.
 # ```
 #
@@ -262,7 +262,7 @@ figures.image_rows({"input": x, "reconstruction": model.reconstruct(x)})
 # ## What we saw
 #
 # - A configuration determines a run; on one CPU, with the same threads and PyTorch, it gives the same weights.
-# - The model learns the average image first, at a KL of a few nats; then the KL rises slowly and the reconstruction falls further. After three epochs neither has settled.
+# - The KL falls to a few nats early, probably while the decoder learns the average image; then it rises slowly, and the reconstruction falls further. After three epochs neither has settled.
 # - A kill costs at most the epoch that was running.
 #
 # ## Exercises

@@ -22,7 +22,7 @@
 #
 # **The question.** How do reconstruction and KL develop during training, and what becomes of them on images that were not trained on?
 #
-# **The answer.** On the training images KAN-VAE* reconstructs best and KAN-VAE** worst, as in the paper, and one of KAN-VAE*'s two runs ends where the paper's curves do, to half a nat. It leads the VAE by sixteen nats of reconstruction on training images, and by half a nat on unseen ones, which is less than the scatter between runs.
+# **The answer.** On the training images KAN-VAE* reconstructs best and KAN-VAE** worst, as in the paper, and one of KAN-VAE*'s two runs ends where the paper's curves do, to half a nat. On average KAN-VAE* leads the VAE by sixteen nats of reconstruction on training images, and by half a nat on unseen ones, which is less than the scatter between runs.
 #
 # **You need** the two terms of the [loss](03_vae_elbo.ipynb). **On this page** we draw the paper's Figure 6 again for its three featured models, and beside the training images what it does not show, the validation
 # images. The page reads the curves of finished runs.
@@ -129,13 +129,13 @@ loose = never.groupby("model")["band_reconstruction"].std()
 assert loose["vae-400-20"] < 1 < 2 < loose["kan-35-15"]
 
 # %% [markdown]
-# Our three models end in the paper's order ({numref}`tab-curve-ends`). Of the two runs of KAN-VAE* the first ends within half a nat of the paper in both terms, although the schedule was chosen by [the other two models](10_paper_figures.ipynb); the second reconstructs nearly four nats better. Runs of each model scatter by two to five nats. Part of this comes from the schedule, in which one lucky batch starts the count anew: at a rate that never falls the VAE scatters by less than a nat, though KAN-VAE** still by more than two.
+# Our three models end in the paper's order ({numref}`tab-curve-ends`). Of the two runs of KAN-VAE* the first ends within half a nat of the paper in both terms, although only [the other two models](10_paper_figures.ipynb) were used to choose the schedule; the second reconstructs nearly four nats better. Runs of each model scatter by two to five nats. Part of this comes from the schedule, in which one lucky batch starts the count anew: at a rate that never falls the VAE scatters by less than a nat, though KAN-VAE** still by more than two.
 #
 # ## Trained on, and not
 #
 # For the next table the final weights are scored on the images that the models were trained on, and on the 10,000 test images.
 
-# %% mystnb={"table": {"name": "tab-terms", "caption": "The terms of the loss after the last epoch, on training and on test images, mean \u00b1 standard deviation over training seeds, in nats per image."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-terms", "caption": "The terms of the loss after the last epoch, on training and on test images, mean \u00b1 standard deviation over training seeds, in nats per image."}}
 titles = {
     "reconstruction": "reconstruction",
     "kl": "KL",
@@ -225,10 +225,9 @@ assert (
 #
 # ## What we saw
 #
-# - Trained at the setting that its figures suggest, our models end in the paper's order, and one of two runs of KAN-VAE* at the paper's own values.
+# - Trained at the setting that the paper's figures suggest, our models end in the paper's order, and one of two runs of KAN-VAE* at the paper's own values.
 # - What KAN-VAE* gains over the VAE, it gains on images that it was trained on. Reconstruction on training images says little about a model that can learn them by heart.
-# - The paper calls its trainings stable. With a rate that falls they are, in that no validation ELBO turns downwards; but the ends of one model scatter by several nats from seed to seed.
-# - With a rate that falls, no model's validation ELBO falls. At a constant rate KAN-VAE*'s fell by nine nats, in the one run that we have.
+# - The paper calls its training stable. With a rate that falls, no validation ELBO turns downwards, though the ends of one model scatter by several nats from seed to seed; at a constant rate KAN-VAE*'s fell by nine nats, in the one run that we have.
 #
 # ## Exercises
 #
@@ -244,7 +243,7 @@ assert (
 #
 # <details><summary>Solution</summary>
 #
-# With small initial weights, mean and log-variance are near zero for every image, so $q(z|x)$ nearly equals the prior. The first thing to learn, the average image, needs no latent.
+# With small initial weights, mean and log-variance are near zero for every image, so $q(z|x)$ nearly equals the prior. What is probably learned first, the average image, needs no latent.
 #
 # </details>
 #

@@ -22,7 +22,7 @@
 #
 # **The question.** Do KAN layers make a latent space in which the digits are better separated?
 #
-# **The answer.** Not by the numbers. The ten nearest training images vote for a test image's digit correctly as often in the VAE's latent space as in KAN-VAE*'s, about 95 times in a hundred, and less often in KAN-VAE**'s. The pictures come in the paper's order, but only at one end clearly: the islands of KAN-VAE** are the least clear, those of KAN-VAE* and of the VAE level (silhouettes of 0.22, 0.32 and 0.31 in the plane, from one training run and one t-SNE each).
+# **The answer.** Not by the numbers. The ten nearest training images vote for a test image's digit correctly as often in the VAE's latent space as in KAN-VAE*'s, about 95 times in a hundred, and less often in KAN-VAE**'s. In the t-SNE pictures the digits of KAN-VAE** are the least clearly separated; those of KAN-VAE* and of the VAE are equally clear (one training run and one t-SNE each).
 #
 # **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 7, t-SNE pictures of latent means, and put numbers beside them that do not depend on how a
 # picture looks. Nearly all of its time is t-SNE's; the models were trained before.
@@ -119,7 +119,7 @@ interactive.figure("points", shown, picture)
 #
 # ## The numbers
 #
-# Three numbers decide without looking at the plane:
+# Three numbers do not depend on the picture:
 #
 # - **neighbour accuracy**: how often the ten nearest training images in the latent space vote for the right digit of a test image;
 # - **silhouette**: for each image, how much nearer it is to its own digit than to the next one, from -1 to 1, on average;
@@ -167,7 +167,7 @@ for name, clear in in_plane.items():
 # %% [markdown]
 # These are three trained models. Over all training seeds, and beside the linear VAE with as many parameters and latents as KAN-VAE**, the same scores spread as follows:
 
-# %% mystnb={"table": {"name": "tab-latent-seeds", "caption": "The same scores over all training seeds, mean \u00b1 standard deviation."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-latent-seeds", "caption": "The same scores over all training seeds, mean \u00b1 standard deviation."}}
 lines = results.at_paper(regime="paper", reading="last")
 lines = lines.dropna(subset=["test_nll"])
 scores = {

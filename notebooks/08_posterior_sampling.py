@@ -22,7 +22,7 @@
 #
 # **The question.** What does each model give back when it is shown a digit?
 #
-# **The answer.** Mostly the same digit, with softer strokes. KAN-VAE* is by far the nearest to images that it was trained on, and these are what the paper's Figure 8 shows; on images that it has not seen, its lead over the VAE is small.
+# **The answer.** Mostly the same digit, with softer strokes. KAN-VAE* is by far the nearest to images that it was trained on, and these are what the paper's Figure 8 shows; on images that it has not seen, its lead over the VAE is small (one run each).
 #
 # **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 8 and measure what it shows, on test images and on training images: how near the samples are to the inputs, and how often they are
 # still the same digit. The models were trained before.
@@ -89,7 +89,7 @@ for title, images in ({"input": x} | samples).items():
 figures.image_rows(rows)
 
 # %% [markdown]
-# Look in {numref}`fig-posterior` for digits that changed: a 4 that came back as a 9, a 5 as a 3. Soft strokes mean that the decoder is unsure where exactly the edge lies. With 32 digits an eye finds favourites; the whole test
+# Look in {numref}`fig-posterior` for digits that changed: a 4 that came back as a 9, a 5 as a 3. Soft strokes mean that the decoder is unsure where exactly the edge lies. Among 32 digits anyone can find a favourite; the whole test
 # set gives numbers.
 #
 # ## The same on ten thousand images

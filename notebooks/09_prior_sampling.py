@@ -22,7 +22,7 @@
 #
 # **The question.** What do the models invent on their own?
 #
-# **The answer.** Digits, about as often as not. A classifier recognises 46 % of the VAE's samples, 57 % of KAN-VAE*'s and 60 % of KAN-VAE**'s, and of thresholded samples more, in the same order; the paper, too, finds the samples of both KAN-VAEs more recognisable. Of the model that this book recommends it is 52 %, but that one was trained with a cosine schedule and the others at the paper's setting, so that the difference is not one of architecture alone. (One training run of each: another run may move a number by more than these samples can.)
+# **The answer.** Digits, about as often as not. A classifier recognises 46 % of the VAE's samples, 57 % of KAN-VAE*'s and 60 % of KAN-VAE**'s, and of thresholded samples more, in the same order; the paper, too, finds the samples of both KAN-VAEs more recognisable. For a VAE whose hidden units learn four functions each ([a later chapter](13_how_many_functions.ipynb) explains it) it is 52 %; that one was trained with another learning-rate schedule, so the difference is not one of architecture alone. (One training run of each: another may shift these percentages by more than drawing new samples would.)
 #
 # **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 9 from noise that the models share, and measure how recognisable and how varied the inventions are. The models were trained before.
 
@@ -159,7 +159,7 @@ assert narrow < 0.5 * vae
 assert vae < star
 
 # %% [markdown]
-# {numref}`tab-prior` confirms what the paper sees: the samples of both KAN-VAEs are recognised more often than the VAE's. The model with four functions lies in between, in both kinds of image. All four fall far behind real digits. Their variety, 3.1 to 3.2 bits, is a little below that of real digits. That alone does not show that every digit occurs: nine equally frequent digits would give 3.17. Nor is variety among the ten digits variety within them. By [recall](05_table1.ipynb) in grey, more of the real test digits lie among the samples of KAN-VAE* than among those of the VAE, and less than half as many among those of KAN-VAE**, which are more alike.
+# In these runs, one of each model, the samples of both KAN-VAEs are recognised more often than the VAE's, as the paper sees ({numref}`tab-prior`). The model with four functions lies in between, in both kinds of image. All four fall far behind real digits. Their variety, 3.1 to 3.2 bits, is a little below that of real digits. That alone does not show that every digit occurs: nine equally frequent digits would give 3.17. Nor is variety among the ten digits variety within them. By [recall](05_table1.ipynb) in grey, more of the real test digits lie among the samples of KAN-VAE* than among those of the VAE, and less than half as many among those of KAN-VAE**, which are more alike.
 #
 # ## A walk through the latent space
 #
@@ -207,7 +207,7 @@ print(f"outside all knots: {outside_knots:.1%}")
 #
 # ## What we saw
 #
-# - All models invent something like digits; the classifier recognises about half of them, more for the KAN-VAEs than for the VAE.
+# - All models invent something like digits; the classifier recognises about half of them, more for the KAN-VAEs than for the VAE (one run each).
 # - The samples of KAN-VAE** are recognised most often and have the lowest recall of the real digits (one run).
 # - The first decoder layer's grid does not cover the prior that it is fed.
 #

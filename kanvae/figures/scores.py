@@ -115,9 +115,10 @@ def _write_names(figure: Figure, ax: Axes, places: Mapping[str, tuple[float, flo
             taken += [Bbox.from_bounds(x - 4 * unit, y - 4 * unit, 8 * unit, 8 * unit)
                       for x, y in points]  # fmt: skip
     frame = ax.get_window_extent()
+    points = ax.transData.transform(list(places.values()))
     for name, place in sorted(places.items(), key=lambda item: item[1]):
         options: list[tuple[float, int, Any, Bbox]] = []
-        for dx, dy in itertools.product((6, -6, 0), (0, 8, -8, 16, -16, 24, -24)):
+        for dx, dy in itertools.product((6, -6, 0, 18, -18), (0, 8, -8, 16, -16, 24, -24)):
             if dx == 0 and abs(dy) < 16:
                 continue
             side = "left" if dx > 0 else "right" if dx < 0 else "center"
@@ -127,12 +128,24 @@ def _write_names(figure: Figure, ax: Axes, places: Mapping[str, tuple[float, flo
             box = text.get_window_extent()
             cost = sum(_overlap(box, other) for other in taken)
             cost += 4 * (box.width * box.height - _overlap(box, frame))
+            own = _gap(box, ax.transData.transform(place))
+            if min(_gap(box, point) for point in points) < own:
+                cost += 2000 * unit**2  # it would seem to be another's
             options.append((cost + 0.5 * unit**2 * (abs(dx) + abs(dy)), len(options), text, box))
         best = min(options)
         for option in options:
             if option is not best:
                 option[2].remove()
+        if _gap(best[3], ax.transData.transform(place)) > 12 * unit:
+            line = {"arrowstyle": "-", "color": INK, "lw": 0.6, "shrinkA": 1, "shrinkB": 3}
+            ax.annotate("", place, best[2].xyann, textcoords="offset points", arrowprops=line)
         taken.append(best[3])
+
+
+def _gap(box: Bbox, point: Any) -> float:
+    """How far a point is from a box."""
+    outside = np.maximum([box.x0, box.y0] - point, point - [box.x1, box.y1])
+    return float(np.hypot(*np.maximum(outside, 0)))
 
 
 def _overlap(a: Bbox, b: Bbox) -> float:

@@ -77,7 +77,7 @@ def text(value: Any, form: Format | None = None) -> str:
     written = re.sub(r"(?<![\w.\-])-(?=\.?\d)", "−", written)
     # a number stays on one line with its error, its unit, its interval
     written = re.sub(r"(?<=\d)%", " %", written)
-    written = re.sub(r" ([±×%]) ?", rf"{NO_BREAK}\1{NO_BREAK}", written).rstrip(NO_BREAK)
+    written = re.sub(r"(?<=\d) ([±×%]) ?", rf"{NO_BREAK}\1{NO_BREAK}", written).rstrip(NO_BREAK)
     return re.sub(r"\([^()]*\)", lambda part: part[0].replace(" ", NO_BREAK), written)
 
 
