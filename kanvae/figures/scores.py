@@ -137,8 +137,8 @@ def _write_names(figure: Figure, ax: Axes, places: Mapping[str, tuple[float, flo
             if option is not best:
                 option[2].remove()
         if _gap(best[3], ax.transData.transform(place)) > 12 * unit:
-            line = {"arrowstyle": "-", "color": INK, "lw": 0.6, "shrinkA": 1, "shrinkB": 3}
-            ax.annotate("", place, best[2].xyann, textcoords="offset points", arrowprops=line)
+            leader = {"arrowstyle": "-", "color": INK, "lw": 0.6, "shrinkA": 1, "shrinkB": 3}
+            ax.annotate("", place, best[2].xyann, textcoords="offset points", arrowprops=leader)
         taken.append(best[3])
 
 
