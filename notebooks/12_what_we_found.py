@@ -158,12 +158,12 @@ table_one = best.mean().loc[[vae, *equals]]
 assert (table_one.idxmin() == star).all()
 Markdown(f"""
 **The paper hoped** that KAN layers would make a VAE better and smaller.
-Only its KAN-VAE ten times as large beat its VAE (FID, a distance of
-samples, {fid["KAN-VAE*"]} against {fid["VAE"]}); by likelihood **we find**
-no clear difference. A linear VAE of equal size gives unseen digits a
-higher likelihood in all {len(nats)} pairs, by {min(nats):.0f} nats (few
-runs) to {max(nats):.0f}; by Fréchet distance the KAN-VAE's samples are
-nearer to real digits in {grey} pairs if grey, in {binary} if thresholded.
+Only its KAN-VAE ten times as large beat its VAE (FID {fid["KAN-VAE*"]}
+against {fid["VAE"]}); by likelihood **we find** no clear difference.
+A linear VAE of equal size gives unseen digits a higher likelihood
+in all {len(nats)} pairs, by {min(nats):.0f} (few runs) to
+{max(nats):.0f} nats; the KAN-VAE's samples are nearer to real
+digits in {grey} if grey, in {binary} if thresholded.
 """)
 
 # %% [markdown]
