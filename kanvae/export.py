@@ -98,16 +98,18 @@ def layers(stack: Iterable[nn.Module]) -> list[dict[str, Any]]:
     Weights are rounded to float16, which is half the bytes; knots are float32 (1 or I, m + 1), one
     row where all inputs share theirs.
 
-    Returns:
-        For each layer its `kind` and its arrays, with O outputs, I inputs, n bases, g groups:
+    Each layer has its `kind` and its arrays, with O outputs, I inputs, n bases, g groups:
 
-        - function: `name`, one of `FUNCTIONS`.
-        - linear: weight (O, I), bias (O,) or None.
-        - norm: eps, weight and bias (I,): a LayerNorm.
-        - kan: base (a name as above), order, grid, base_weight (O, I), and spline_weight (O, I, n)
-          with the spline scale multiplied in.
-        - shared: base, order, grid, weight (O, I), bias (O,) or None, base_scale (g, I),
-          spline_weight (g, I, n).
+    - function: `name`, one of `FUNCTIONS`.
+    - linear: weight (O, I), bias (O,) or None.
+    - norm: eps, weight and bias (I,): a LayerNorm.
+    - kan: base (a name as above), order, grid, base_weight (O, I), and spline_weight (O, I, n) with
+      the spline scale multiplied in.
+    - shared: base, order, grid, weight (O, I), bias (O,) or None, base_scale (g, I), spline_weight
+      (g, I, n).
+
+    Returns:
+        The layers in order.
 
     Raises:
         ValueError: a layer, or a base function, of another type.
