@@ -239,6 +239,12 @@ def test_the_fonts_of_the_pdf_are_in_it(pdf):
                 assert {"/FontFile", "/FontFile2", "/FontFile3"} & set(described)
 
 
+def test_the_front_pages_links_to_chapters_are_those_that_sphinx_resolves():
+    text = '# B\n\nIt is. (<a href="../notebooks/12_what.html#found-1">chapter 12</a>)\n'
+    found = "# In brief\n\nIt is. ([chapter 12](../notebooks/12_what.ipynb))\n"
+    assert press.preface(text) == found
+
+
 @needs_epub
 @pytest.mark.skipif(shutil.which("java") is None, reason="no Java here")
 def test_epubcheck_finds_nothing():
