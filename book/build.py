@@ -317,9 +317,9 @@ def downloads() -> list[str]:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, (NOTEBOOKS / f"{name}.ipynb").read_bytes())
     offered = {
-        "kan-vae-book.pdf": "the book as a PDF",
-        "kan-vae-book.epub": "the book as an EPUB",
-        bundle.name: "all notebooks",
+        "kan-vae-book.pdf": "PDF",
+        "kan-vae-book.epub": "EPUB",
+        bundle.name: "notebooks",
     }
     return [
         f'- <a href="../{name}" download>{words}</a> ({(EXTRA / name).stat().st_size / 1e6:.1f} MB)'

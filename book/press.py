@@ -112,8 +112,7 @@ def preface(text: str) -> str:
 def outline(contents: dict[str, Any]) -> str:
     """The root of the book: its title, and its parts in order."""
     blocks = ["# The KAN-VAE book", FRONT, tree([contents["root"]])]
-    before, *parts, after = contents["parts"]
-    blocks.append(tree([page["file"] for page in before["chapters"]]))
+    *parts, after = contents["parts"]
     for i, part in enumerate(parts):
         head = RAW.format(rf"\part{{{part['caption']}}}")
         files = [page["file"] for page in part["chapters"]]
