@@ -101,9 +101,8 @@ def chapter(stem: str) -> nbformat.NotebookNode:
 def preface(text: str) -> str:
     """The front page, without what only a screen can do."""
     text = text.replace("<!-- downloads -->", "")
-    link = (
-        r'<a href="(\.\./notebooks/\w+)\.html[^"]*">([^<]*)</a>'  # Sphinx resolves it in Markdown
-    )
+    # Links that Sphinx resolves: files of an EPUB have other names.
+    link = r'<a href="(\.\./notebooks/\w+)\.html[^"]*">([^<]*)</a>'
     text = re.sub(link, r"[\2](\1.ipynb)", text)
     text = re.sub(r"^## Take it along\n", "", text, flags=re.MULTILINE)
     return re.sub(r"\A# .*", "# In brief", text)

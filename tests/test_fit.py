@@ -149,7 +149,6 @@ def test_images_with_channels_meet_a_decoder_of_rows(dtype):
     x = stripes().reshape(-1, 1, 3, 4).to(dtype)
     rows = fit(Own(), x.flatten(1), x[:40].flatten(1), epochs=1, **QUICK)
     images = fit(Flat(), x, x[:40], epochs=1, **QUICK)
-    assert images.history.tobytes() != b""
     for name in ("reconstruction", "kl", "validation_reconstruction"):
         assert np.array_equal(images.history[name], rows.history[name], equal_nan=True)
     scores = evaluation.evaluate(Flat(), x.round() if x.is_floating_point() else x,
