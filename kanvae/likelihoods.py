@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Protocol
 
 import torch
@@ -102,7 +103,8 @@ class Binomial:
     levels: int = 255
 
     def __post_init__(self) -> None:
-        if type(self.levels) is not int or self.levels < 1:
+        n = self.levels
+        if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
             raise ValueError(f"levels is {self.levels!r}: it must be a whole number, 1 or more.")
 
     def __str__(self) -> str:

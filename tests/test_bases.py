@@ -377,6 +377,12 @@ def test_an_activation_that_would_write_to_the_callers_tensor_is_refused(kind):
         kind(8, 8, base_activation=lambda: nn.Sequential(nn.SiLU(inplace=True)))
 
 
+@pytest.mark.parametrize("kind", [KANLinear, SharedKANLinear, GaussianLinear, RationalLinear])
+def test_an_activation_is_made_anew_for_each_layer(kind):
+    with pytest.raises(ValueError, match=r"is the module SiLU\(\): give what makes one, nn\.SiLU"):
+        kind(8, 8, base_activation=nn.SiLU())
+
+
 @EVERY
 def test_a_generator_determines_the_weights(kind):
     before = torch.get_rng_state()

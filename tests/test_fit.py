@@ -1,5 +1,6 @@
 """`training.fit` on models, data and losses that are not the book's."""
 
+import contextlib
 import functools
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from kanvae import VAE, Architecture, KANLinear, evaluation, likelihoods, objective, training
+from kanvae import VAE, Architecture, KANLinear, data, evaluation, likelihoods, objective, training
 from kanvae.studies import command
 from kanvae.training import (
     DivergedError,
@@ -18,6 +19,7 @@ from kanvae.training import (
     make_optimizer,
     train,
     update,
+    updates,
 )
 
 
@@ -501,6 +503,43 @@ def test_a_fit_leaves_the_global_generator_alone():
     torch.manual_seed(5)
     fit(model, stripes(), epochs=1, **QUICK)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_tiny_numbers_are_zero_in_updates_and_nowhere_else():
+    def tiny():
+        return float(torch.tensor(1e-39) * 1)
+
+    def loss(model, x, generator):
+        (inside if model.training else elsewhere).append(tiny())
+        return objective.terms(model, x, generator)
+
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot count them as zero")
+    inside, elsewhere = [], []
+    hook = {"after_epoch": lambda epoch: elsewhere.append(tiny())}
+    fit(Own(), stripes(), stripes(), loss=loss, epochs=2, **hook, **QUICK)
+    assert set(inside) == {0.0}
+    assert set(elsewhere) == {tiny()} != {0.0}
+
+
+def test_tiny_numbers_move_no_weight():
+    images = data.prepare(data.load("MNIST").pixels[:320])
+
+    def trained(around):
+        model, generator = Architecture.parse("vae-12-4").build(seed=0), torch.Generator()
+        optimizer = make_optimizer(model, 2e-3)
+        with around():
+            for i in range(1000):
+                rows = torch.arange(8) + 8 * (i % 40)
+                update(model, optimizer, images[rows], generator.manual_seed(i))
+        averages = [optimizer.state[weight]["exp_avg"].flatten() for weight in model.parameters()]
+        return model.state_dict(), torch.cat(averages)
+
+    plain, averages = trained(contextlib.nullcontext)
+    assert ((averages != 0) & (averages.abs() < 1e-38)).sum() > 100
+    weights, averages = trained(updates.flushing)
+    assert ((averages != 0) & (averages.abs() < 1e-38)).sum() == 0
+    assert all(torch.equal(plain[name], weights[name]) for name in plain)
 
 
 def test_new_noise_comes_with_every_batch():

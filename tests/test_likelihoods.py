@@ -43,6 +43,11 @@ def test_impossible_settings_are_refused(kind, settings):
         kind(**settings)
 
 
+def test_levels_may_be_a_number_of_numpy():
+    assert Binomial(np.int64(16)) == Binomial(16)
+    assert str(Binomial(np.int64(16))) == "binomial-16"
+
+
 @pytest.mark.parametrize("grad", [True, False])
 def test_log_probabilities_are_scipys(grad):
     """Each against scipy.stats, in both modes: with gradients Bernoulli takes another way."""

@@ -237,7 +237,7 @@ def test_grid_extension_by_a_multiple_keeps_the_function(groups, size):
     layer = learned(4, 40, groups)
     x = torch.rand(200, 4) * 6 - 3
     before = layer(x)
-    change = layer.extend_grid(size, x)
+    change = layer.extend_grid(np.int64(size), x)
     torch.testing.assert_close(layer(x), before, rtol=0, atol=3e-5)
     assert change == pytest.approx(float((layer(x) - before).detach().abs().max()))
     assert layer.grid.shape == (4, size + 7)

@@ -111,6 +111,10 @@ def test_a_grid_has_every_combination_once_and_paired_lists_go_side_by_side(grid
         ]
 
 
+def test_a_single_value_needs_no_list():
+    assert sweep.expand({"seed": 3, "word": "ab"}) == [{"seed": 3, "word": "ab"}]
+
+
 @pytest.mark.parametrize(
     ("text", "default", "wanted"),
     [
@@ -418,6 +422,17 @@ def test_a_kernel_that_does_not_start_is_retried_and_then_told(notebook, tmp_pat
     assert result["status"] == "failed"
     assert "did not start" in result["error"]
     assert left[0] == 99 - worker.STARTS
+
+
+def test_a_notebook_that_cannot_be_rendered_keeps_its_result(notebook, tmp_path, monkeypatch):
+    def fail(file):
+        raise KeyError("nbconvert")
+
+    monkeypatch.setattr(worker, "render_notebook", fail)
+    storage.write_file(f"{tmp_path}/out/chapter.ipynb", notebook.read_bytes())
+    result = sweep.execute_point(f"{tmp_path}/out", "chapter.ipynb", {"count": 1})
+    assert (result["status"], result["page"]) == ("done", "")
+    assert storage.read_results(f"{tmp_path}/out")[result["point"]] == result
 
 
 def test_a_full_disk_fails_points_in_words_and_loses_nothing(notebook, tmp_path, scheduler):

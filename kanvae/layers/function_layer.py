@@ -66,6 +66,8 @@ class FunctionLayer(nn.Module):
 
 def activation(make: Callable[[], nn.Module]) -> nn.Module:
     """The module that `make` makes. A ValueError if it would write to its input, the caller's."""
+    if isinstance(make, nn.Module):
+        raise ValueError(f"base_activation is the module {make}: give what makes one, nn.SiLU say.")
     made = make()
     if any(getattr(part, "inplace", False) for part in made.modules()):
         raise ValueError(f"base_activation makes {made}: leave inplace out.")

@@ -7,6 +7,7 @@ move keeps the function and reports how well.
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -152,7 +153,7 @@ class SplineLayer(FunctionLayer):
                 knots would coincide; `x` has another shape or holds a value that is not finite.
                 The layer is as it was.
         """
-        if not isinstance(grid_size, int) or grid_size < self.grid_size:
+        if not isinstance(grid_size, Integral) or grid_size < self.grid_size:
             raise ValueError(
                 f"grid_size {grid_size!r} is below the present {self.grid_size}, or no whole "
                 f"number: a coarser grid cannot keep the function. Give {self.grid_size} or more."

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from kanvae.layers.chebyshev import ChebyshevLinear
-from kanvae.layers.function_layer import check_range, check_whole
+from kanvae.layers.function_layer import check_choice, check_range, check_whole
 from kanvae.layers.gaussian import GaussianLinear
 from kanvae.layers.jacobi import JacobiLinear
 from kanvae.layers.kan import KANLinear
@@ -98,8 +98,7 @@ OPTIONS = Layer._fields
 def check(option: str, value: Any, name: str) -> None:
     """Raise a ValueError that names what is wrong with the value of an option, if anything is."""
     if option in WORDS:
-        if value not in WORDS[option]:
-            raise ValueError(f"{name} is {value!r}: choose one of {list(WORDS[option])}.")
+        check_choice(name, value, WORDS[option])
     elif option in LEAST:
         check_whole(name, value, LEAST[option])
     else:

@@ -135,7 +135,7 @@ class SharedKANLinear(SplineLayer):
         """The values of all functions at the inputs: (..., I) -> (g, ..., I)."""
         self.check_input(x)
         tensors = (self.base_scale, self.spline_weight, self.grid)
-        return functions(self.as_float(x), *tensors, self.spline_order, self.base_activation)
+        return functions(self.as_float(x), *tensors, self.base_activation)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, groups={self.groups}, bias={self.bias is not None}"

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kanvae import kernels, splines
+from kanvae import kernels
 from kanvae.layers.grid import is_plain
-from kanvae.layers.kan_function import by_output, kan_linear
+from kanvae.layers.kan_function import bases, by_output, kan_linear
 from kanvae.layers.kan_function import formula as kan_linear_formula
 
 COMPILED_BASES: tuple[type[nn.Module], ...] = (nn.SiLU, nn.ReLU, nn.Identity)  # as in shared.c
@@ -45,18 +45,12 @@ def group_ends(outputs: int, groups: int) -> tuple[int, ...]:
 
 
 def functions(
-    x: Tensor, base_scale: Tensor, spline_weight: Tensor, grid: Tensor, order: int, base: Base
+    x: Tensor, base_scale: Tensor, spline_weight: Tensor, grid: Tensor, base: Base
 ) -> Tensor:
     """f_is(x_i) for all groups s: (..., I) -> (g, ..., I)."""
     scale = base_scale[(slice(None), *[None] * (x.ndim - 1))]  # (g, 1, ..., I)
-    spline = torch.einsum("...in,gin->g...i", bases(x, grid, order), spline_weight)
-    return scale * base(x) + spline
-
-
-def bases(x: Tensor, grid: Tensor, order: int) -> Tensor:
-    """The spline bases of every input: (..., I) -> (..., I, G + k), in the dtype of `x`."""
-    points = x.to(torch.promote_types(x.dtype, grid.dtype))
-    return splines.recursion(points, grid, order).to(x.dtype)
+    splines = bases(x, grid, spline_weight.shape[-1])
+    return scale * base(x) + torch.einsum("...in,gin->g...i", splines, spline_weight)
 
 
 def shared_linear(
@@ -83,13 +77,13 @@ def shared_linear(
     if x.dtype == torch.bool:  # 0 or 1: every function is a line through two points
         points = torch.arange(2, dtype=weight.dtype, device=weight.device)
         points = points.unsqueeze(1).expand(2, weight.shape[1])
-        values = functions(points, base_scale, spline_weight, grid, order, base)  # (g, 2, I)
+        values = functions(points, base_scale, spline_weight, grid, base)  # (g, 2, I)
         at_zero, at_one = values.unbind(1)
         constant = (weight * by_output(at_zero, groups, outputs)).sum(1)  # (O,)
         constant = constant if bias is None else constant + bias
         rises = weight * by_output(at_one - at_zero, groups, outputs)
         return F.linear(x.to(weight.dtype), rises, constant)
-    values = functions(x, base_scale, spline_weight, grid, order, base)
+    values = functions(x, base_scale, spline_weight, grid, base)
     sizes = [b - a for a, b in itertools.pairwise(ends)]
     biases = [None] * groups if bias is None else bias.split(sizes)
     parts = zip(values.unbind(), weight.split(sizes), biases, strict=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from kanvae.layers.function_layer import FunctionLayer, of_bits, parameter
+from kanvae.layers.function_layer import FunctionLayer, check_choice, of_bits, parameter
 
 MOST_VALUES = 1 << 18  # of edges that are in memory at a time: 1 MB, which a core's cache holds
 
@@ -76,8 +76,7 @@ class WaveletLinear(FunctionLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, out_features)
-        if wavelet not in WAVELETS:
-            raise ValueError(f"wavelet is {wavelet!r}: choose one of {list(WAVELETS)}.")
+        check_choice("wavelet", wavelet, WAVELETS)
         self.wavelet = wavelet
         edges = (out_features, in_features)
         empty = functools.partial(parameter, device=device, dtype=dtype)

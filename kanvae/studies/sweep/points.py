@@ -28,7 +28,10 @@ def expand(grid: Mapping[str, Iterable[Any]], paired: bool = False) -> list[Poin
         ValueError: a parameter without values, or paired lists of different lengths.
     """
     lists = {
-        name: [values] if isinstance(values, str) else list(values) for name, values in grid.items()
+        name: list(values)
+        if isinstance(values, Iterable) and not isinstance(values, str)
+        else [values]
+        for name, values in grid.items()
     }
     for name, values in lists.items():
         if not values:

@@ -81,8 +81,13 @@ def _execute_in(folder: Path, output: str, notebook: str, point: Point) -> dict[
     source.unlink()
     for file in filter(Path.exists, (executed, failed)):
         page = file.with_suffix(".html")
-        files.write_bytes(page, render_notebook(file))
-        found["page"] = page.name
+        try:
+            files.write_bytes(page, render_notebook(file))
+            found["page"] = page.name
+        except OSError:
+            raise  # a full disk, say
+        except Exception as error:  # whatever nbconvert makes of a notebook: the result counts
+            print(f"{file} has no page ({type(error).__name__}: {error})", flush=True)
     if not is_local(output):
         for file in map(folder.joinpath, PRODUCTS):
             if file.exists():
