@@ -20,8 +20,7 @@
 #
 # [![Open in Colab](../book/_static/colab.svg)](https://colab.research.google.com/github/kan-vae-book/kan-vae-book/blob/main/notebooks/01_bsplines.ipynb)
 #
-# **The question.** A KAN layer learns functions of one variable. How are they written down so that a
-# computer can learn them, and why does learning one part of such a function leave the rest alone?
+# **The question.** The layers of a Kolmogorov–Arnold network (KAN), the subject of the [next chapter](02_kan_layers.ipynb), learn functions of one variable where other layers learn numbers. How can a function be written down so that a computer can learn it, and why does learning one part of such a function leave the rest alone?
 #
 # **The answer.** A spline is a weighted sum of bumps, its basis functions or B-splines, each of which is zero outside a few neighbouring intervals. Learning the function means learning the weights. Changing one weight changes the function under its own bump, and nowhere else.
 #

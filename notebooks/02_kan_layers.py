@@ -118,7 +118,7 @@ steps = 300
 #
 # The $N_j$ are the basis functions of order $k$ on a **grid** that cuts an interval, $[-1, 1]$ by default, into
 # $G$ equal pieces, with $k$ knots more on either side. (The order of a KAN's splines is what we called the
-# degree.) The **base weight** is $w^b$, the **spline scale** is $w^s$, and the $c$ are the coefficients.
+# degree.) The **base weight** is $w^b$, the **spline scale** is $w^s$, and the $c$ are the coefficients. The spline is zero outside its knots, so far from the grid the base function is all that an edge has. The scale adds no functions, but it may change how fast an edge learns; exercise 1 at the end of the page shows how.
 #
 # A **layer** with $I$ inputs and $O$ outputs has $I \cdot O$ such edges and sums them at each output, with no bias:
 #

@@ -66,8 +66,7 @@ seed = 0
 # %% [markdown]
 # ## A model with latents
 #
-# Let $x$ be an image with $D = 784$ pixels, each 0 or 1. (MNIST is grey; a pixel counts as 1 if its brightness is above one half, as `data.binarize` has it below.) A latent-variable model describes how images are generated: draw $z$, a vector of $L$ numbers called **latents**,
-# from the **prior** $p(z) = \mathcal N(0, 1)$, a standard normal in each of them, then set each pixel to 1 with a probability that a network, the **decoder**, computes from $z$. Its outputs are **logits** $a_d(z)$, any real numbers, which the sigmoid $\sigma(a) = 1 / (1 + e^{-a})$ turns into probabilities; then
+# Let $x$ be an image with $D = 784$ pixels, each 0 or 1. Ours are the handwritten digits of MNIST. They are grey, so `data.binarize` below sets a pixel to 1 if its brightness is above one half. A latent-variable model describes how images are generated, in two steps. First draw a vector $z$ of $L$ numbers, the **latents**, from the **prior** $p(z) = \mathcal N(0, 1)$, a standard normal in each of them. Then set each pixel to 1 with a probability that a network, the **decoder**, computes from $z$. The decoder's outputs are **logits** $a_d(z)$, which may be any real numbers; the sigmoid $\sigma(a) = 1 / (1 + e^{-a})$ turns them into probabilities. So
 #
 # $$
 # \begin{aligned}

@@ -28,7 +28,7 @@
 # **You need** the [loss](03_vae_elbo.ipynb). **On this page** a model trains in front of you; we read its curve, look into its run folder,
 # kill a run and resume it to the same weights, bit for bit. We have not timed this chapter on a GPU.
 #
-# Every parameter of the cell below can be set from the outside, which is how researchers [sweep this chapter](18_sweeps.ipynb), here over two models and the seeds 0, 1 and 2:
+# Every value in the cell of parameters below can be set from outside. So this chapter can also be run once for each combination of several values, which is called a [sweep](18_sweeps.ipynb). This command sweeps it over two models and the seeds 0, 1 and 2:
 #
 #     kanvae sweep notebooks/04_training.ipynb \
 #         -p architecture kan-20-10,kan-35-15 -p seed 0:3
@@ -83,8 +83,7 @@ demonstrate = True
 # ## What determines a run
 #
 # A `TrainingConfig` holds everything that determines a run. It checks its values when it is made: a wrong one raises an error that says what is allowed.
-# The **regime** says which training images are used. `paper` takes the first 1,000 of each digit; the paper does not say so, but [its figures
-# show it](10_paper_figures.ipynb). `full` takes the first 50,000. The last 10,000 are for validation. `device="auto"` takes a GPU if there is one.
+# The **regime** says which of MNIST's 60,000 training images are used. `paper` takes the first 1,000 of each digit. The paper does not say so, but [its figures](10_paper_figures.ipynb) leave only this choice or one image more of each digit, if the VAE ran for the 30 epochs of its text. `full` takes the first 50,000 images. The last 10,000 of the 60,000 are for validation. `device="auto"` takes a GPU if there is one.
 
 # %%
 config = TrainingConfig(
@@ -107,8 +106,11 @@ tables.table(
 # %% [markdown]
 # ```{admonition} What the paper leaves open
 # :class: warning
-# The paper states Adam at learning rate 0.002, batches of 32, 30 epochs, and `ReduceLROnPlateau` with factor 0.5: this scheduler halves the rate when a loss has not improved for some time, its *patience*. {numref}`tab-settings` has further settings, at values that leave the paper's method unchanged (the [reference](../book/api/training.md) explains each). It does not state the
-# threshold of binarisation (we take 0.5), the scheduler's patience, or what the scheduler watches. This chapter keeps PyTorch's default patience of 10 epochs, on the mean training loss of an epoch; with it the rate does not fall. The models in the chapters on results halve their rate after 600 updates without a better batch, which comes [nearest to the paper's curves](10_paper_figures.ipynb); [another chapter](13_how_many_functions.ipynb) tries other schedules. The paper does not mention seeds; this book states the seeds of every run.
+# The paper states Adam at learning rate 0.002, batches of 32, 30 epochs, and `ReduceLROnPlateau` with factor 0.5. This scheduler halves the rate when a loss has not improved for some time, its *patience*.
+#
+# The paper does not state the threshold of binarisation (we take 0.5), the scheduler's patience, which loss the scheduler watches, or its seeds. This chapter keeps PyTorch's default patience of 10 epochs and watches the mean training loss of an epoch; with these the rate does not fall. In the chapters on results the rate is halved after 600 updates without a better batch, which comes [nearest to the paper's curves](10_paper_figures.ipynb). [Another chapter](13_how_many_functions.ipynb) tries other schedules. This book states the seeds of every run.
+#
+# {numref}`tab-settings` has further settings, at values that leave the paper's method unchanged; the [reference](../book/api/training.md) explains each.
 # ```
 #
 # An epoch takes the images in random order, batch by batch. A **step** computes the two terms of the loss on one batch and lets Adam move the weights. This is all of it, without the bookkeeping:
@@ -149,8 +151,7 @@ print("by hand and by the module: the same weights, to rounding")
 #
 # ## A live run
 #
-# We train into a temporary folder, so that it really happens now (a sweep names a folder in `KANVAE_RUNS`, to keep the run). The bar counts weight updates; after each epoch the ELBO of
-# the validation images is measured.
+# `train` reads a run that is already on disk. So that the training really happens now, we give it a new temporary folder. (A sweep keeps its runs: it names a folder in `KANVAE_RUNS`.) The progress bar counts weight updates; after each epoch the ELBO of the validation images is measured.
 
 # %% mystnb={"table": {"name": "tab-live", "caption": "The live run after each epoch: the learning rate, the means of both terms over the epoch's batches, and both on the validation images."}}
 folder = Path(os.environ.get("KANVAE_RUNS") or tempfile.mkdtemp())
@@ -185,7 +186,7 @@ chapters.record(
 figures.learning_curves({architecture: run.history})
 
 # %% [markdown]
-# In {numref}`fig-live`, which is cut off at 300 nats, the KL has a peak in the first updates and falls to a few nats. A likely reason is that the decoder first learns the average image, for which it needs no latents. Then the KL rises slowly, because it pays to say which digit is meant: the reconstruction falls by more than the KL costs.
+# The axis of {numref}`fig-live` ends at 300 nats; the reconstruction starts above it. The KL has a peak in the first updates and falls to a few nats. A likely reason is that the decoder first learns the average image, for which it needs no latents. Then the KL rises slowly, and the reconstruction falls by more: what the latents now tell about the digit costs less than it saves.
 #
 # ## The run folder
 #

@@ -22,7 +22,7 @@
 #
 # **The question.** Does a KAN-VAE generate better digits than a VAE, and with fewer parameters?
 #
-# **The answer.** It depends on the measure. By likelihood every KAN-VAE is behind the linear VAE with as many parameters, by 3 to 28 nats per image (the 3 rests on a single run of its VAE). Its samples are nearer to real digits in all eight pairs by a kernel distance, grey or thresholded; by the Fréchet distance they are nearer in all eight if pixels are thresholded, and in five if they are grey. Samples of the narrow KAN-VAEs, those with at most 50 hidden units, look real more often than those of the paper's VAE, but fewer real digits lie among them, in grey far fewer.
+# **The answer.** It depends on the measure. We pair each of the eight KAN-VAEs with the linear VAE that has as many parameters. By likelihood every KAN-VAE is behind, by 3 to 28 nats per image (the 3 rests on a single run of its VAE). By the distance of samples from real digits the KAN-VAE is mostly ahead. A kernel distance puts it ahead in all eight pairs, whether the pixels are left grey or are thresholded to black and white. The Fréchet distance does so in all eight pairs with thresholded pixels, and in five with grey ones. Against the paper's VAE, the samples of the narrow KAN-VAEs (at most 50 hidden units) look real more often, but fewer real digits lie among them, in grey far fewer.
 #
 # **You need** the [models](03_vae_elbo.ipynb) and how they are [trained](04_training.ipynb). **On this page** are the nine rows of the paper's Table I, trained at the paper's setting as far as [its figures show it](10_paper_figures.ipynb) and scored on the
 # 10,000 test images: parameters, distance of samples from real digits, likelihood. Beside them are linear VAEs of the same sizes, which the paper lacks. The page reads finished
@@ -149,8 +149,7 @@ tables.table(as_table(lines))
 # %% [markdown]
 # In {numref}`tab-scores` KAN-VAE* has the lowest grey distance, as in the paper. It also has the lowest NLL, but by less than training runs scatter. The narrow KAN-VAEs have a much higher NLL than the VAE.
 #
-# **Does our order agree with the paper's?** With NLL yes, with distances less. We compare orders by Spearman's rank correlation: 1 means the same order, 0 no relation. With the paper's FID it is 0.85 for NLL, 0.7 for the grey distance and no more than 0.27 for the thresholded one,
-# because all narrow KAN-VAEs but the narrowest have a lower thresholded distance than the VAE. (FID also falls with the number of parameters alone: rank correlation $-0.78$.) A ranking that depends on thresholding is not a property of the models alone. (*p* is the probability of at least so strong a correlation by chance.)
+# **Does our order of the nine models agree with the paper's?** By NLL it mostly does; by the distances it agrees less. We compare orders by Spearman's rank correlation: 1 means the same order, 0 no relation. The correlation with the paper's FID is 0.85 for NLL, 0.7 for the grey distance and 0.27 for the thresholded one. The last is low because all narrow KAN-VAEs but the narrowest have a lower thresholded distance than the VAE. A ranking that depends on thresholding is not a property of the models alone. (The number of parameters alone has a rank correlation of $-0.78$ with the FID.) The next cell prints these numbers; *p* is the probability of at least so strong a correlation by chance.
 #
 # The paper also finds KAN-VAE** the best of the narrow models; here KAN-VAE, 50–10 is ahead of it on average by all three scores. By likelihood its lead is clear of zero; by either distance three training runs do not decide.
 
@@ -228,6 +227,8 @@ for kind in ("grayscale", "binarized"):
 
 # %% [markdown]
 # ## Do other measures of samples agree?
+#
+# A Fréchet distance is large if samples do not look real, and also if they lack variety. Precision and density look at the first failure alone, recall and coverage at the second. The first table has the nine models of Table I, the second sets each KAN-VAE against the linear VAE of its size.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-fidelity", "caption": "Other measures of samples, grey / thresholded, after the last epoch: means over training seeds: shares of samples that look real (precision, density) and of real test images that are covered (recall, coverage), and the kernel distance. Higher is better, for the kernel distance lower."}}
 last = here[here["reading"] == "last"]
@@ -261,9 +262,9 @@ apart = {
 tables.table(pd.DataFrame(apart).T.rename_axis("model"))
 
 # %% [markdown]
-# These measures separate what the distance mixes ({numref}`tab-fidelity`). What the narrow KAN-VAEs draw looks real more often than what the paper's VAE draws: precision and density are higher for all of them. But the narrower a KAN-VAE, the lower its recall, down to none for the narrowest: its samples are alike, and few real digits lie among them. Coverage, which counts around the real digits, is higher than the VAE's for every KAN-VAE with 30 hidden units or more, and the kernel distance of these is lower. KAN-VAE* is the only one that gains in recall without losing in precision.
+# {numref}`tab-fidelity` compares the KAN-VAEs with the paper's VAE. The samples of all narrow KAN-VAEs look real more often: their precision and density are higher. But the narrower a KAN-VAE, the lower its recall, in grey down to zero for the narrowest: its samples are alike, and few real digits lie among them. Coverage, which counts around the real digits, is higher than the VAE's for every KAN-VAE with 30 hidden units or more, and the kernel distance of the same models is lower. Only KAN-VAE* gains in recall, and it does so without losing in precision.
 #
-# Beside the VAE of its own size every narrow KAN-VAE loses recall ({numref}`tab-fidelity-pairs`). In grey precision it gains a tenth and more in the three pairs with 15 or 20 latents, next to nothing in the three with 10, and in the pair with 5 it loses a little. The linear VAEs with few latents have high precision too, so few latents may be what raises it. Coverage is higher in six pairs of eight if grey and in seven if thresholded, and the kernel distance is lower in all eight in both kinds of image.
+# {numref}`tab-fidelity-pairs` compares models of equal size. Every narrow KAN-VAE has lower recall than its linear VAE. Its grey precision is higher by a tenth and more in the three pairs with 15 or 20 latents, about the same in the three with 10, and a little lower in the pair with 5, by less than a tenth. The linear VAEs with few latents have high precision too, so few latents may be what raises it. The KAN-VAE has the higher coverage in six of the eight pairs in grey, and in seven if thresholded. It has the lower kernel distance in all eight, in both kinds of image.
 
 # %% tags=["remove-cell"]
 recall, precision, density, cover = (
@@ -307,8 +308,9 @@ for kind, wins in zip(kinds, (6, 7), strict=True):
 # %% [markdown]
 # ## How sure is one number?
 #
-# Scores of one trained model under five evaluation seeds differ far less than scores of two training runs. The paper evaluates one run five times; that cannot show how sure its numbers are. How low could a distance be? Real digits that the models never saw, the
-# validation images, are at some distance from the test images too. In grey there is a second limit: the models learn thresholded pixels, so a perfect one would draw thresholded digits, which are further from grey ones.
+# Scores of one trained model under five evaluation seeds differ far less than scores of two training runs. The paper evaluates one run five times, so it cannot show how far another training would have moved its numbers.
+#
+# How low could a distance be? Even real digits that the models never saw, the validation images, are at some distance from the test images. For grey images there is a second limit: the models learn thresholded pixels, so a perfect model would draw thresholded digits, and these are further from grey ones. The next cell prints the scatter and both limits.
 
 # %%
 table_lines = lines[lines["model"].isin(titles.values())]
@@ -341,7 +343,7 @@ assert nearest > 10 * max(real, thresholded)
 # %% [markdown]
 # Every model is far from both limits: even the nearest is more than ten times as far from the test images as real digits are.
 #
-# The NLL is an estimate too, and errs to one side: with few samples it comes out too high. For the models that the book's figures draw, and for [the one that it recommends](13_how_many_functions.ipynb), we took ten times the samples, on the first 2,000 test images.
+# The NLL is an estimate too, and it errs to one side: the fewer samples, the higher it comes out. By how much? For the three models that the paper features, and for the one that this book [recommends](13_how_many_functions.ipynb) ("4 functions per unit" in the table), we took ten times the samples, on the first 2,000 test images.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-samples", "caption": "NLL of the first 2,000 test images with 500 and with 5,000 samples, nats, one training each, last epoch."}}
 twice = ["test_nll_few", "test_nll_many"]
@@ -365,7 +367,7 @@ assert more["gain"].idxmax() == titles["kan-400-20"]
 # %% [markdown]
 # ## Is the likelihood right?
 #
-# Likelihoods of other papers cannot be held against those of this page: thresholded images have no noise, and are easier to predict than images whose pixels are drawn at random. To check models, training and estimate at once we trained a model that others have measured, the VAE of {cite:t}`burda2015`: two layers of 200 tanh units on each side and 50 latents, on 50,000 images whose pixels are drawn anew at every step with their brightness as probability, and tested on images drawn in the same way. They report 86.76 nats with 5,000 samples; two reproductions in public repositories are said to reach 86.35 and 87.75.
+# Is an NLL on this page computed correctly? Comparing it with other papers does not tell: thresholded images have no noise, and are easier to predict than images whose pixels are drawn at random, which most papers use. So we trained a model whose NLL others have published, the VAE of {cite:t}`burda2015`. This checks our models, our training and our estimate together. The model has two layers of 200 tanh units on each side and 50 latents. We train it on 50,000 images whose pixels are drawn anew at every step, with their brightness as probability, and test it on images drawn in the same way. The authors report 86.76 nats with 5,000 samples; two reproductions in public repositories are said to reach 86.35 and 87.75.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-anchor", "caption": "The VAE of Burda et al.: NLL of test images in nats as they published it, and of one training by this book's code, by how many samples and on how many images; last epoch."}}
 (published,) = plan.anchor()
@@ -381,7 +383,7 @@ frame = pd.DataFrame(rows, heads).T.rename_axis("VAE, 200–50")
 tables.table(frame, {"NLL": ".2f"})
 
 # %% [markdown]
-# Ours is 2.5 nats behind the published number with a tenth of the samples ({numref}`tab-anchor`), of which more samples would take back about a quarter of a nat. It was trained for 200 epochs, with a rate that falls along a cosine; theirs for 3,280, with a rate that falls in steps, on 60,000 images. So scale and sign are right, and the rest may be the shorter training; we have not tested that. Most NLLs of the wide models on this page are below the published one. That does not make them better models: their images are thresholded, and so easier to predict.
+# With a tenth of the samples, our NLL is 2.5 nats above the published one ({numref}`tab-anchor`). Taking as many samples would recover about a quarter of a nat. Our model was trained for 200 epochs, with a rate that falls along a cosine. Theirs was trained for 3,280 epochs on 60,000 images, with a rate that falls in steps. So scale and sign are right. The rest of the gap may come from the shorter training; we have not tested that. In {numref}`tab-scores` the VAE and KAN-VAE* have a lower NLL than the published one. That does not make them better models: their images are thresholded, and so easier to predict.
 
 # %% tags=["remove-cell"]
 gap = anchor["test_nll"] - 86.76
@@ -448,7 +450,7 @@ chart("test_nll", "NLL, nats per image", "x")
 # %% [markdown]
 # {numref}`fig-frechet` and {numref}`fig-nll` disagree about who leads, and that is a result. By likelihood the linear VAE is ahead in every pair ({numref}`tab-equal`). By the Fréchet distance the KAN-VAE is ahead in all eight if pixels are thresholded; if they are grey, in five of eight. The distance looks at samples from the prior, through 64 features of a classifier; the NLL looks at every pixel of every test image. Samples of a KAN-VAE with few hidden units often look real, but large parts of the test set have no sample near them.
 #
-# Seven pairs have three training runs of each model. The eighth, KAN-VAE*, has two against one run of its VAE, so that its three nats have no interval. In all seven the interval of the NLL excludes zero, and all seven stay clear of it [by Holm's procedure](../book/conventions.md). Distances scatter by dozens from run to run: the thresholded one's interval excludes zero in six of the seven, the grey one's only for KAN-VAE, 50–10, and by Holm's procedure none stays clear. The claim about samples rests on all eight pairs agreeing in sign for the thresholded distance. If the pairs were independent, chance would do that once in 128 times, both sides counted. They share test images and classifier, and thresholded images are one of two kinds that we looked at, so the true odds are weaker.
+# Seven pairs have three training runs of each model. The eighth, KAN-VAE*, has two against one run of its VAE, so that its three nats have no interval. In all seven the interval of the NLL excludes zero, and all seven stay clear of it [by Holm's procedure](../book/conventions.md). Fréchet distances scatter by dozens from run to run. The interval of the thresholded distance excludes zero in six of the seven pairs, that of the grey one only for KAN-VAE, 50–10; by Holm's procedure neither is clear in any pair. So what we say about the Fréchet distance rests on the signs: thresholded, all eight pairs agree. If the pairs were independent, chance would do that once in 128 times, counting agreement in either direction. But they share test images and classifier, and thresholded images are one of two kinds that we looked at, so the evidence is weaker than these odds.
 
 # %% tags=["remove-cell"]
 gaps = {
@@ -477,8 +479,9 @@ for title in ("thresholded", "Fréchet, grey"):
 # ## What we saw
 #
 # - The parameter column of Table I is reproduced exactly.
-# - The order of its FID column is that of our likelihood, nearly, and of our grey distance, less nearly; with thresholded images little of it is left.
-# - At equal size KAN-VAEs lose by likelihood in every pair. Their samples are nearer to real digits in every pair by the kernel distance, and by the Fréchet distance in every pair if pixels are thresholded, in five if they are grey. Narrow ones have lower recall than a VAE of their size; their samples look real more often clearly only where both have 15 or 20 latents.
+# - The order of its FID column agrees well with our likelihood, less well with our grey distance, and hardly at all with our thresholded distance.
+# - At equal size KAN-VAEs lose by likelihood in every pair. By the kernel distance their samples are nearer to real digits in every pair. By the Fréchet distance they are nearer in every pair if pixels are thresholded, and in five of eight if they are grey.
+# - Narrow KAN-VAEs have lower recall than a VAE of their size. Their samples clearly look real more often only in the pairs with 15 or 20 latents.
 # - Training runs of one model differ far more than evaluations of one run.
 #
 # ## Exercises

@@ -204,9 +204,11 @@ if (seed, points, perplexity) == (0, 5000, 30):
     assert flat.round(2).tolist() == [0.31, 0.32, 0.22]
 
 # %% [markdown]
-# By neighbour accuracy the latents of the VAE and of KAN-VAE* are alike ({numref}`tab-latent-seeds`). KAN-VAE** is some seven points behind both, and behind the linear VAE of its own size and number of latents as well. The silhouettes of the latents say little: all lie between 0.06 and 0.09, and they do not measure what the paper's picture shows. In the plane of {numref}`fig-tsne` only one difference is clear: KAN-VAE** has 0.22, against 0.31 for the VAE and 0.32 for KAN-VAE* (one training run and one t-SNE each). On the pixels themselves the neighbour accuracy is above that of KAN-VAE**, so by this score KAN-VAE** separates the digits less well than its input does, and the other two better.
+# By neighbour accuracy the VAE and KAN-VAE* separate the digits equally well ({numref}`tab-latent-seeds`). KAN-VAE** is some seven points behind both, and it is behind the linear VAE of its own size and number of latents as well. The neighbour accuracy on the pixels lies between: by this score KAN-VAE** separates the digits less well than its input does, and the other two models separate them better.
 #
-# One more look, at how the KL is spent. The next figure sorts each model's latents by the nats per image that they carry.
+# The silhouettes of the latents say little: all lie between 0.06 and 0.09. Nor do they measure what the paper's picture shows, the plane of a t-SNE. In the plane of {numref}`fig-tsne` one difference is clear: the silhouette of KAN-VAE** is 0.22, against 0.31 for the VAE and 0.32 for KAN-VAE* (one training run and one t-SNE each).
+#
+# Does each model use all of its latents? The KL tells: a latent whose distribution equals the prior for every image has no KL and carries nothing. The next figure sorts each model's latents by the nats per image that they carry.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-kl-units", "caption": "Mean KL of each latent over the test set, sorted: how many nats per image each carries."}, "image": {"alt": "The curves of the VAE and of KAN-VAE* fall slowly from two nats to below half a nat at the last of their 20 latents; that of KAN-VAE** starts higher and drops to zero after nine."}}
 nats = {}

@@ -22,7 +22,7 @@
 #
 # **The question.** What do the models invent on their own?
 #
-# **The answer.** Digits, about as often as not. A classifier recognises 46 % of the VAE's samples, 57 % of KAN-VAE*'s and 60 % of KAN-VAE**'s, and of thresholded samples more, in the same order; the paper, too, finds the samples of both KAN-VAEs more recognisable. For a VAE whose hidden units learn four functions each ([a later chapter](13_how_many_functions.ipynb) explains it) it is 52 %; that one was trained with another learning-rate schedule, so the difference is not one of architecture alone. (One training run of each: another may shift these percentages by more than drawing new samples would.)
+# **The answer.** Digits, about as often as not. A classifier recognises 46 % of the VAE's samples, 57 % of KAN-VAE*'s and 60 % of KAN-VAE**'s. If the samples are thresholded it recognises more of them, with the models in the same order. The paper, too, finds the samples of both KAN-VAEs more recognisable. We add a VAE whose hidden units learn four functions each, which [a later chapter](13_how_many_functions.ipynb) explains. The classifier recognises 52 % of its samples. It was trained with another learning-rate schedule, so its architecture alone may not explain the difference. All these numbers are of one training run of each model. Another run may shift them by more than drawing new samples would.
 #
 # **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 9 from noise that the models share, and measure how recognisable and how varied the inventions are. The models were trained before.
 
@@ -90,7 +90,7 @@ figures.image_rows(rows)
 # Some of {numref}`fig-prior` are digits, some lie between two, some are smudges. The paper remarks that judging such pictures is hard, and then judges that the KAN-VAEs' digits have more fidelity. Numbers help:
 #
 # - **confidence**: how sure the digit classifier is of its best guess, on average; real digits set the scale;
-# - **recognised**: the share of samples with a confidence above 0.9, and **thresholded**: the same of samples cut at one half, which are what the models were trained on;
+# - **recognised**: the share of samples with a confidence above 0.9; **thresholded**: the same share after the samples are cut at one half; the training images were cut in the same way;
 # - **variety**: the entropy of the digits that it sees, in bits, at most $\log_2 10 = 3.32$ when all ten come up equally often.
 #
 # A model that always draws the same perfect 1 would have full confidence and no variety; both must be read together, and the [Fréchet distance](05_table1.ipynb) combines the two.
@@ -163,7 +163,7 @@ assert vae < star
 #
 # ## A walk through the latent space
 #
-# Samples show single points. To see what a latent does, we start from the code of an image, the first 0 of the test set, and move one latent alone. The latents of a model are numbered in no particular order; we take the one that carries the most nats of KL per image. We do this for two of the paper's models and the recommended one.
+# Samples show single points of the latent space. To see what one latent does, we encode an image, the first digit 0 of the test set, and start from its mean $\mu(x)$. Then we move one latent from $-3$ to 3 and keep the others. The latents of a model are numbered in no particular order, so we take the one that carries the most nats of KL per image. We do this for two of the paper's models and the recommended one.
 
 # %%
 test = data.load("MNIST", "test")

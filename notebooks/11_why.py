@@ -22,7 +22,7 @@
 #
 # **The question.** What do the paper's settings do to its KAN layers, and does that explain the results?
 #
-# **The answer.** Nearly half of the parameters, those of the first layer, do what a tenth of them could, and about half of the encoder's hidden values meet no spline. A linear first layer saves nine tenths of its parameters at no cost that we could see. A grid three times as wide gains 6.6 nats of likelihood (95 %: 2.0 to 11.2, over both kinds of first layer, which we pooled after we had seen the runs), about a third of the 22 by which KAN-VAE** is behind the linear VAE of its size.
+# **The answer.** Nearly half of a KAN-VAE's parameters are in its first layer, and a tenth of them could do the same. About half of the encoder's hidden values meet no spline. Making the first layer linear saves nine tenths of that layer's parameters, at no cost that we could see. A grid three times as wide gains 6.6 nats of likelihood (95 %: 2.0 to 11.2). That is about a third of the 22 nats by which KAN-VAE** is behind the linear VAE of its size. It comes from runs with both kinds of first layer, which we pooled after we had seen them.
 #
 # **You need** the [KAN layer](02_kan_layers.ipynb) and [Table I](05_table1.ipynb). **On this page** two exact facts about the paper's KAN-VAEs are proved and measured on trained weights: their first layer is affine, and part of
 # what their other layers see lies outside the grid. Then an ablation tests whether mending either helps. The models were trained before.
@@ -106,7 +106,7 @@ tables.table(
 #
 # ## What a gradient can reach
 #
-# A spline coefficient $c_j$ receives a gradient from an image only where its basis function $N_j$ is not zero. At the two values that a pixel takes, that leaves some coefficients out for ever: they keep their initial values through all of training. We count, for each of the five
+# Which parameters can training change at all? A spline coefficient $c_j$ receives a gradient from an image only where its basis function $N_j$ is not zero. At the two values that a pixel takes, some basis functions are always zero, so their coefficients keep their initial values through all of training. We count, for each of the five
 # layers, the share of coefficients whose basis function is not zero for at least one of the training images (with one posterior sample each), and the mean share that one image reaches.
 
 
@@ -162,7 +162,7 @@ reached = pd.DataFrame(found).T.rename_axis(["model", "layer"])
 tables.table(reached, dict.fromkeys(reached, ".1%"))
 
 # %% [markdown]
-# In {numref}`tab-reach` one image reaches under half of the coefficients of any layer, and a sixth of those of KAN-VAE**'s two encoder *heads*, the layers to the mean and to the log-variance.
+# In {numref}`tab-reach` 30 % of the first layer's coefficients never receive a gradient. One image reaches under half of the coefficients of any layer, and a sixth of those of KAN-VAE**'s two encoder *heads*, the layers to the mean and to the log-variance.
 #
 # ## What the layers see
 #
@@ -187,7 +187,7 @@ panels = {
 figures.densities(edges, panels, marks=[-2.2, -1, 1, 2.2])
 
 # %% [markdown]
-# The encoder's hidden values spread widest ({numref}`fig-inputs`): about half lie beyond the outer dotted lines, where no spline acts. Between the inner two, values meet full splines; a quarter of the latents lie outside them. {numref}`tab-reach` has the shares.
+# In both models of {numref}`fig-inputs` the encoder's hidden values spread widest. About half of them lie beyond the outer dotted lines, the last knots: there the heads are weighted SiLUs and nothing else. Values between the inner two lines, the ends of the grid, meet full splines. In KAN-VAE** a quarter of the latents and more than half of the decoder's hidden values lie outside the grid ({numref}`tab-reach`).
 #
 # The densities mix all units. One edge at a time shows what a function does with the inputs that it gets: the next figure takes KAN-VAE**, and there the edge from a latent to a hidden unit of the decoder that varies the most over the training images.
 
@@ -319,8 +319,7 @@ costs = pd.DataFrame(lost, index=pd.Index(shares, name="share of edges"))
 tables.table(costs, {"share of edges": "g"} | dict.fromkeys(costs, ".1f"))
 
 # %% [markdown]
-# The ranking is worth something ({numref}`fig-pruned`, {numref}`tab-pruned`): zeroing a random tenth of the edges costs more than zeroing the least important half. By rank three tenths can go for about five nats. But KAN-VAE** does not rest on a few edges: with four fifths gone it has lost 280 nats, more than twice what it started from, and a fifth of its edges are still nearly eleven
-# thousand curves. Nor is it easier to thin out than the VAE, which loses less at every share from a fifth on; but the VAE has eleven times as many edges, each with one number. So the edges can be looked at, compared and ranked, which is more than weights offer; they do not add up to an explanation. (One training of each and one random draw. A zeroed edge loses its mean as well as its variation, and the rest is not trained again.)
+# The ranking is worth something ({numref}`fig-pruned`, {numref}`tab-pruned`): zeroing a random tenth of the edges costs more than zeroing the least important half. By rank three tenths can go for about five nats. But KAN-VAE** does not rest on a few edges. With four fifths gone it has lost 280 nats, more than twice the size of its whole ELBO, and a fifth of its edges are still nearly eleven thousand curves. It is no easier to thin out than the VAE, which loses less at every share from a fifth on; but the VAE has eleven times as many edges, each with one number. So the edges can be looked at, compared and ranked, which is more than weights offer. They do not add up to an explanation. (One training of each and one random draw. A zeroed edge loses its mean as well as its variation, and the rest is not trained again.)
 
 # %% tags=["remove-cell"]
 kan, mlp, chance = (
@@ -389,10 +388,7 @@ figures.intervals(
 )
 
 # %% [markdown]
-# Both facts are true of the trained models. Their first layer is affine on every test image, to rounding, and 30 % of its spline coefficients never receive a gradient ({numref}`tab-reach`). About half of the encoder's hidden values lie beyond all knots: there the heads for mean and log-variance are weighted SiLUs and nothing else. In KAN-VAE**
-# a quarter of the latents and more than half of the decoder's hidden values lie outside the grid.
-#
-# The prediction holds for the first layer: made linear, it changes the likelihood by no more than training runs differ ({numref}`tab-ablation`). The wide grid does more than we expected of a coarser resolution: about eight nats alone, and seven with a linear first layer ({numref}`fig-ablation`). Runs scatter by up to six nats, and by [Holm's procedure](../book/conventions.md) over all twelve differences, of three changes in four scores, none stays clear. Taken together, over both kinds of first layer, the runs say more:
+# The prediction holds for the first layer: made linear, it changes the likelihood by no more than training runs differ ({numref}`tab-ablation`). The wide grid does more than we expected of a coarser resolution: alone it gains about eight nats, and both changes together gain about seven ({numref}`fig-ablation`). But runs scatter by up to six nats, and by [Holm's procedure](../book/conventions.md) over all twelve differences, of three changes in four scores, none stays clear. So we also pool the runs over both kinds of first layer, six with the wide grid and six with the paper's:
 
 # %% tags=["hide-input"]
 grid = {key: "-3.0..3.0" in key for key in (base, *names)}
@@ -439,7 +435,7 @@ tables.table(table.rename_axis(["difference", "in"]))
 #
 # **The schedule may explain more.** At a rate that never falls the mean validation ELBO of KAN-VAE** is nearly five nats higher, but with three runs each the interval includes zero. The VAE loses four nats, with an interval that does not ([the paper's figures](10_paper_figures.ipynb) allow both schedules).
 #
-# The paper itself suspects the number of inputs: its network has 784, and KANs had shone where inputs were few. The ablation speaks to this. All 784 inputs meet the first layer, and with that layer linear no spline sees an input, and the likelihood changes by no more than runs scatter, while the gap is 22 nats. So splines on many inputs are not the main reason. What is left are the later layers, with 15 and 35 inputs, and the width itself: many inputs make many edges, and at ten numbers an edge the model can afford only 35 hidden units.
+# The paper itself suspects the number of inputs: its network has 784, and KANs had shone where inputs were few. The ablation tests this. Only the first layer sees the 784 inputs. Where that layer is linear, no spline sees an input. Yet the likelihood then changes by no more than runs scatter, while the gap to the linear VAE is 22 nats. So splines on many inputs are not the main reason. What is left is the later layers, with 15 and 35 inputs, and the width itself: many inputs make many edges, and at ten numbers an edge the model can afford only 35 hidden units.
 
 # %% tags=["remove-cell"]
 shares = reached["inside the grid"]
@@ -544,7 +540,9 @@ table = pd.DataFrame(
 tables.table(table.rename_axis(["grid", "minus"]))
 
 # %% [markdown]
-# Three runs do not settle the first half of the prediction. Where grids are moved to their inputs, fewer than one latent in two hundred lies outside ({numref}`tab-grids`). On average the likelihood is five nats better than with the paper's grid, and eight with the wide one ({numref}`tab-grids-differ`); these two cannot be told apart, and only the wide grid's interval excludes zero, before any correction for several comparisons. The second half holds: more intervals in the same place show no gain. With 20 from the start, which take two and a half times the parameters, the means of likelihood and distances are worse; from coarse to fine, neither likelihood nor grey distance can be told from that of five. So width seems to be what the paper's grid lacks, and we saw no gain from following the data over guessing three standard deviations.
+# Three runs do not settle the first half of the prediction. Where grids are moved to their inputs, fewer than one latent in two hundred lies outside ({numref}`tab-grids`). On average the likelihood is five nats better than with the paper's grid; with the wide grid it is eight nats better ({numref}`tab-grids-differ`). The moved and the wide grid cannot be told apart. Only the wide one's interval excludes zero, before any correction for several comparisons.
+#
+# The second half holds: more intervals in the same place show no gain. Twenty intervals from the start take two and a half times the parameters, and the means of likelihood and distances are worse. With grids from coarse to fine, neither likelihood nor grey distance can be told from those with five intervals. So the paper's grid seems to be too narrow rather than too coarse. We saw no gain from following the data over guessing three standard deviations.
 
 # %% tags=["remove-cell"]
 runs = pooled.groupby("model").size()
@@ -599,9 +597,9 @@ tables.table(table.rename_axis(["model", "layers"]))
 # %% [markdown]
 # **By likelihood deeper models are worse.** Each further layer costs either model more nats than the one before, and fewer latents stay in use ({numref}`tab-depth`).
 #
-# **By samples it depends on the measure.** The paper judged by samples. By the Fréchet distance a second layer makes no difference that we can tell for KAN-VAE**, and brings the VAE's samples much nearer, in both kinds of image. A third makes KAN-VAE**'s grey samples worse on average, with an interval that excludes zero but does not stay clear by Holm's procedure, and thresholded ones no different. The recall of thresholded samples falls in both models with every layer: from 0.53 to 0.20 to 0.01 for KAN-VAE**, from 0.85 to 0.71 to 0.20 for the VAE. (Over the twelve comparisons of deeper models with the flat one of their kind, in NLL and in both distances, five stay clear: NLL but for the second layer of KAN-VAE**, and the thresholded distance of the VAE.)
+# **By samples it depends on the measure.** The paper judged by samples. By the Fréchet distance, a second hidden layer makes no difference that we can tell for KAN-VAE**. It brings the VAE's samples much nearer, in both kinds of image. A third makes KAN-VAE**'s thresholded samples no different and its grey ones worse on average; that interval excludes zero but does not stay clear by Holm's procedure. The recall of thresholded samples falls in both models with every layer ({numref}`tab-depth`). (Twelve comparisons hold deeper models against the one with one hidden layer, in NLL and in both distances. Five stay clear: those in NLL but for KAN-VAE** with two hidden layers, and both of the VAE's thresholded distance.)
 #
-# **The VAE with three layers is the extreme case.** It is 33 nats behind the one with one; its samples are nearer to thresholded test digits than those of any other model in the tables of this book, the convolutional ones included, with four latents in use: it draws a small part of the digits, well. Here too a claim of better or worse has to name its measure. All ran at a learning rate chosen for one hidden layer; a rate or a norm that suits deep models may reverse this.
+# **The VAE with three hidden layers is the extreme case.** By likelihood it is 33 nats behind the VAE with one. Yet its samples are nearer to thresholded test digits than those of any other model in the tables of this book, the convolutional ones included. Four latents are in use: it draws a small part of the digits, well. Here too a claim of better or worse has to name its measure. All ran at a learning rate chosen for one hidden layer; a rate or a norm that suits deep models may reverse this.
 
 # %% tags=["remove-cell"]
 deep = lines.groupby("model").mean(numeric_only=True)

@@ -22,7 +22,7 @@
 #
 # **The question.** What are the answers to the paper's three research questions, and how sure are they?
 #
-# **The answer.** The paper's best model, KAN-VAE*, has the nearest samples of the nine here too, in grey. By likelihood we cannot tell it from the VAE, which has a tenth of its parameters. At equal size the KAN-VAE has the worse likelihood in all eight pairs. Its samples are nearer to real digits in all eight by a kernel distance, and by the Fréchet distance in all eight if pixels are thresholded, in five if they are grey. By the neighbours of an image they make no better latent space.
+# **The answer.** The paper's best model, KAN-VAE*, has the nearest samples of the nine here too, in grey. By likelihood we cannot tell it from the paper's VAE, which has a tenth of its parameters. We also hold each of the eight KAN-VAEs against a linear VAE with as many parameters. By likelihood the KAN-VAE is worse in all eight pairs. By a kernel distance its samples are nearer to real digits in all eight. By the Fréchet distance they are nearer in all eight if pixels are thresholded, and in five if they are grey. Judged by the neighbours of an image, KAN-VAEs make no better latent space.
 #
 # **You need** the measures of [Table I](05_table1.ipynb) and the [names of the models](../book/conventions.md). **On this page** the three questions are answered from the tables of all runs, with intervals over
 # training seeds; what other pages found is linked.
@@ -158,16 +158,19 @@ table_one = best.mean().loc[[vae, *equals]]
 assert (table_one.idxmin() == star).all()
 Markdown(f"""
 **The paper hoped** that KAN layers would make a VAE better and smaller.
-Only its KAN-VAE ten times as large beat its VAE (FID {fid["KAN-VAE*"]}
-against {fid["VAE"]}); by likelihood **we find** no clear difference.
-A linear VAE of equal size gives unseen digits a higher likelihood
-in all {len(nats)} pairs, by {min(nats):.0f} (few runs) to
-{max(nats):.0f} nats; the KAN-VAE's samples are nearer to real
-digits in {grey} if grey, in {binary} if thresholded.
+Only one KAN-VAE, ten times as large, beat its VAE (FID
+{fid["KAN-VAE*"]} against {fid["VAE"]}); by likelihood **we find** no clear
+difference between the two. A linear VAE as large as the KAN-VAE gives
+unseen digits a higher likelihood in all {len(nats)} pairs, by
+{min(nats):.0f} (few runs) to {max(nats):.0f} nats; the KAN-VAE's samples
+are nearer to real digits in {grey} pairs if grey, in {binary} if
+thresholded.
 """)
 
 # %% [markdown]
-# If the pairs were independent, eight of eight on one side would come by chance once in 128 times, both sides counted. They share test images, classifier and seeds, so this is a guide only; and it does not apply to the grey Fréchet distance, with five of eight. Likelihood and distance disagree, and each says something: a likelihood punishes every test image that a model would hardly draw, and judges the pixels that it would draw; a distance looks at the decoder's probabilities, as they are or thresholded, and never at drawn pixels. [Table I](05_table1.ipynb) takes the distance apart: the samples of narrow KAN-VAEs look real more often than those of the paper's VAE, and by recall they reach fewer of the real digits.
+# Can eight of eight be chance? If the pairs were independent, all eight would fall on one side, whichever it is, once in 128 times. But they share test images, classifier and seeds, so this is a guide only. For the grey Fréchet distance, with five of eight, it says nothing.
+#
+# Likelihood and distance disagree, and each says something of its own. A likelihood punishes every test image that a model would hardly draw, and judges the pixels that it would draw. A distance looks at the decoder's probabilities, as they are or thresholded, and never at drawn pixels. [Table I](05_table1.ipynb) takes the distance apart: the samples of narrow KAN-VAEs look real more often than those of the paper's VAE, and by recall they reach fewer of the real digits.
 #
 # ## Do KAN layers improve generation, or reconstruction?
 #
@@ -249,7 +252,11 @@ tables.table(
 )
 
 # %% [markdown]
-# At equal size the answer is no by likelihood: in all seven pairs with three training runs of each model the interval excludes zero, and by [Holm's procedure](../book/conventions.md) over the seven all stay clear. By samples it depends on the pixels ({numref}`fig-against-equal`): thresholded, all eight KAN-VAEs are nearer, six of seven with an interval that excludes zero, though none stays clear by Holm's procedure; grey, KAN-VAE, 50–10 alone has such an interval. The kernel distance, which compares features pair by pair, has all eight nearer in both kinds of image ({numref}`tab-kernel-equal`); five of seven intervals exclude zero in grey and three thresholded, and by Holm's procedure KAN-VAE, 50–10 stays clear in both. In [the next chapter](13_how_many_functions.ipynb) four functions per unit gain over ReLU in both likelihood and distance.
+# **By likelihood the answer is no.** In all seven pairs with three training runs of each model the interval excludes zero, and by [Holm's procedure](../book/conventions.md) over the seven all stay clear.
+#
+# **By the Fréchet distance it depends on the pixels** ({numref}`fig-against-equal`). Thresholded, all eight KAN-VAEs are nearer on average. Six of seven intervals exclude zero, though none stays clear by Holm's procedure. In grey five of the eight are nearer, and KAN-VAE, 50–10 alone has an interval that excludes zero.
+#
+# **The kernel distance**, which compares features pair by pair, has all eight nearer in both kinds of image ({numref}`tab-kernel-equal`). Five of seven intervals exclude zero in grey and three thresholded. By Holm's procedure KAN-VAE, 50–10 stays clear in both. In [the next chapter](13_how_many_functions.ipynb) four functions per unit gain over ReLU in both likelihood and distance.
 
 # %% tags=["remove-cell"]
 tested = {
@@ -326,7 +333,7 @@ tables.table(
 )
 
 # %% [markdown]
-# On this processor time goes with parameters more than with the kind of layer: KAN-VAE** takes about as long as the VAE of its size, KAN-VAE* several times as long as the paper's VAE ({numref}`tab-time`). So does memory: each parameter takes 16 bytes, for itself, its gradient and Adam's two averages, and beside them the batch itself weighs little, with KAN layers less than with linear ones of that size, whose hidden layers are ten times as wide. (The peak memory that our runs recorded is that of the whole process, libraries and evaluation included; it does not tell these models apart.) A KAN layer that needs as many parameters saves nothing; [without kernels of its own](17_layer_cost.ipynb) it is slower.
+# On this processor time goes with parameters more than with the kind of layer: KAN-VAE** takes about as long as the VAE of its size, KAN-VAE* several times as long as the paper's VAE ({numref}`tab-time`). Memory goes with parameters too. Each parameter takes 16 bytes: for itself, its gradient and Adam's two averages. What a batch adds is little beside that. It is less with KAN layers than with linear ones of the same size, whose hidden layers are ten times as wide. (The peak memory that our runs recorded is that of the whole process, libraries and evaluation included; it does not tell these models apart.) A KAN layer that needs as many parameters saves nothing; [without kernels of its own](17_layer_cost.ipynb) it is slower.
 
 # %% tags=["remove-cell"]
 ms = times["ms"]
@@ -419,9 +426,9 @@ assert (both["epoch", "best"] >= 27).all()
 # ## How sure is this?
 #
 # - **Seeds.** KAN-VAE* has two training runs and the VAE of its size has one, all other models have three. Runs of one model scatter by a nat or several, and by dozens in distance; under the paper's schedule one lucky batch can decide when the rate is halved.
-# - **Schedule.** The paper's curves allow a rate that never falls as well ([its figures](10_paper_figures.ipynb)). With it, and after the last epoch, KAN-VAE** is 16 nats of validation ELBO behind the VAE, not 25 ({numref}`tab-two-schedules`), and the one run of KAN-VAE* is nine behind. At their best epochs they are 16 and one behind. So under that schedule it matters which reading is taken, which it does not here.
+# - **Schedule.** The paper's curves allow a rate that never falls as well ([its figures](10_paper_figures.ipynb)). Under that schedule it matters which reading is taken, which it does not here ({numref}`tab-two-schedules`). After the last epoch KAN-VAE** is 16 nats of validation ELBO behind the VAE, not 25, and the one run of KAN-VAE* is nine behind. At the best epoch KAN-VAE** is 16 behind, and KAN-VAE* one.
 # - **Measures.** Distances use our digit classifier's features, not Inception's. The likelihood does not depend on features, but it is an estimate from 500 samples, which [errs to one side](05_table1.ipynb), for KAN-VAE* by more than for the VAE. And it is of thresholded digits: values for digits binarised at random, as most papers have them, are higher and cannot be set beside ours.
-# - **Images.** All runs are of the paper's 10,000 training images. On 50,000 none of these models has been trained at the paper's setting; how much is learned by heart will change there. (Four of the next chapter's have been [trained on them](13_how_many_functions.ipynb), each at its own best.)
+# - **Images.** All runs are of the paper's 10,000 training images. On 50,000 none of these models has been trained at the paper's setting; how much is learned by heart will change there. (Models of the next chapter have been [trained on them](13_how_many_functions.ipynb), each at its own best.)
 # - **Settings.** Learning rate, epochs and batch size are the paper's, tuned for neither kind of model. [How many functions?](13_how_many_functions.ipynb) compares models each at its own best.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-two-schedules", "caption": "Validation ELBO minus the VAE's, nats, under the paper's schedule and at a rate that never falls: means over training seeds."}}
@@ -454,7 +461,9 @@ assert abs(behind["KAN-VAE*", "as here"]["last"]) < 0.1
 # - KAN-VAE* is first of the paper's nine models by grey distance. By likelihood we cannot tell it from the VAE; the narrower a KAN-VAE, the worse its likelihood.
 # - The paper's hope for fewer parameters fails at equal size by likelihood. By the distance of samples, which is what the paper measured, KAN-VAEs are ahead of a VAE of their size: all by a kernel distance, and by the Fréchet distance all if pixels are thresholded, about half if they are grey. Both are true of the same models.
 # - They are not more efficient either: an update takes about as long as that of a linear VAE of the same size, on a processor; we did not measure energy.
-# - Another basis does not mend this. At equal size [a function on every edge](14_other_basis_functions.ipynb), with each basis that we trained three times, is behind fixed units in likelihood, and a few functions that edges share are, taken together, ahead of ReLU and cannot be told from SiLU. In [convolutions](15_convolution.ipynb) shared functions are 1.3 nats ahead of SiLU, over three runs each (not clear after correction for twelve comparisons; on clothes 1.5, which is); in [three other networks](16_kans_elsewhere.ipynb) we saw no gain from KAN layers.
+# - Another basis does not mend this. At equal size [a function on every edge](14_other_basis_functions.ipynb) is behind fixed units in likelihood, with each basis that we trained three times. A few functions that edges share are, taken together, ahead of ReLU, and cannot be told from SiLU.
+# - In [convolutions](15_convolution.ipynb) shared functions are ahead of SiLU: by 1.3 nats on digits, which does not stay clear after correction for twelve comparisons, and by 1.5 on clothes, which does.
+# - In [three other networks](16_kans_elsewhere.ipynb) we saw no gain from KAN layers.
 # - A claim of "better generation" has to name its measure. Why it turned out this way is the subject of [the chapter before](11_why.ipynb).
 #
 # ## Exercises

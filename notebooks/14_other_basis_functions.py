@@ -194,8 +194,13 @@ far = {name for name, slope in slopes.items() if slope > 0.01}
 assert far == {"rational"}, slopes
 
 # %% [markdown]
-# How much of what a model sees lies out there? It depends on the training, so we train KAN-VAE** with each kind of function for an epoch, and look at what reaches the three places after the first layer: the encoder's heads, the decoder's first layer and its last. Outside is what lies beyond the splines' grid at 1, the Gaussians' centres at 2 (of the normed inputs), the rational functions' fitted interval at 3,
-# a wavelet's reach of 4 of its own scales, and where $\tanh x$ (2.65) or $\sigma(x)$ (4.6) is within a hundredth of its end.
+# How much of what a model sees lies out there? It depends on the training, so we train KAN-VAE** with each kind of function for an epoch. Then we look at what reaches the three places after the first layer: the encoder's hidden values at its heads, the latents at the decoder's first layer, and the decoder's hidden values at its last, to the pixels. A value is outside
+#
+# - of splines: beyond the grid, which ends at 1;
+# - of Gaussians: beyond the centres, which end at 2 (after the norm);
+# - of rational functions: beyond the fitted interval, which ends at 3;
+# - of a wavelet: beyond 4 of its own scales;
+# - of Chebyshev and Jacobi polynomials: where $\tanh x$ or $\sigma(x)$ is within a hundredth of its end, that is, beyond 2.65 or 4.6.
 
 # %%
 REACH = {

@@ -23,8 +23,8 @@
 # **The question.** The paper's related work puts KAN layers into recurrent networks (TKAN), into a transformer
 # (TKAT) and into graph networks (GraphKAN). What do they change in the usual model, and is it better at equal size?
 #
-# **The answer.** In none of our three tasks did we see an advantage. A TKAN reads digits as well as an LSTM, but an update takes several times as long; a GRU names half a percentage point more digits than either.
-# TKAT forecasts as well as the same transformer with LSTMs, and no better than a plain encoder. In accuracy a GraphKAN is behind
+# **The answer.** In none of our three tasks did we see an advantage. As a reader of digits a TKAN cannot be told from an LSTM, but an update takes several times as long; a GRU names half a percentage point more digits than either.
+# As a forecaster TKAT can be told neither from the same transformer with LSTMs nor from a plain encoder. In accuracy a GraphKAN is behind
 # a graph convolution with each of three seeds, but the interval of the difference includes zero.
 #
 # **You need** the chapter on [KAN layers](02_kan_layers.ipynb), and to have met an LSTM, attention and a graph convolution. **On
@@ -316,7 +316,7 @@ assert parameters.max() < 1.03 * parameters.min()
 # y = d + \sum_{n} f_n(T_n(M)\, x),
 # $$ (eq-graph-kan)
 #
-# where a row of $x$ holds the features of a node, and $f_n$ is a layer that sees what comes from up to $n$ steps away, the steps being as many as one chooses. $M$ is the normalised Laplacian less the identity: its eigenvalues lie between $-1$ and 1, where Chebyshev polynomials live. On a path
+# where a row of $x$ holds the features of a node, and $f_n$ is a KAN layer that sees what comes from up to $n$ steps away. The largest $n$ is a choice. $M$ is the normalised Laplacian less the identity: its eigenvalues lie between $-1$ and 1, where Chebyshev polynomials live. On a path
 # of four nodes, by dense matrices:
 
 # %%
@@ -441,7 +441,7 @@ assert right["TKAN − GRU"].high < 0
 # ## What we saw
 #
 # - TKAN replaces one gate of an LSTM by KAN layers (and sends the candidate through the logistic function as well as tanh); TKAT puts such layers into a known transformer; GraphKAN exchanges matrices for KAN layers.
-# - At equal size we measured no advantage over the twins: TKAN and TKAT are level with LSTMs and take several times as long, and a GraphKAN is behind matrices in accuracy with every seed.
+# - At equal size we measured no advantage over the twins: TKAN and TKAT cannot be told from their twins with LSTMs and take several times as long. A GraphKAN is behind matrices in accuracy with every seed, with an interval that includes zero.
 # - A rule that learns nothing is the mark on a series like ours. The networks pass it, with KAN layers or without.
 #
 # ## Exercises

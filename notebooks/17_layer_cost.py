@@ -207,7 +207,7 @@ print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
 
 # %% [markdown]
 # Only $k + 1 = 4$ of the bases differ from zero at a point. The compiled kernel computes those four alone, from the fraction of the interval that $x$ has
-# passed, after it has looked whether the knots are the same for all inputs and evenly spaced; on other grids `KANLinear` takes the recursion. It is exact: the others are zero, not small. The four values are never stored: the backward pass computes them again, in cache.
+# passed. This is exact: the others are zero, not small. The four values are never stored: the backward pass computes them again, in cache. All this needs knots that are evenly spaced and the same for all inputs. The kernel looks whether they are; on other grids `KANLinear` takes the recursion.
 #
 # ## Step two: multiply what is not zero
 #
@@ -244,8 +244,13 @@ print(f"{local.shape[1] + 1} products an edge give what {n + 1} give")
 # \frac{\partial \mathcal L}{\partial w^b} = R_n ,
 # $$ (eq-split)
 #
-# where $\mathcal L$ is the loss and $R_j$ the gradient of an edge's merged weight for feature $j$. In torch each equation of {eq}`eq-split` is a pass over memory, some of them with an array of the weight's size that is thrown away at once. The kernels do the products themselves, so they merge the weights and split their gradients as they go. In the backward pass the inputs are cut into **panels** as wide as a vector register: eight or sixteen inputs have that many times $n + 1$ features, which fill $n + 1$ registers. For a panel and
-# a few outputs the weights are merged in cache and multiplied by the upstream gradient, which gives the gradient of the inputs; then the upstream gradient is multiplied by the features, and the result is taken apart as soon as its sums are complete. Each parameter is read once for both. The sums of a small tile stay in registers. The merged weight is never in memory, nor is its gradient. How a sum
+# where $\mathcal L$ is the loss and $R_j$ the gradient of an edge's merged weight for feature $j$. In torch each equation of {eq}`eq-split` is a pass over memory, some of them with an array of the weight's size that is thrown away at once. The kernels do the products themselves, so they merge the weights and split their gradients as they go. In the backward pass the inputs are cut into **panels** as wide as a vector register: eight or sixteen inputs have that many times $n + 1$ features, which fill $n + 1$ registers. For a panel and a few outputs the kernel takes three steps:
+#
+# 1. It merges the weights, in cache.
+# 2. It multiplies them by the upstream gradient, which gives the gradient of the inputs.
+# 3. It multiplies the upstream gradient by the features, and takes the result apart as soon as its sums are complete.
+#
+# Each parameter is read once for both products, and the sums of a small tile stay in registers. Neither the merged weight nor its gradient is ever in memory. How a sum
 # is split depends on the shapes of layer and batch alone, so the result does not depend on the number of threads.
 #
 # Two rules keep the remaining overhead small. Every thread works on the same part of the layer in both passes, and transposes the upstream gradient for itself where the batch is small: what one processor core has just written is
@@ -458,7 +463,7 @@ Markdown(
 )
 
 # %% [markdown]
-# {numref}`fig-shared-cost` shows the dial's price. The left end is the cost of an activation function that is learned; the right end is `KANLinear`'s. Even one function per input costs more than the little that we predicted; the line above says how much on this machine. Beyond twenty functions the price no longer grows: the groups then have so few outputs, fewer than twenty each, that the functions would cost more than the edges, and the layer is computed edge by edge, as `KANLinear` is, from coefficients that the edges of a group share. What the functions are worth is another question; here we only note that a few per input are cheap.
+# {numref}`fig-shared-cost` shows the dial's price. The left end is the cost of an activation function that is learned; the right end is `KANLinear`'s. Even one function per input costs more than the little that we predicted; the line above says how much on this machine. Beyond twenty functions the price no longer grows. The groups then have fewer than twenty outputs each, so that computing the functions would cost more than computing the edges. The layer is then computed edge by edge, as `KANLinear` is, from coefficients that the edges of a group share. What the functions are worth is another question; here we only note that a few per input are cheap.
 #
 # ## A whole training step
 #

@@ -262,8 +262,11 @@ tables.table(scheduling.rename_axis("measured"), {"value": ",.5g"})
 # %% [markdown]
 # ## What survives faults, measured
 #
-# `nox -s soak` does four kinds of work on a few images: a training, a sweep of two points, a search, and a reproduction of two runs. At random moments it sends SIGKILL, SIGTERM or SIGINT to the driver, a worker, a kernel (none was hit in the run below), or all of them; it cuts files in between and fills disks; then it starts the same command again. At the end it
-# compares what is left with an undisturbed run: every file must be there, weights bit for bit, tables up to their times; no process, no other file and no lock may be left. (The next execution of a chapter clears away the temporary files of processes that were killed outright; the table counts what is there at the end.) A command may refuse a cut file only if it names it. The soak found what no test had looked for: a driver that waited for ever once all of its workers had been interrupted, because Dask takes an interrupt as the worker's own decision to stop. Such workers are replaced now, and {numref}`tab-soak` was measured after that. The line printed above it says where and when.
+# `nox -s soak` does four kinds of work on a few images: a training, a sweep of two points, a search, and a reproduction of two runs. At random moments it injects faults: it sends SIGKILL, SIGTERM or SIGINT to the driver, a worker, a kernel, or all of them; it cuts files; it fills disks. Then it starts the same command again. (In the run below no kernel was hit.)
+#
+# At the end it compares what is left with an undisturbed run. Every file must be there, weights bit for bit, tables up to their times. No process, no other file and no lock may be left. A command may refuse a cut file only if it names it. (The next execution of a chapter clears away the temporary files of processes that were killed outright; the table counts what is there at the end.)
+#
+# The soak found what no test had looked for: a driver that waited for ever once all of its workers had been interrupted, because Dask takes an interrupt as the worker's own decision to stop. Such workers are replaced now, and {numref}`tab-soak` was measured after that. The line printed above it says where and when.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-soak", "caption": "Faults injected and what they left, for each kind of work."}}
 measured_there = measured["soak"]

@@ -22,7 +22,7 @@
 #
 # **The question.** The paper names the search for better architectures as its first item of future work. Which architectures give the best likelihood for their number of parameters, and where do the rows of Table I stand among them?
 #
-# **The answer.** Models whose hidden units share a few learned functions. Every architecture of the front with more than 104,000 parameters is one, with 3 to 11 functions an input; the smaller ones are narrow linear VAEs, but for one. Only the smallest and worst is a KAN-VAE. By the search's score the paper's VAE is matched with 55 % of its parameters, and on test images, with a new seed, with 58 %. There the front keeps its order but for a few close neighbours, and its best model is 3.6 nats ahead of the paper's VAE and 2.3 ahead of one with SiLU. All this is after ten epochs and with one training each, and the linear VAEs of the search had ReLU only.
+# **The answer.** Above 104,000 parameters, models whose hidden units share a few learned functions, 3 to 11 an input. All larger models of the front, the trials that no other beats in both size and score, are of this kind. The smaller ones are narrow linear VAEs, except the smallest and worst, which is a KAN-VAE. By the search's score the paper's VAE is matched with 55 % of its parameters, and on test images, with a new seed, with 58 %. On test images the front keeps its order but for a few close neighbours, and its best model is 3.6 nats ahead of the paper's VAE and 2.3 ahead of one with SiLU. All this is after ten epochs and with one training each, and the linear VAEs of the search had ReLU only.
 #
 # **You need** the [KAN layer's settings](02_kan_layers.ipynb), [functions that edges share](13_how_many_functions.ipynb) and [Table I](05_table1.ipynb). **On this page** we read and draw a search over widths, depth, kinds of layer and grids that was run before, with its front beside the paper's nine rows, and see what of the front stands with new seeds on test images. The search itself is not run here.
 
@@ -207,7 +207,7 @@ assert (again.groupby("model").size() == 1).all()
 # ```{admonition} How sure is this?
 # :class: warning
 #
-# Ten epochs, one training each in the search, one new seed on test images, and ReLU alone for linear VAEs. The search says little of KANs with two hidden layers on each side: of its own 32 proposals with a function on every edge three were trained to the end, and all three have one. KAN-VAE* was a trial of the search and 1.1 nats behind its best model there; it was not trained again here.
+# Ten epochs, one training each in the search, one new seed on test images, and ReLU alone for linear VAEs. The search says little of KANs with two hidden layers on each side: of its own 32 proposals with a function on every edge three were trained to the end, and all three have one hidden layer on each side. KAN-VAE* was a trial of the search and 1.1 nats behind its best model there; it was not trained again here.
 # ```
 #
 # ## What giving up saved
@@ -258,7 +258,7 @@ assert (fall[1:] < -0.6).all(), fall
 assert (trials["row"].notna() <= (trials["state"] == "complete")).all()
 
 # %% [markdown]
-# {numref}`fig-search-curves` shows the price too: a trial that was given up might have caught up. The margin $\delta$ sets how sure we want to be.
+# Giving up has a price, which {numref}`fig-search-curves` cannot show: a trial whose curve ends early might have caught up. The margin $\delta$ sets how sure we want to be.
 #
 # ## What we saw
 #
