@@ -491,8 +491,8 @@ assert round(miss[chosen], 1) == 4.5
 assert round(miss["10 epochs, training"], 1) == 5.0
 for candidate in (chosen, "10 epochs, training"):
     end = bands[candidate]["KAN-VAE**"][0]
-    off = abs(end - paper.FIGURE_6_ENDS["KAN-VAE**"][0])
-    assert off == miss[candidate]
+    missed = abs(end - paper.FIGURE_6_ENDS["KAN-VAE**"][0])
+    assert missed == miss[candidate]
 assert miss["500 updates, training"] > miss[chosen]
 assert chosen.startswith("600")
 star = np.array(paper.FIGURE_6_ENDS["KAN-VAE*"])

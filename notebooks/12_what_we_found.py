@@ -144,7 +144,7 @@ grey, binary = (
 for family in kernel.values():
     assert sum(d.mean < 0 for d in family.values()) == len(nats)
 star_gap = from_vae["NLL"][star]
-assert -1.5 < star_gap.mean < -0.9
+assert -1.5 < star_gap.mean < -0.5
 assert star_gap.low < 0 < star_gap.high
 assert len(nats) == 8
 assert min(nats) > 0
@@ -191,17 +191,17 @@ form = dict.fromkeys(shown, results.Difference.short)
 tables.table(pd.DataFrame(from_vae)[shown].rename_axis("model"), form)
 
 # %% [markdown]
-# **By likelihood** only KAN-VAE* reaches the VAE: it is 1.2 nats ahead ({numref}`tab-against-vae`), with an interval that includes zero; the VAE's runs alone differ by more ({numref}`tab-readings`). All others are 19 nats and more behind. **Reconstruction** of test images agrees: half a nat, with an interval that includes zero. On the images that it was trained on, KAN-VAE* is sixteen nats ahead ([learning curves](06_learning_curves.ipynb)).
+# **By likelihood** only KAN-VAE* reaches the VAE: it is 0.8 nats ahead ({numref}`tab-against-vae`), with an interval that includes zero; the VAE's runs alone differ by more ({numref}`tab-readings`). All others are 19 nats and more behind. **Reconstruction** of test images agrees: a tenth of a nat, with an interval that includes zero. On the images that it was trained on, KAN-VAE* is fifteen nats ahead ([learning curves](06_learning_curves.ipynb)).
 #
-# **By samples** KAN-VAE* and the KAN-VAEs with 40 or 50 hidden units are ahead on average in both kinds of image ({numref}`fig-against-vae`). Thresholded, the interval lies below zero for KAN-VAE* and for all narrow models but the narrowest. In grey it does so for KAN-VAE* alone, and for KAN-VAE, 10–5 it lies above zero. None stays clear by Holm's procedure over the eight. The paper concludes that KAN-VAEs need many nodes for good samples. Grey distances agree on average. Thresholded we cannot tell: KAN-VAE, 50–10, with an eighth of the parameters, is nearer on average than KAN-VAE*, with an interval that includes zero.
+# **By samples** KAN-VAE* and the KAN-VAEs with 40 or 50 hidden units are ahead on average in both kinds of image ({numref}`fig-against-vae`). Thresholded, the interval lies below zero for KAN-VAE* and for all narrow models but the narrowest. By Holm's procedure over the eight all these seven stay clear. In grey the interval lies below zero for KAN-VAE*, KAN-VAE, 50–10 and KAN-VAE, 40–20, which stay clear, and above zero for the three narrowest, of which two do. The paper concludes that KAN-VAEs need many nodes for good samples. Grey distances agree on average. Thresholded we cannot tell: KAN-VAE, 50–10, with an eighth of the parameters, is nearer on average than KAN-VAE*, with an interval that includes zero.
 
 # %% tags=["remove-cell"]
 behind = {kan: d.mean for kan, d in from_vae["NLL"].items() if kan != star}
 assert min(behind.values()) > 18.5
 own = lines.loc[lines["model"] == vae, "test_nll"]
 assert own.max() - own.min() > -from_vae["NLL"][star].mean
-assert -16.5 < from_vae["train reconstruction"][star].mean < -15.2
-assert -0.8 < from_vae["test reconstruction"][star].mean < -0.3
+assert round(from_vae["train reconstruction"][star].mean) == -15
+assert round(from_vae["test reconstruction"][star].mean, 1) == -0.1
 wide = [
     kan for kan in equals if kan[:12] in ("KAN-VAE, 40–", "KAN-VAE, 50–")
 ]
@@ -217,18 +217,24 @@ nearer = {
     for kind in ("grey", "thresholded")
 }
 assert {*equals} - {*nearer["thresholded"], star} == {"KAN-VAE, 10–5"}
-assert not {*nearer["grey"]} - {star}
+assert {*nearer["grey"]} == {star, "KAN-VAE, 50–10", "KAN-VAE, 40–20"}
 
 # %% tags=["remove-cell"]
 assert {*nearer["grey"], *nearer["thresholded"]} >= {star}
 assert from_vae["Fréchet, grey"]["KAN-VAE, 10–5"].low > 0
-for kind in ("grey", "thresholded"):
-    assert not results.clear(from_vae[f"Fréchet, {kind}"])
+stay = {
+    kind: results.clear(from_vae[f"Fréchet, {kind}"]) for kind in nearer
+}
+assert {*stay["thresholded"]} == {*nearer["thresholded"]}
+above = {k for k, d in from_vae["Fréchet, grey"].items() if d.low > 0}
+assert len(above) == 3
+assert {*stay["grey"]} - {*nearer["grey"]} == above - {"KAN-VAE, 30–20"}
+assert {*nearer["grey"]} <= {*stay["grey"]}
 nodes = results.difference(
     lines, "KAN-VAE, 50–10", star, scores["Fréchet, thresholded"]
 )
 assert nodes.low < 0 < nodes.high
-assert round(from_vae["NLL"][star].mean, 1) == -1.2
+assert round(from_vae["NLL"][star].mean, 1) == -0.8
 assert from_vae["test reconstruction"][star].low < 0
 assert from_vae["test reconstruction"][star].high > 0
 
@@ -252,11 +258,11 @@ tables.table(
 )
 
 # %% [markdown]
-# **By likelihood the answer is no.** In all seven pairs with three training runs of each model the interval excludes zero, and by [Holm's procedure](../book/conventions.md) over the seven all stay clear.
+# **By likelihood the answer is no.** In all seven pairs with five training runs of each model the interval excludes zero, and by [Holm's procedure](../book/conventions.md) over the seven all stay clear.
 #
-# **By the Fréchet distance it depends on the pixels** ({numref}`fig-against-equal`). Thresholded, all eight KAN-VAEs are nearer on average. Six of seven intervals exclude zero, though none stays clear by Holm's procedure. In grey five of the eight are nearer, and KAN-VAE, 50–10 alone has an interval that excludes zero.
+# **By the Fréchet distance it depends on the pixels** ({numref}`fig-against-equal`). Thresholded, all eight KAN-VAEs are nearer on average. Six of seven intervals exclude zero, and all six stay clear by Holm's procedure. In grey five of the eight are nearer; the three with 40 or 50 hidden units have intervals that exclude zero and stay clear.
 #
-# **The kernel distance**, which compares features pair by pair, has all eight nearer in both kinds of image ({numref}`tab-kernel-equal`). Five of seven intervals exclude zero in grey and three thresholded. By Holm's procedure KAN-VAE, 50–10 stays clear in both. In [the next chapter](13_how_many_functions.ipynb) four functions per unit gain over ReLU in both likelihood and distance.
+# **The kernel distance**, which compares features pair by pair, has all eight nearer in both kinds of image ({numref}`tab-kernel-equal`). Six of seven intervals exclude zero in grey and three thresholded. By Holm's procedure four stay clear in grey, and these three thresholded. In [the next chapter](13_how_many_functions.ipynb) four functions per unit gain over ReLU in both likelihood and distance.
 
 # %% tags=["remove-cell"]
 tested = {
@@ -271,18 +277,20 @@ below = {
     for title, family in tested.items()
 }
 assert len(below["Fréchet, thresholded"]) == 6
-assert below["Fréchet, grey"] == ["KAN-VAE, 50–10"]
+assert below["Fréchet, grey"] == [
+    f"KAN-VAE, {size}" for size in ("50–10", "40–20", "40–10")
+]
 for title in panels[1:]:
-    assert not results.clear(tested[title])
+    assert [*results.clear(tested[title])] == below[title]
 several = {
     kind: {kan: d for kan, d in family.items() if d.seeds > 2}
     for kind, family in kernel.items()
 }
-assert sum(d.high < 0 for d in several["grey"].values()) == 5
+assert sum(d.high < 0 for d in several["grey"].values()) == 6
 assert sum(d.high < 0 for d in several["thresholded"].values()) == 3
-for family in several.values():
-    assert len(family) == 7
-    assert "KAN-VAE, 50–10" in results.clear(family)
+for kind, stay in (("grey", 4), ("thresholded", 3)):
+    assert len(several[kind]) == 7
+    assert len(results.clear(several[kind])) == stay
 
 # %% [markdown]
 # ## Are they more efficient?
@@ -373,14 +381,14 @@ tables.table(
 )
 
 # %% [markdown]
-# No KAN-VAE has better neighbours than the VAE ({numref}`tab-neighbours`). KAN-VAE* cannot be told from it; the narrow ones are wrong more often by five points and more, and by at least 3.8 points more than the VAE of their size, which has as few latents. Silhouettes show no gain that we could tell. Six narrow KAN-VAEs are a little above the paper's VAE, but so are the linear VAEs with fewer latents. Of these six, four are below the VAE of their own size, and the two above it are within what runs scatter.
+# No KAN-VAE has better neighbours than the VAE ({numref}`tab-neighbours`). KAN-VAE* cannot be told from it; the narrow ones are wrong more often by five points and more, and by at least 3.7 points more than the VAE of their size, which has as few latents. Silhouettes show little. Six narrow KAN-VAEs are a little above the paper's VAE, but so are the linear VAEs with fewer latents. Three of the six are below the VAE of their own size. Of the three above it, the two with 20 latents are so by intervals that exclude zero, by hundredths that do not stay clear by Holm's procedure over the six.
 
 # %% tags=["remove-cell"]
 gaps = frame.map(lambda d: d.mean if isinstance(d, tuple) else d)
 assert abs(gaps.loc[star, "minus VAE"]) < 0.5
 others = gaps.drop(index=star)
 assert (others["minus VAE"] < -4).all()
-assert round(others["minus equal"].dropna().max(), 1) == -3.8
+assert round(others["minus equal"].dropna().max(), 1) == -3.7
 clear_islands = lines.groupby("model")["silhouette"].mean()
 above = [
     kan
@@ -391,10 +399,14 @@ assert len(above) == 6
 own_size = [
     kan for kan in above if clear_islands[kan] > clear_islands[equals[kan]]
 ]
-assert len(own_size) == 2
-for kan in own_size:
-    gap = results.difference(lines, kan, equals[kan], "silhouette")
-    assert gap.low < 0 < gap.high
+assert len(own_size) == 3
+islands = {
+    kan: results.difference(lines, kan, equals[kan], "silhouette")
+    for kan in above
+}
+apart = [kan for kan in own_size if islands[kan].low > 0]
+assert [*map(lambda kan: kan[-2:], apart)] == ["20", "20"]
+assert not {*apart} & {*results.clear(islands)}
 
 # %% [markdown]
 # ## Last epoch or best?
@@ -425,8 +437,8 @@ assert (both["epoch", "best"] >= 27).all()
 # %% [markdown]
 # ## How sure is this?
 #
-# - **Seeds.** KAN-VAE* has two training runs and the VAE of its size has one, all other models have three. Runs of one model scatter by a nat or several, and by dozens in distance; under the paper's schedule one lucky batch can decide when the rate is halved.
-# - **Schedule.** The paper's curves allow a rate that never falls as well ([its figures](10_paper_figures.ipynb)). Under that schedule it matters which reading is taken, which it does not here ({numref}`tab-two-schedules`). After the last epoch KAN-VAE** is 16 nats of validation ELBO behind the VAE, not 25, and the one run of KAN-VAE* is nine behind. At the best epoch KAN-VAE** is 16 behind, and KAN-VAE* one.
+# - **Seeds.** KAN-VAE* has two training runs and the VAE of its size has one, all other models have five. Runs of one model scatter by a nat or several, and by dozens in distance; under the paper's schedule one lucky batch can decide when the rate is halved.
+# - **Schedule.** The paper's curves allow a rate that never falls as well ([its figures](10_paper_figures.ipynb)). Under that schedule it matters which reading is taken, which it does not here ({numref}`tab-two-schedules`). After the last epoch KAN-VAE** is 16 nats of validation ELBO behind the VAE, not 23, and the one run of KAN-VAE* is nine behind. At the best epoch KAN-VAE** is 16 behind, and KAN-VAE* one.
 # - **Measures.** Distances use our digit classifier's features, not Inception's. The likelihood does not depend on features, but it is an estimate from 500 samples, which [errs to one side](05_table1.ipynb), for KAN-VAE* by more than for the VAE. And it is of thresholded digits: values for digits binarised at random, as most papers have them, are higher and cannot be set beside ours.
 # - **Images.** All runs are of the paper's 10,000 training images. On 50,000 none of these models has been trained at the paper's setting; how much is learned by heart will change there. (Models of the next chapter have been [trained on them](13_how_many_functions.ipynb), each at its own best.)
 # - **Settings.** Learning rate, epochs and batch size are the paper's, tuned for neither kind of model. [How many functions?](13_how_many_functions.ipynb) compares models each at its own best.
@@ -449,11 +461,11 @@ tables.table(
 
 # %% tags=["remove-cell"]
 assert -17 < behind["KAN-VAE**", "never"]["best"] < -15.5
-assert -25.5 < behind["KAN-VAE**", "as here"]["best"] < -24.2
+assert round(behind["KAN-VAE**", "as here"]["best"]) == -23
 assert -10 < behind["KAN-VAE*", "never"]["last"] < -9
 assert -17 < behind["KAN-VAE**", "never"]["last"] < -15.5
 assert -1.5 < behind["KAN-VAE*", "never"]["best"] < -0.5
-assert abs(behind["KAN-VAE*", "as here"]["last"]) < 0.1
+assert abs(behind["KAN-VAE*", "as here"]["last"]) < 0.3
 
 # %% [markdown]
 # ## What we saw
@@ -461,7 +473,7 @@ assert abs(behind["KAN-VAE*", "as here"]["last"]) < 0.1
 # - KAN-VAE* is first of the paper's nine models by grey distance. By likelihood we cannot tell it from the VAE; the narrower a KAN-VAE, the worse its likelihood.
 # - The paper's hope for fewer parameters fails at equal size by likelihood. By the distance of samples, which is what the paper measured, KAN-VAEs are ahead of a VAE of their size: all by a kernel distance, and by the Fréchet distance all if pixels are thresholded, about half if they are grey. Both are true of the same models.
 # - They are not more efficient either: an update takes about as long as that of a linear VAE of the same size, on a processor; we did not measure energy.
-# - Another basis does not mend this. At equal size [a function on every edge](14_other_basis_functions.ipynb) is behind fixed units in likelihood, with each basis that we trained three times. A few functions that edges share are, taken together, ahead of ReLU, and cannot be told from SiLU.
+# - Another basis does not mend this. At equal size [a function on every edge](14_other_basis_functions.ipynb) is behind fixed units in likelihood, with each basis that we trained five times. A few functions that edges share are, taken together, ahead of ReLU, and cannot be told from SiLU.
 # - In [convolutions](15_convolution.ipynb) shared functions are ahead of SiLU: by 1.3 nats on digits, which does not stay clear after correction for twelve comparisons, and by 1.5 on clothes, which does.
 # - In [three other networks](16_kans_elsewhere.ipynb) we saw no gain from KAN layers.
 # - A claim of "better generation" has to name its measure. Why it turned out this way is the subject of [the chapter before](11_why.ipynb).
@@ -480,7 +492,7 @@ assert abs(behind["KAN-VAE*", "as here"]["last"]) < 0.1
 #
 # <details><summary>Solution</summary>
 #
-# Pairing gains where what two runs share moves both scores the same way, and costs half the degrees of freedom. With three seeds at most, two degrees of freedom would be left; and nothing says that two different models are lucky with the same seed.
+# Pairing gains where what two runs share moves both scores the same way, and costs half the degrees of freedom. With five seeds, four degrees of freedom would be left; and nothing says that two different models are lucky with the same seed.
 #
 # </details>
 #
