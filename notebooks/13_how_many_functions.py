@@ -769,7 +769,10 @@ tables.table(
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-more-differences", "caption": "On 50,000 images, models with learned functions minus those with fixed ones, of the whole budget or of half of it: nats, with 95 % intervals over training seeds. NLL below zero and ELBO above are better. \u2020: stays clear of zero by Holm's procedure over the table."}}
 pool_of_more = pd.concat(more.values())
 more_gains = {
-    ((f"{kind}, {size}", than), f"{score} − {control}"): results.difference(
+    (
+        (f"{kind}, {size}", than),
+        f"{score} − {control}",
+    ): results.difference(
         pool_of_more,
         f"{kind}, {size}",
         f"{control}, {than}",
@@ -801,7 +804,10 @@ for kind in ("ReLU", "SiLU", "1 function", "4 functions"):
     assert [len(more[kind, size]) for size in ("whole", "half")] == [3, 3]
 assert len(more) == 9
 assert len(more[lone]) == 1
-apart = more[lone]["test_nll"].mean() - more[four[0], "whole"]["test_nll"].mean()
+apart = (
+    more[lone]["test_nll"].mean()
+    - more[four[0], "whole"]["test_nll"].mean()
+)
 assert abs(apart) < 0.2
 expected = {
     ("4 functions, whole", "whole"): (-2.7, -1.5, 3.3, 1.5),
@@ -817,9 +823,9 @@ assert max(map(abs, more_gains[level][1:3])) < 0.55
 assert more_gains[level].low < 0 < more_gains[level].high
 stay = results.clear(more_gains)
 assert (len(stay), len(more_gains)) == (19, 24)
-assert [key for key in more_gains if "4" in key[0][0] and key not in stay] == [
-    level
-]
+assert [
+    key for key in more_gains if "4" in key[0][0] and key not in stay
+] == [level]
 for images, percent in (("grayscale", 29), ("binarized", 30)):
     column = f"frechet_digits_{images}"
     nearest = more["4 functions", "whole"][column].max()
