@@ -405,7 +405,7 @@ islands = {
     for kan in above
 }
 apart = [kan for kan in own_size if islands[kan].low > 0]
-assert [*map(lambda kan: kan[-2:], apart)] == ["20", "20"]
+assert [kan[-2:] for kan in apart] == ["20", "20"]
 assert not {*apart} & {*results.clear(islands)}
 
 # %% [markdown]
