@@ -607,6 +607,8 @@ tables.table(table.rename_axis(["model", "layers"]))
 deep = lines.groupby("model").mean(numeric_only=True)
 trained = lines.value_counts("model")
 assert [trained[key] for key in deeper.values()] == [5, 3, 3, 5, 3, 3]
+
+# %% tags=["remove-cell"]
 for title in ("KAN-VAE**", "VAE"):
     stack = deep.loc[[deeper[title, depth] for depth in (1, 2, 3)]]
     costs = stack["test_nll"].diff().iloc[1:]

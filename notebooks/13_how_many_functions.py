@@ -722,6 +722,8 @@ assert to_relu.seeds == 3
 assert 1 < to_relu.high < 1.4
 assert 0.2 < min(share, thresholded) < max(share, thresholded) < 0.3
 assert all(d.high < 0 for d in nearer.values())
+
+# %% tags=["remove-cell"]
 for control in ("ReLU", "SiLU"):
     sixteen = ("16 functions", "half"), (control, "whole")
     assert against(*sixteen, "test_nll").mean > 0
@@ -809,14 +811,16 @@ apart = (
     - more[four[0], "whole"]["test_nll"].mean()
 )
 assert abs(apart) < 0.2
+
+# %% tags=["remove-cell"]
 expected = {
     ("4 functions, whole", "whole"): (-2.7, -1.5, 3.3, 1.5),
     ("4 functions, half", "half"): (-2.7, -1.2, 3.6, 1.5),
     ("4 functions, half", "whole"): (0.2, 1.3, 0.8, -1.0),
     ("1 function, whole", "whole"): (-1.9, -0.7, 2.6, 0.8),
 }
-for pair, differences in expected.items():
-    for column, mean in zip(table, differences, strict=True):
+for pair, wanted in expected.items():
+    for column, mean in zip(table, wanted, strict=True):
         assert round(table.loc[pair, column].mean, 1) == mean, pair
 level = ("4 functions, half", "whole"), "NLL − ReLU"
 assert max(map(abs, more_gains[level][1:3])) < 0.55
@@ -826,6 +830,8 @@ assert (len(stay), len(more_gains)) == (19, 24)
 assert [
     key for key in more_gains if "4" in key[0][0] and key not in stay
 ] == [level]
+
+# %% tags=["remove-cell"]
 for images, percent in (("grayscale", 29), ("binarized", 30)):
     column = f"frechet_digits_{images}"
     nearest = more["4 functions", "whole"][column].max()
@@ -858,9 +864,9 @@ hidden unit gain {-gains["ReLU"].mean:.1f} nats of likelihood over ReLU
 (95 %: {-gains["ReLU"].high:.1f} to {-gains["ReLU"].low:.1f}) and
 {-gains["SiLU"].mean:.1f} over SiLU ({-gains["SiLU"].high:.1f} to
 {-gains["SiLU"].low:.1f}); with 50,000 images
-{-whole["NLL − ReLU"].mean:.1f} and {-whole["NLL − SiLU"].mean:.1f}. Half as
-large, and with these images, the model is level with the paper's VAE by
-likelihood ({-level.low:.1f} nats better to {level.high:.1f} worse) and
+{-whole["NLL − ReLU"].mean:.1f} and {-whole["NLL − SiLU"].mean:.1f}.
+Half as large, and with these images, the model is level with the paper's
+VAE by likelihood ({-level.low:.1f} nats better to {level.high:.1f} worse) and
 {ahead.mean:.1f} nats ahead in ELBO; grey samples are
 {100 * (1 - small / relu):.0f} % nearer to real digits.
 """)

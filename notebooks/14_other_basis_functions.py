@@ -501,6 +501,8 @@ assert " ".join(edges.index) == (
 assert all(d.low < 0 < d.high for d in from_wide.values() if d.seeds > 1)
 sizes_of = at["35 hidden"]["parameters"]
 assert round(sizes_of["Gaussians"] / sizes_of["fixed (SiLU)"]) == 9
+
+# %% tags=["remove-cell"]
 nearer = {
     (kind, images): results.difference(
         lines,

@@ -382,6 +382,8 @@ assert 15 < grey.mean()["ReLU"] - grey.mean().min() < 22
 assert from_silu["ReLU", "Fréchet, grey"].high < 0
 rest = binary.min().drop("shared everywhere")
 assert binary.max()["shared everywhere"] < rest.min()
+
+# %% tags=["remove-cell"]
 assert set(results.clear(from_silu)) == {
     ("shared everywhere", "NLL"),
     ("KAN everywhere", "NLL"),
