@@ -866,8 +866,8 @@ hidden unit gain {-gains["ReLU"].mean:.1f} nats of likelihood over ReLU
 {-gains["SiLU"].low:.1f}); with 50,000 images
 {-whole["NLL − ReLU"].mean:.1f} and {-whole["NLL − SiLU"].mean:.1f}.
 Half as large, and with these images, the model is level with the paper's
-VAE by likelihood ({-level.low:.1f} nats better to {level.high:.1f} worse) and
-{ahead.mean:.1f} nats ahead in ELBO; grey samples are
+VAE by likelihood ({-level.low:.1f} nats better to {level.high:.1f} worse)
+and {ahead.mean:.1f} nats ahead in ELBO; grey samples are
 {100 * (1 - small / relu):.0f} % nearer to real digits.
 """)
 
