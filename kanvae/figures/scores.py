@@ -108,7 +108,7 @@ def _write_names(figure: Figure, ax: Axes, places: Mapping[str, tuple[float, flo
     figure.draw_without_rendering()  # settles the limits, on which the places depend
     figure.set_layout_engine("none")
     unit = figure.dpi / 72
-    taken = []
+    taken, written = [], []
     for line in ax.lines:
         points = ax.transData.transform(line.get_xydata())
         if line.get_marker() not in ("None", None, ""):
@@ -118,7 +118,7 @@ def _write_names(figure: Figure, ax: Axes, places: Mapping[str, tuple[float, flo
     points = ax.transData.transform(list(places.values()))
     for name, place in sorted(places.items(), key=lambda item: item[1]):
         options: list[tuple[float, int, Any, Bbox]] = []
-        for dx, dy in itertools.product((6, -6, 0, 18, -18), (0, 8, -8, 16, -16, 24, -24)):
+        for dx, dy in itertools.product((6, -6, 0, 18, -18), range(-32, 40, 8)):
             if dx == 0 and abs(dy) < 16:
                 continue
             side = "left" if dx > 0 else "right" if dx < 0 else "center"
@@ -127,6 +127,7 @@ def _write_names(figure: Figure, ax: Axes, places: Mapping[str, tuple[float, flo
             )  # fmt: skip
             box = text.get_window_extent()
             cost = sum(_overlap(box, other) for other in taken)
+            cost += 10 * sum(_overlap(box, other) for other in written)  # two names: none is read
             cost += 4 * (box.width * box.height - _overlap(box, frame))
             own = _gap(box, ax.transData.transform(place))
             if min(_gap(box, point) for point in points) < own:
@@ -139,7 +140,7 @@ def _write_names(figure: Figure, ax: Axes, places: Mapping[str, tuple[float, flo
         if _gap(best[3], ax.transData.transform(place)) > 12 * unit:
             leader = {"arrowstyle": "-", "color": INK, "lw": 0.6, "shrinkA": 1, "shrinkB": 3}
             ax.annotate("", place, best[2].xyann, textcoords="offset points", arrowprops=leader)
-        taken.append(best[3])
+        written.append(best[3])
 
 
 def _gap(box: Bbox, point: Any) -> float:
