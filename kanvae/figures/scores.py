@@ -108,7 +108,8 @@ def _write_names(figure: Figure, ax: Axes, places: Mapping[str, tuple[float, flo
     figure.draw_without_rendering()  # settles the limits, on which the places depend
     figure.set_layout_engine("none")
     unit = figure.dpi / 72
-    taken, written = [], []
+    taken: list[Bbox] = []
+    written: list[Bbox] = []
     for line in ax.lines:
         points = ax.transData.transform(line.get_xydata())
         if line.get_marker() not in ("None", None, ""):
@@ -127,7 +128,7 @@ def _write_names(figure: Figure, ax: Axes, places: Mapping[str, tuple[float, flo
             )  # fmt: skip
             box = text.get_window_extent()
             cost = sum(_overlap(box, other) for other in taken)
-            cost += 10 * sum(_overlap(box, other) for other in written)  # two names: none is read
+            cost += 10.0 * sum(_overlap(box, other) for other in written)  # then none is read
             cost += 4 * (box.width * box.height - _overlap(box, frame))
             own = _gap(box, ax.transData.transform(place))
             if min(_gap(box, point) for point in points) < own:
