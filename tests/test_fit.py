@@ -513,12 +513,11 @@ def test_tiny_numbers_are_zero_in_updates_and_nowhere_else():
         (inside if model.training else elsewhere).append(tiny())
         return objective.terms(model, x, generator)
 
-    if not torch.set_flush_denormal(False):
-        pytest.skip("this processor cannot count them as zero")
+    can = torch.set_flush_denormal(False)  # not every processor can
     inside, elsewhere = [], []
     hook = {"after_epoch": lambda epoch: elsewhere.append(tiny())}
     fit(Own(), stripes(), stripes(), loss=loss, epochs=2, **hook, **QUICK)
-    assert set(inside) == {0.0}
+    assert set(inside) == {0.0 if can else tiny()}
     assert set(elsewhere) == {tiny()} != {0.0}
 
 
@@ -538,7 +537,8 @@ def test_tiny_numbers_move_no_weight():
     plain, averages = trained(contextlib.nullcontext)
     assert ((averages != 0) & (averages.abs() < 1e-38)).sum() > 100
     weights, averages = trained(updates.flushing)
-    assert ((averages != 0) & (averages.abs() < 1e-38)).sum() == 0
+    left = ((averages != 0) & (averages.abs() < 1e-38)).sum()
+    assert (left == 0) == torch.set_flush_denormal(False)
     assert all(torch.equal(plain[name], weights[name]) for name in plain)
 
 

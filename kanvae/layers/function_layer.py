@@ -65,7 +65,10 @@ class FunctionLayer(nn.Module):
 
 
 def activation(make: Callable[[], nn.Module]) -> nn.Module:
-    """The module that `make` makes. A ValueError if it would write to its input, the caller's."""
+    """The module that `make` makes. A ValueError if that is one, or makes one that writes in place.
+
+    A module would be shared by all layers; what writes in place writes to the caller's input.
+    """
     if isinstance(make, nn.Module):
         raise ValueError(f"base_activation is the module {make}: give what makes one, nn.SiLU say.")
     made = make()

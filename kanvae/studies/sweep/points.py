@@ -21,8 +21,11 @@ from kanvae.training import TrainingConfig
 Point = dict[str, Any]
 
 
-def expand(grid: Mapping[str, Iterable[Any]], paired: bool = False) -> list[Point]:
+def expand(grid: Mapping[str, Any], paired: bool = False) -> list[Point]:
     """The points of a grid: all combinations, or, if `paired`, the first values, the second, ...
+
+    Args:
+        grid: by the names of parameters, their values, or a single one.
 
     Raises:
         ValueError: a parameter without values, or paired lists of different lengths.
