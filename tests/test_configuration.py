@@ -41,7 +41,8 @@ def test_words_and_layout_keep_the_digest(code):
 
 @pytest.mark.parametrize("name", [
     "splines.py", "models.py", "objective.py", "likelihoods.py", "training/updates.py",
-    "training/fitting.py", "training/__init__.py", "data/__init__.py", "architectures.py", "layers/kan.py",
+    "training/fitting.py", "training/__init__.py", "data/__init__.py", "architectures.py",
+    "layers/kan.py",
 ])  # fmt: skip
 def test_code_changes_the_digest(code, name):
     folder, digest = code
