@@ -4,6 +4,7 @@ FastKAN, ChebyKAN and Wav-KAN are on no package index; what their authors' code 
 down beside the tests. Others are checked against packages, scikit-learn, SciPy and NumPy.
 """
 
+import copy
 import math
 
 import numpy as np
@@ -11,13 +12,16 @@ import onnxruntime
 import pytest
 import torch
 from fkan.torch import FractionalJacobiNeuralBlock
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from originals import recorded
 from scipy import integrate, special
 from sklearn.metrics.pairwise import rbf_kernel
+from test_kernels import LEVELS
 from torch import nn
 from torch_wavelet_kan import WaveletKANLayer
 
-from kanvae import data, evaluation, export, runs
+from kanvae import data, evaluation, export, kernels, runs
 from kanvae.architectures import Architecture
 from kanvae.layers import (
     ChebyshevLinear,
@@ -235,6 +239,99 @@ def test_wavelets_a_few_outputs_at_a_time_give_the_same(name, monkeypatch):
         found.append((y, *torch.autograd.grad(y.square().sum(), (x, *layer.parameters()))))
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def run_wavelets(layer, x, kernel=True):
+    """Output and all gradients for one upstream gradient, by the kernels or by the formula."""
+    layer.zero_grad()
+    x = x.clone().requires_grad_()
+    with pytest.MonkeyPatch.context() as patch:
+        if not kernel:
+            patch.setattr(wavelet, "_library", lambda name: None)
+        elif wavelet._library(layer.wavelet) is not None:
+            patch.setattr(wavelet, "wavelet_sum", None)  # nobody may call it
+        y = layer(x)
+        y.backward(torch.linspace(-0.5, 1, y.numel(), dtype=y.dtype).view_as(y))
+    return [y.detach(), x.grad, *(p.grad.clone() for p in layer.parameters())]
+
+
+def far_and_near(name, width, outputs, batch, seed):
+    """A layer of wavelets of all widths and places, and inputs in and out of their reach."""
+    layer = WaveletLinear(width, outputs, name, norm=False)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        layer.translation.normal_(generator=generator)
+        layer.scale.uniform_(0.3, 2, generator=generator)
+    return layer, 3 * torch.randn(batch, width, generator=generator)
+
+
+@pytest.mark.parametrize("name", wavelet.WAVELETS)
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 70),
+    st.integers(1, 40),
+    st.one_of(st.integers(0, 40), st.integers(250, 600)),  # more rows than are worked on together
+    st.integers(0, 2**31),
+)
+def test_wavelets_by_kernels_are_those_of_the_formula(name, width, outputs, batch, seed):
+    layer, x = far_and_near(name, width, outputs, batch, seed)
+    exact = run_wavelets(copy.deepcopy(layer).double(), x.double(), kernel=False)
+    for a, b in zip(run_wavelets(layer, x), exact, strict=True):
+        largest = float(b.abs().max()) if b.numel() else 0.0
+        scale = 2e-6 * max(4.0, batch**0.5, width**0.5) * max(1.0, largest)
+        torch.testing.assert_close(a.double(), b, rtol=0, atol=scale)
+
+
+@pytest.mark.parametrize("name", wavelet.WAVELETS)
+def test_wavelets_far_away_and_not_numbers_agree_one_by_one(name):
+    layer = WaveletLinear(1, 1, name, norm=False)
+    special = [torch.nan, torch.inf, -torch.inf, 1e30, -1e30, -3e38, 1e10, 1e-40, -1e-45, 0.0]
+    for value in (*special, *torch.linspace(-20, 20, 81).tolist(), 13.19, -13.2):
+        row = torch.tensor([[value]])
+        found, expected = (run_wavelets(layer, row, kernel) for kernel in (True, False))
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=2e-5, atol=2e-6, equal_nan=True)
+
+
+@pytest.mark.skipif(wavelet._library("dog") is None, reason="no C compiler on this machine")
+@pytest.mark.parametrize("name", wavelet.WAVELETS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_kernels_of_wavelets_for_narrower_vectors(name, level, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(kernels, "OPTIONAL", ((f"-march={level}", "-fopenmp"),))
+    monkeypatch.setattr(kernels, "load", kernels.load.__wrapped__)
+    narrow = wavelet._library.__wrapped__(name)
+    assert narrow is not None
+    layer, x = far_and_near(name, 21, 19, 13, seed=0)
+    expected = run_wavelets(layer, x, kernel=False)
+    monkeypatch.setattr(wavelet, "_library", lambda name: narrow)
+    for a, b in zip(run_wavelets(layer, x), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=2e-5)
+
+
+def test_the_number_of_threads_changes_no_bit_of_wavelets():
+    layer, x = far_and_near("mexican_hat", 100, 50, 300, seed=0)
+    expected, before = run_wavelets(layer, x), torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            found = run_wavelets(layer, x)
+        finally:
+            torch.set_num_threads(before)
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True)), threads
+
+
+def test_gradients_of_gradients_of_wavelets():
+    layer, x = far_and_near("morlet", 4, 3, 5, seed=0)
+
+    def penalty(layer, x):
+        point = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(layer(point).sum(), point, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), list(layer.parameters()))
+
+    exact = penalty(copy.deepcopy(layer).double(), x.double())
+    for a, b in zip(penalty(layer, x), exact, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-3)
 
 
 def test_a_batch_norm_follows_the_wavelets():

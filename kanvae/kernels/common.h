@@ -1,8 +1,9 @@
 /* What the kernels have in common: vectors, and what is done with them.
 
-   Compiled for one DEGREE and one COUNT of bases an input. */
+   Those of splines are compiled for one DEGREE and one COUNT of bases an input. */
 
 #include <stdint.h>
+#include <string.h>
 
 #define SIDE 8 /* numbers in an octet */
 #if defined(__AVX512F__)
@@ -11,7 +12,9 @@
 #define LANES 8
 #endif
 
+#ifdef DEGREE
 enum { LOCAL = DEGREE + 1, INTERVALS = COUNT + DEGREE }; /* bases that are not zero at a point; of a grid */
+#endif
 
 #define ALIGNED __attribute__((aligned(64)))
 #define INLINE static inline __attribute__((always_inline))
@@ -79,17 +82,57 @@ INLINE octet totals(const octet *m)
     return CHOOSE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + CHOOSE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
-/* 1 / (1 + exp(-x)), where exp(y) = 2^w exp(r), w whole, |r| <= ln(2) / 2. Where exp(y) is beyond all floats, 2^w is
-   infinite and the result 0; where it is nothing beside 1, y is bounded. */
-INLINE vector sigmoid(vector x)
+/* The sums of the numbers of each of eight vectors. */
+INLINE octet all_totals(const vector *from)
+{
+#if LANES > SIDE
+    octet m[SIDE];
+#pragma GCC unroll 8
+    for (int i = 0; i < SIDE; i++) {
+        octet half[2];
+        memcpy(half, &from[i], sizeof half);
+        m[i] = half[0] + half[1];
+    }
+    return totals(m);
+#else
+    return totals(from);
+#endif
+}
+
+/* Numbers of which there are LANES but at an edge; zeros in place of the others. */
+INLINE vector some(const float *from, long size)
+{
+    vector found = {0};
+    if (size >= LANES)
+        return load(from);
+    memcpy(&found, from, size * sizeof(float));
+    return found;
+}
+
+INLINE void store_some(float *to, vector v, long size)
+{
+    if (size >= LANES)
+        store(to, v);
+    else
+        memcpy(to, &v, size * sizeof(float));
+}
+
+/* exp(y) for y from -87 to 88 = 2^w exp(r), w whole, |r| <= ln(2) / 2. From 89 on 2^w is infinite, and so is this. */
+INLINE vector exponential(vector y)
 {
     const float round = 12582912; /* 1.5 * 2^23: what is added to it loses its fraction */
-    vector low = all(-87), high = all(89), y = -x;
-    y = (vector)choose(y < low, (ints)low, choose(y > high, (ints)high, (ints)y));
     vector w = (y * 1.44269504f + round) - round;
     vector r = y - w * 0.693359375f + w * 2.12194440e-4f; /* ln 2, in two parts that lose nothing */
     vector p = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720));
     p = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * p)));
     ints bits = (__builtin_convertvector(w, ints) + 127) << 23;
-    return 1 / (1 + p * (vector)bits);
+    return p * (vector)bits;
+}
+
+/* 1 / (1 + exp(-x)): 0 where exp(-x) is beyond all floats; where it is nothing beside 1, -x is bounded. */
+INLINE vector sigmoid(vector x)
+{
+    vector low = all(-87), high = all(89), y = -x;
+    y = (vector)choose(y < low, (ints)low, choose(y > high, (ints)high, (ints)y));
+    return 1 / (1 + exponential(y));
 }

@@ -134,7 +134,7 @@ INLINE ints locate(vector x, grid g, vector *fraction)
 }
 
 /* Numbers of which there are SIDE but at an edge; zeros in place of the others. */
-INLINE octet some(const float *from, int64_t size)
+INLINE octet some8(const float *from, int64_t size)
 {
     octet found = {0};
     if (size >= SIDE)
@@ -181,7 +181,7 @@ INLINE void turn(const float *from, int64_t rows, int64_t size, int64_t stride, 
     for (int64_t b = 0; b < TILE; b += SIDE) {
         octet square[SIDE];
         for (int64_t t = 0; t < SIDE; t++)
-            square[t] = b + t < rows ? some(from + (b + t) * stride, size) : (octet){0};
+            square[t] = b + t < rows ? some8(from + (b + t) * stride, size) : (octet){0};
         transpose(square);
         for (int64_t t = 0; t < SIDE; t++)
             store8(to[t] + b, square[t]);
@@ -316,7 +316,7 @@ INLINE void merge_ends(const float *spline, const float *scaler, const float *ba
     for (int64_t i = 0; i < size; i += SIDE) {
         int64_t there = least(SIDE, size - i);
         octet left[SIDE] = {0}, right[SIDE] = {0};
-        octet scale = some(scaler + i, there), b = some(base + i, there);
+        octet scale = some8(scaler + i, there), b = some8(base + i, there);
         for (int64_t t = 0; t < there; t++) {
             const float *c = spline + (i + t) * COUNT;
             int j = 0;
@@ -836,8 +836,8 @@ INLINE void split(const float *merged_grad, const float *spline, const float *sc
         }
         octet found = totals(products), base = load8(merged_grad + size * COUNT + i0);
         if (!is_first) {
-            found += some(scaler_grad + i0, there);
-            base += some(base_grad + i0, there);
+            found += some8(scaler_grad + i0, there);
+            base += some8(base_grad + i0, there);
         }
         copy8(scaler_grad + i0, (float *)&found, there);
         copy8(base_grad + i0, (float *)&base, there);
@@ -853,7 +853,7 @@ INLINE void split_ends(const float *rise_grad, float all_rows, const float *spli
 {
     for (int64_t i = 0; i < size; i += SIDE) {
         int64_t there = least(SIDE, size - i);
-        octet right = some(rise_grad + i, there), left = all_rows - right, products[SIDE] = {0};
+        octet right = some8(rise_grad + i, there), left = all_rows - right, products[SIDE] = {0};
         octet base = left * at->zero[COUNT] + right * at->one[COUNT];
         for (int64_t t = 0; t < there; t++) {
             const float *c = spline + (i + t) * COUNT;
@@ -875,8 +875,8 @@ INLINE void split_ends(const float *rise_grad, float all_rows, const float *spli
         }
         octet found = totals(products);
         if (!is_first) {
-            found += some(scaler_grad + i, there);
-            base += some(base_grad + i, there);
+            found += some8(scaler_grad + i, there);
+            base += some8(base_grad + i, there);
         }
         copy8(scaler_grad + i, (float *)&found, there);
         copy8(base_grad + i, (float *)&base, there);

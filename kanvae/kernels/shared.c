@@ -13,7 +13,6 @@
 
 #include "common.h"
 
-#include <string.h>
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -30,24 +29,6 @@ enum {
 };
 
 enum { SILU, RELU, IDENTITY }; /* base functions, numbered as in layers/shared_function.py */
-
-/* Numbers of which there are LANES but at an edge; zeros in place of the others. */
-INLINE vector some(const float *from, long size)
-{
-    vector found = {0};
-    if (size >= LANES)
-        return load(from);
-    memcpy(&found, from, size * sizeof(float));
-    return found;
-}
-
-INLINE void store_some(float *to, vector v, long size)
-{
-    if (size >= LANES)
-        store(to, v);
-    else
-        memcpy(to, &v, size * sizeof(float));
-}
 
 /* `size` columns of a matrix, SIDE at the most, as lines of `rows` numbers, with zeros to the end of a vector. */
 static void turn(const float *from, long rows, long size, long stride, float to[SIDE][CHUNK])
@@ -87,23 +68,6 @@ static void turn_back(const float *from, long apart, long rows, long size, octet
             }
         }
     }
-}
-
-/* The sums of the numbers of each of eight vectors. */
-INLINE octet all_totals(const vector *from)
-{
-#if LANES > SIDE
-    octet m[SIDE];
-#pragma GCC unroll 8
-    for (int i = 0; i < SIDE; i++) {
-        octet half[2];
-        memcpy(half, &from[i], sizeof half);
-        m[i] = half[0] + half[1];
-    }
-    return totals(m);
-#else
-    return totals(from);
-#endif
 }
 
 /* The numbers of a table at the places that an index, from 0 to SLOTS - 1, names. */
