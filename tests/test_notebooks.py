@@ -16,7 +16,7 @@ from kanvae.studies import command, parameters
 # meanwhile.
 AS_LONG = (
     "08_posterior_sampling", "10_paper_figures", "11_why", "12_what_we_found",
-    "14_other_basis_functions", "16_kans_elsewhere", "17_layer_cost",
+    "14_other_basis_functions", "16_kans_elsewhere", "17_layer_cost", "18_sweeps", "20_own_work",
 )  # fmt: skip
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 

@@ -202,6 +202,7 @@ def controls() -> list[Job]:
     """Other smooth activations, other starts, other places; ReLU for as long as functions take."""
     return [
         *at_best(sizes.CONTROLS, range(3), scores="brief"),
+        *at_best(("4 functions, splines out of reach",), SEEDS, scores="brief"),
         *at_best(("ReLU", "SiLU"), range(3), scores="brief", epochs=45),
         *at_best(("4 functions",), range(3), scores="brief", function_rate=0.1),
         *at_best(("4 functions",), range(3), scores="brief", function_rate=10.0),

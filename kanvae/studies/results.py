@@ -241,7 +241,7 @@ def clear(family: Mapping[str, Difference], level: float = 0.05) -> dict[str, Di
 def marker(family: Mapping[Any, Difference], digits: int = 1) -> Callable[[Difference], str]:
     """Writes a difference as a table shows it, with † where it is `clear` in its family."""
     sure = [*clear(family).values()]
-    return lambda found: found.short(digits) + " †" * (found in sure)
+    return lambda found: found.short(digits) + "\N{NO-BREAK SPACE}†" * (found in sure)
 
 
 def spread(values: pd.Series, digits: int = 1) -> str:
