@@ -23,7 +23,7 @@
 # **The question.** An MLP learns no function of its own, a KAN layer one on every edge. The paper hoped that such functions make a
 # VAE better and smaller, and found that its best KAN-VAE is ten times as large. Is there a better number between none and one per edge?
 #
-# **The answer.** A few help a little. At the size of the paper's VAE, four learned functions per hidden unit gain 2.4 nats of likelihood over ReLU (95 %: 1.9 to 2.8) and 1.3 over SiLU (0.9 to 1.7), in three training runs each. Two thirds of the gain over SiLU come without any learned shape: where edges share functions, each weight has a second factor, and the model is trained in another way. By ELBO the gain over SiLU is 0.7 nats, and on average all of it is due to the shape. With half the parameters, four functions cannot be told by likelihood from the paper's VAE at its own best rate. One function per edge, as in a KAN layer, is behind ReLU units with as many parameters: by more than four nats at the size of the paper's VAE, more than nine at half of it, nearly 24 at a quarter.
+# **The answer.** A few help a little. At the size of the paper's VAE, four learned functions per hidden unit gain 2.4 nats of likelihood over ReLU (95 %: 2.2 to 2.7) and 1.4 over SiLU (1.2 to 1.7), in five training runs each. Three fifths of the gain over SiLU come without any learned shape: where edges share functions, each weight has a second factor, and the model is trained in another way. By ELBO the gain over SiLU is 0.9 nats, and on average all of it is due to the shape. With half the parameters, four functions are level by likelihood with the paper's VAE at its own best rate, to six tenths of a nat, and their samples are a quarter nearer to real digits. One function per edge, as in a KAN layer, is behind ReLU units with as many parameters: by more than four nats at the size of the paper's VAE, ten at half of it, 23 at a quarter.
 #
 # The gain seems to be made in the decoder. ReLU units with a LayerNorm before their layers have two thirds of what four functions gain over ReLU by likelihood, and half by ELBO. With five times the images the leads of four functions are no smaller: 2.7 nats over ReLU and 1.5 over SiLU. With half the parameters they are then level with the paper's VAE by likelihood, to half a nat, eight tenths of a nat ahead by ELBO, and their samples are nearer; the whole VAE with SiLU stays 1.3 nats ahead of them. One function per unit leads SiLU as well. On FashionMNIST four functions lead by 1.5 and 1.3 nats. On two small sets that are not binary we saw no gain.
 #
@@ -51,7 +51,7 @@ if (
 
 # %%
 import copy
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -300,7 +300,7 @@ def lines_of(score):
     }
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-by-size", "caption": "Likelihood of test images and distance of samples, by learned functions per hidden unit: none (ReLU, SiLU), 1, 4, 16, or one per edge (KAN). Means and standard deviations over seeds; lower is better. Arrow: beyond the axis."}, "image": {"alt": "At all three sizes four functions have the lowest NLL. Sixteen lie beside them at the two larger sizes and on SiLU at a quarter. One per edge lies far above all others in NLL at the whole budget and at half, and at a quarter an arrow says 116; in distance it lies below fixed units but at a quarter. One function is level with SiLU at the whole budget, and with ReLU at half and a quarter, in NLL."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-by-size", "caption": "Likelihood of test images and distance of samples, by learned functions per hidden unit: none (ReLU, SiLU), 1, 4, 16, or one per edge (KAN). Means and standard deviations over seeds; lower is better. Arrow: beyond the axis."}, "image": {"alt": "At all three sizes four functions have the lowest NLL. Sixteen lie beside them at the two larger sizes and on SiLU at a quarter. One per edge lies far above all others in NLL at the whole budget and at half, and at a quarter an arrow says 115; in distance it lies below fixed units but at a quarter. One function is level with SiLU at the whole budget, and with ReLU at half and a quarter, in NLL."}}
 picture = figures.by_size(
     {words[score]: lines_of(score) for score in list(words)[:2]}, tops
 )
@@ -326,11 +326,11 @@ tables.table(
 # %% [markdown]
 # {numref}`fig-by-size` draws the scores and {numref}`tab-sharing` lists them. On the book's page the figure responds: choose the number of training images, the measure, the size, and the reading of the runs.
 #
-# **One function.** The prediction fails in its first half: one function per unit shows no gain over SiLU. At the whole budget the two cannot be told apart. At half, one function is 1.4 nats behind; at a quarter it is 2.5 behind on average, with an interval that just includes zero ({numref}`tab-dial-more`). (The rate of one function is half that of SiLU and of four functions. It was chosen at the whole budget, by a tenth of a nat, and a smaller model might do better with theirs.)
+# **One function.** The prediction fails in its first half: one function per unit shows no gain over SiLU. At the whole budget the two cannot be told apart. At half, one function is 1.3 nats behind, at a quarter 2.5 ({numref}`tab-dial-more`). (The rate of one function is half that of SiLU and of four functions. It was chosen at the whole budget, by a tenth of a nat, and a smaller model might do better with theirs.)
 #
-# **Four and sixteen.** The second half of the prediction holds: four functions beat one at every size, by intervals that exclude zero. They have the best likelihood at every size. Their mean lead over SiLU does not shrink as models get smaller: 1.3 nats at the whole budget and at half, 1.9 at a quarter. The NLL is an estimate that [comes out too high](05_table1.ipynb), not by the same amount for every model. The test ELBO needs no such estimate; by it the lead at the whole budget is 0.7 nats. Sixteen functions are 0.3 nats behind four at the whole budget and 0.6 at half, which three runs cannot tell from zero. At a quarter they are 1.7 behind, which three runs can tell, and level with SiLU. At the two larger sizes the samples of sixteen are the nearest in grey.
+# **Four and sixteen.** The second half of the prediction holds: four functions beat one at every size, by intervals that exclude zero. They have the best likelihood at every size. Their mean lead over SiLU is about as large at every size: 1.4 nats at the whole budget, 1.5 at half, 1.6 at a quarter. The NLL is an estimate that [comes out too high](05_table1.ipynb), not by the same amount for every model. The test ELBO needs no such estimate; by it the lead is 0.9 nats at the whole budget, 1.5 at half and 1.9 at a quarter. Sixteen functions are a tenth of a nat behind four at the whole budget, which five runs cannot tell from zero. At half they are 0.6 behind and at a quarter 1.8, by intervals that exclude zero; there they are level with SiLU. The samples of sixteen are the nearest in grey at the whole budget, on average, and those of four at the smaller sizes.
 #
-# **One per edge.** It has the worst likelihood by far. It is more than four nats behind ReLU at the whole budget, more than nine at half, where 35 hidden units are left, and nearly 24 at a quarter, where 17 are left. Even so, its samples are on average nearer to real digits than those of fixed units of its size, except in grey at a quarter. At the whole budget its thresholded samples are as near as those of sixteen functions. Distances vary by dozens from seed to seed.
+# **One per edge.** It has the worst likelihood by far. It is more than four nats behind ReLU at the whole budget, ten at half, where 35 hidden units are left, and 23 at a quarter, where 17 are left. Even so, its samples are on average nearer to real digits than those of fixed units of its size, except in grey at a quarter. Its thresholded samples are the nearest of all at every size, at the two larger ones by less than distances vary from seed to seed, which is dozens.
 
 # %% tags=["remove-cell"]
 means = {
@@ -349,13 +349,7 @@ for size in ("half", "quarter"):
 # %% tags=["remove-cell"]
 both = pd.DataFrame(means)
 elbo = {key: own["validation_elbo"].mean() for key, own in runs.items()}
-assert max(elbo, key=elbo.get) == ("4 functions", "whole")
-assert (
-    0.05
-    < elbo["4 functions", "whole"] - elbo["16 functions", "whole"]
-    < 0.2
-)
-for size, behind, edge in (("whole", 0.3, 4.4), ("half", 0.6, 9.3)):
+for size, behind, edge in (("whole", 0.1, 4.3), ("half", 0.6, 10.3)):
     own = both.xs(size, axis=1, level=1)
     own_nll = own.loc["test_nll"]
     assert own_nll.idxmin() == "4 functions"
@@ -365,23 +359,25 @@ for size, behind, edge in (("whole", 0.3, 4.4), ("half", 0.6, 9.3)):
     for images in ("grayscale", "binarized"):
         distance = own.loc[f"frechet_digits_{images}"]
         assert distance["one per edge"] < distance[["ReLU", "SiLU"]].min()
-    assert own.loc["frechet_digits_grayscale"].idxmin() == "16 functions"
-whole = both.xs("whole", axis=1, level=1).loc["frechet_digits_binarized"]
-nearest = whole[["one per edge", "16 functions"]]
-assert nearest.max() - nearest.min() < 5
-assert nearest.max() < whole.drop(nearest.index).min()
+    distance = own.loc["frechet_digits_grayscale"]
+    nearest = "16 functions" if size == "whole" else "4 functions"
+    assert distance.idxmin() == nearest
+    distance = own.loc["frechet_digits_binarized"].sort_values()
+    assert distance.index[0] == "one per edge"
+    assert distance.iloc[1] - distance.iloc[0] < 7
 
 # %% tags=["remove-cell"]
 small = both.xs("quarter", axis=1, level=1)
 behind = small.loc["test_nll"] - small.loc["test_nll", "4 functions"]
 assert behind.idxmin() == "4 functions"
-assert round(behind["16 functions"], 1) == 1.7
+assert round(behind["16 functions"], 1) == 1.8
 assert abs(behind["16 functions"] - behind["SiLU"]) < 0.3
-assert 23.5 < behind["one per edge"] - behind["ReLU"] < 24
+assert 23 < behind["one per edge"] - behind["ReLU"] < 23.5
 assert dial["one per edge"]["half"] == 35
 assert dial["one per edge"]["quarter"] == 17
 grey = small.loc["frechet_digits_grayscale"]
 assert grey.idxmax() == "one per edge"
+assert grey.idxmin() == "4 functions"
 assert small.loc["frechet_digits_binarized"].idxmin() == "one per edge"
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-rises", "caption": "How far models were from rest: nats that the validation ELBO rises from epoch 25 to its best; means over training seeds."}}
@@ -414,13 +410,12 @@ sixteen_behind = {
     for size in budgets
 }
 assert sixteen_behind["whole"].low < 0 < sixteen_behind["whole"].high
-assert sixteen_behind["half"].low < 0 < sixteen_behind["half"].high
-assert sixteen_behind["quarter"].low > 0
-assert by_elbo.short() == "+0.7 (+0.2 to +1.2)"
+assert all(sixteen_behind[size].low > 0 for size in ("half", "quarter"))
+assert by_elbo.short() == "+0.9 (+0.6 to +1.2)"
 assert rises.loc["one per edge"].between(0.5, 1.6).all()
 assert rises.drop("one per edge").max(axis=None) < 0.5
 lead = [nll["SiLU", size] - nll["4 functions", size] for size in budgets]
-assert [f"{each:.1f}" for each in lead] == ["1.3", "1.3", "1.9"]
+assert [f"{each:.1f}" for each in lead] == ["1.4", "1.5", "1.6"]
 
 # %% [markdown]
 # One per edge keeps a constant rate, so it has not come to rest: its validation ELBO still rises by about a nat in the last five epochs ({numref}`tab-rises`). The others, whose rate falls to zero, rise by less than half a nat. Longer training may narrow its gap.
@@ -479,9 +474,9 @@ tables.table(
 )
 
 # %% [markdown]
-# {numref}`tab-sampled-apart` holds four functions against the whole VAE with ReLU. In grey, at the whole budget, they gain variety: by recall their samples reach more of the real digits, and by precision and density fewer of them look real. These intervals exclude zero; that of coverage does not. In thresholded images neither precision nor recall can be told apart. The kernel distance is lower in both kinds of image.
+# {numref}`tab-sampled-apart` holds four functions against the whole VAE with ReLU. In grey, at the whole budget, they gain variety: by recall their samples reach more of the real digits, and by precision and density fewer of them look real. All three stay clear. In thresholded images precision, recall and density cannot be told apart. Coverage is higher and the kernel distance lower in both kinds of image.
 #
-# With half the parameters four functions cannot be told from the whole ReLU model in precision, recall and density, and their coverage is higher. With a quarter, recall is lower in both kinds of image; in exchange coverage is higher, and in grey so are precision and density. (Of the thirty intervals four stay clear by [Holm's procedure](../book/conventions.md): grey precision and recall at the whole budget, and the grey kernel distance at half and at a quarter.)
+# With half the parameters four functions cannot be told from the whole ReLU model in precision and density. Their coverage is higher and their kernel distance lower, which stays clear in both kinds of image. With a quarter, recall is lower in both kinds of image; in exchange coverage is higher, and in grey so are precision and density. (Of the thirty intervals eighteen stay clear by [Holm's procedure](../book/conventions.md), among them all six of the kernel distance.)
 #
 # One function per edge goes the other way ({numref}`tab-dial-samples`): its samples look real most often, and its recall is the lowest. By coverage, however, it reaches the most test digits.
 
@@ -496,24 +491,25 @@ for measure in ("precision", "density", "recall"):
     assert apart[measure, "binarized"].high > 0
 apart = of_relu["half"]
 for (measure, _), d in apart.items():
-    if measure in ("precision", "density", "recall"):
+    if measure in ("precision", "density"):
         assert d.low < 0 < d.high
-    else:
-        assert d.low > 0 if measure == "coverage" else d.mean < 0
+    elif measure == "coverage":
+        assert d.low > 0
 assert all(of_relu["whole"]["kernel", each].high < 0 for each in images)
-assert of_relu["whole"]["coverage", "grayscale"].low < 0
+assert all(of_relu["whole"]["coverage", each].low > 0 for each in images)
 apart = of_relu["quarter"]
 assert all(apart["recall", each].high < 0 for each in images)
 assert all(apart["coverage", each].low > 0 for each in images)
 for measure in ("precision", "density"):
     assert apart[measure, "grayscale"].low > 0
 assert len(thirty) == 30
-assert [*results.clear(thirty)] == [
-    ("whole", "precision", "grayscale"),
-    ("whole", "recall", "grayscale"),
-    ("half", "kernel", "grayscale"),
-    ("quarter", "kernel", "grayscale"),
-]
+sure = results.clear(thirty)
+assert len(sure) == 18
+for each in images:
+    assert all((size, "kernel", each) in sure for size in budgets)
+    assert ("half", "coverage", each) in sure
+for measure in ("precision", "recall", "density"):
+    assert ("whole", measure, "grayscale") in sure
 
 # %% tags=["remove-cell"]
 at_whole = averages.filter(like="whole", axis=0)
@@ -540,7 +536,7 @@ for each in images:
 # %% [markdown]
 # ## Is it the function, or its smoothness?
 #
-# Smoothness is nearly half of it by likelihood, and two thirds by ELBO. The rest comes with learned functions, whose shape and second factor [a section below](#sec-factor) tells apart. {numref}`fig-dial-differences` holds each setting against both controls of its own size.
+# Smoothness is two fifths of it by likelihood, and two thirds by ELBO. The rest comes with learned functions, whose shape and second factor [a section below](#sec-factor) tells apart. {numref}`fig-dial-differences` holds each setting against both controls of its own size.
 
 # %% tags=["hide-input"]
 pool = pd.concat(runs.values())
@@ -591,13 +587,13 @@ table = pd.Series(further).unstack(sort=False)
 tables.table(table.rename_axis("difference"))
 
 # %% [markdown]
-# Of what four functions gain over ReLU at the whole budget, nearly half of the likelihood and two thirds of the ELBO need no learning: SiLU, a fixed smooth function that costs nothing, gains them too. The rest comes with the learned functions. With four functions the interval of the difference from SiLU excludes zero at every size, with sixteen at the whole budget and at half.
+# Of what four functions gain over ReLU at the whole budget, two fifths of the likelihood and two thirds of the ELBO need no learning: SiLU, a fixed smooth function that costs nothing, gains them too. The rest comes with the learned functions. With four functions the interval of the difference from SiLU excludes zero at every size, with sixteen at the whole budget and at half.
 #
-# Holm's correction for all 24 comparisons of {numref}`fig-dial-differences` leaves fewer. Four functions stay clear at the whole budget only, there against both controls. Sixteen stay clear against ReLU, at the whole budget and at half. One per edge stays clear at a quarter, for the worse.
+# Holm's correction for all 24 comparisons of {numref}`fig-dial-differences` leaves eighteen. Four functions stay clear of ReLU at every size, and of SiLU at the whole budget and at half. Sixteen stay clear of both at these two sizes. One per edge stays clear at every size, for the worse.
 #
-# One function shows no gain in likelihood over SiLU. At half the budget it is behind, by an interval that excludes zero, though not after that correction.
+# One function stays clear of ReLU at the whole budget, for the better. Over SiLU it shows no gain in likelihood; at half and at a quarter it is behind and stays clear.
 #
-# By the distance of samples four functions cannot be told from SiLU at the whole budget. They are nearer at half and at a quarter, and sixteen at every size, by intervals that exclude zero. The samples of one function are nearer on average at every size; at half the budget that interval excludes zero in grey.
+# By the distance of samples, grey and thresholded, one, four and sixteen functions are all nearer than SiLU at every size, by intervals that exclude zero; for one function in thresholded images at the whole budget it does so only just.
 
 # %% tags=["remove-cell"]
 gains = {
@@ -625,48 +621,54 @@ sixteen = [
     round(family["SiLU", f"16 functions, {size}"].mean, 1)
     for size in ("whole", "half")
 ]
-assert sixteen == [-1.0, -0.7]
-assert [name for control, name in many if (control, name) in sure] == [
-    *("4 functions, whole", "16 functions, whole", "16 functions, half"),
-    "4 functions, whole",
-]
+assert sixteen == [-1.3, -0.9]
 
 # %% tags=["remove-cell"]
-worse = {name for control, name in sure if "edge" in name}
-assert worse == {"one per edge, quarter"}
-assert not any(name.startswith("1 ") for _, name in sure)
+clear_of = {
+    control: {name for own, name in sure if own == control}
+    for control in gains
+}
+better = {
+    f"{n} functions, {size}" for n in (4, 16) for size in ("whole", "half")
+}
+at_every = {f"one per edge, {size}" for size in budgets}
+assert clear_of["ReLU"] == better | at_every | {
+    *("4 functions, quarter", "1 function, whole"),
+}
+assert clear_of["SiLU"] == better | at_every | {
+    *("1 function, half", "1 function, quarter"),
+}
+assert len(sure) == 18
+
+# %% tags=["remove-cell"]
 for title in ("Fréchet, grey", "Fréchet, thresholded"):
-    d = differences["SiLU", title]
-    assert d["4 functions, whole"].low < 0 < d["4 functions, whole"].high
-    assert all(
-        d[f"4 functions, {size}"].high < 0
-        for size in budgets
-        if size != "whole"
-    )
-    assert all(d[f"16 functions, {size}"].high < 0 for size in budgets)
+    for kind in ("1 function", "4 functions", "16 functions"):
+        d = differences["SiLU", title]
+        assert all(d[f"{kind}, {size}"].high < 0 for size in budgets)
+assert d["1 function, whole"].high > -0.5
 assert round(gains["ReLU"].mean, 1) == -2.4
-assert round(gains["SiLU"].mean, 1) == -1.3
-assert 0.5 < gains["SiLU"].mean / gains["ReLU"].mean < 0.65
+assert gains["ReLU"].short() == "-2.4 (-2.7 to -2.2)"
+assert gains["SiLU"].short() == "-1.4 (-1.7 to -1.2)"
+assert 0.57 < gains["SiLU"].mean / gains["ReLU"].mean < 0.63
 one = differences["SiLU", "test NLL"]["1 function, whole"]
 assert one.low < 0 < one.high
 less = differences["SiLU", "test NLL"]["1 function, half"]
-assert less.low > 0
-assert ("SiLU", "1 function, half") not in sure
 
 # %% tags=["remove-cell"]
-nearer = differences["SiLU", "Fréchet, grey"]
-assert all(nearer[f"1 function, {size}"].mean < 0 for size in budgets)
-assert nearer["1 function, half"].high < 0
 quarter = differences["SiLU", "test NLL"]["1 function, quarter"]
-assert quarter.low < 0
 assert round(quarter.mean, 1) == 2.5
-assert round(less.mean, 1) == 1.4
+assert round(less.mean, 1) == 1.3
 for size in budgets:
     four_one = against(
         ("4 functions", size), ("1 function", size), "test_nll"
     )
     assert four_one.high < 0
-assert all(d.seeds == 3 for d in family.values())
+by_elbo = [
+    against(("4 functions", size), ("SiLU", size), "test_elbo").mean
+    for size in budgets
+]
+assert [round(mean, 1) for mean in by_elbo] == [0.9, 1.5, 1.9]
+assert all(d.seeds == 5 for d in family.values())
 
 # %% [markdown]
 # ## With half the parameters
@@ -699,8 +701,8 @@ tables.table(
 )
 
 # %% [markdown]
-# By likelihood the half-size model with four functions cannot be told from the paper's VAE: with three training runs each, the 95 % interval extends a nat to either side ({numref}`tab-half`). The distance of its samples from real
-# digits is a quarter lower. But the half-size model is 1.3 nats behind the whole VAE with SiLU, which the paper could have had by changing one word. By grey distance sixteen functions at half are ahead of both controls, and stay clear; by likelihood they are behind both. At a quarter of the budget four functions are five nats behind the paper's VAE in likelihood. Their samples are still nearer than its own, by an interval that excludes zero; from those of the whole VAE with SiLU they cannot be told in grey.
+# By likelihood the half-size model with four functions is level with the paper's VAE: with five training runs each, the 95 % interval extends six tenths of a nat to either side ({numref}`tab-half`). The distance of its samples from real
+# digits is a quarter lower. But the half-size model is a nat behind the whole VAE with SiLU, which the paper could have had by changing one word. By grey distance four and sixteen functions at half are ahead of both controls, and stay clear; by likelihood sixteen are behind both. At a quarter of the budget four functions are five and a half nats behind the paper's VAE in likelihood. Their samples are still nearer than its own, by an interval that excludes zero; from those of the whole VAE with SiLU they cannot be told in grey.
 
 # %% tags=["remove-cell"]
 four = ("4 functions", "half")
@@ -714,12 +716,16 @@ share, thresholded = (
     -d.mean / means["ReLU", "whole"][scores[title]]
     for title, d in nearer.items()
 )
-assert abs(to_relu.mean) < 0.3
-assert -1.3 < to_relu.low < -0.7
-assert 0.8 < to_silu.mean < 1.5
+assert to_relu.short() == "+0.0 (-0.6 to +0.6)"
+assert to_relu.seeds == 5
+assert round(to_silu.mean, 1) == 1.0
 assert to_silu.low > 0
-assert to_relu.seeds == 3
-assert 1 < to_relu.high < 1.4
+stay = results.clear(family)
+for kind in ("4 functions", "16 functions"):
+    for control in ("ReLU", "SiLU"):
+        head = f"Fréchet, grey minus {control}"
+        assert ((kind, "half"), head) in stay
+        assert family[(kind, "half"), head].high < 0
 assert 0.2 < min(share, thresholded) < max(share, thresholded) < 0.3
 assert all(d.high < 0 for d in nearer.values())
 
@@ -729,7 +735,7 @@ for control in ("ReLU", "SiLU"):
     assert against(*sixteen, "test_nll").mean > 0
 least = ("4 functions", "quarter")
 lost = against(least, ("ReLU", "whole"), "test_nll")
-assert 4.5 < lost.mean < 5.5
+assert 5.3 < lost.mean < 5.7
 far = against(least, ("SiLU", "whole"), scores["Fréchet, grey"])
 assert far.low < 0 < far.high
 assert all(
@@ -781,7 +787,7 @@ more_gains = {
         f"test_{score.lower()}",
     )
     for kind, size in more
-    if "function" in kind and len(more[kind, size]) > 1
+    if "function" in kind
     for than in dict.fromkeys(("whole", size))
     for score in ("NLL", "ELBO")
     for control in ("ReLU", "SiLU")
@@ -793,24 +799,20 @@ table.index = pd.MultiIndex.from_tuples(
 tables.table(table, dict.fromkeys(table, results.marker(more_gains)))
 
 # %% [markdown]
-# **The leads are no smaller here** ({numref}`tab-more-differences`). At the whole budget four functions are 2.7 nats of likelihood ahead of ReLU and 1.5 ahead of SiLU, and by ELBO 3.3 and 1.5; their samples are the nearest in both kinds of image ({numref}`tab-more`). One function, which showed no gain over SiLU with 10,000 images, leads it by seven tenths of a nat by likelihood and eight by ELBO. At half the budget four functions lead ReLU by 2.7 nats and SiLU by 1.2. (Sixteen have one run yet; its likelihood is that of four on average, to two tenths of a nat.)
+# **The leads are no smaller here** ({numref}`tab-more-differences`). At the whole budget four functions are 2.7 nats of likelihood ahead of ReLU and 1.5 ahead of SiLU, and by ELBO 3.3 and 1.5; their samples are the nearest on average in both kinds of image ({numref}`tab-more`). One function, which showed no gain over SiLU with 10,000 images, leads it by seven tenths of a nat by likelihood and eight by ELBO. At half the budget four functions lead ReLU by 2.7 nats and SiLU by 1.2. Sixteen functions do as four do, at both sizes: their mean likelihoods differ by two tenths of a nat at most.
 #
-# **Half the parameters do for the paper's VAE.** Four functions at half the budget cannot be told by likelihood from the whole VAE with ReLU, to half a nat. By ELBO they are eight tenths of a nat ahead, and their samples are nearer to real digits, by 29 % in grey and 30 % thresholded. The whole VAE with SiLU stays ahead of them, by 1.3 nats of likelihood and 1.0 of ELBO; their samples are nearer than its samples, too.
+# **Half the parameters do for the paper's VAE.** Four functions at half the budget cannot be told by likelihood from the whole VAE with ReLU, to half a nat, and neither can sixteen. By ELBO both are eight tenths of a nat ahead. The samples of four are nearer to real digits than those of that VAE, by 29 % in grey and 30 % thresholded. The whole VAE with SiLU stays ahead of four functions, by 1.3 nats of likelihood and 1.0 of ELBO; their samples are nearer than its samples, too.
 #
-# With more images training runs scatter less: nineteen of the 24 differences stay clear by Holm's procedure. Of four functions' twelve only the likelihood that cannot be told from that of the whole VAE with ReLU does not.
+# Twenty-two of the 36 differences stay clear by Holm's procedure, with three training runs each. Of four functions' twelve two do not: the likelihood that cannot be told from that of the whole VAE with ReLU, and the lead of 1.5 nats over SiLU at the whole budget, whose interval (0.9 to 2.1) is far from zero. The same lead by ELBO does stay clear.
 
 # %% tags=["remove-cell"]
-lone = ("16 functions", "whole")
 assert [*more] == sorted(more, key=lambda key: key[1] == "half")
-for kind in ("ReLU", "SiLU", "1 function", "4 functions"):
-    assert [len(more[kind, size]) for size in ("whole", "half")] == [3, 3]
-assert len(more) == 9
-assert len(more[lone]) == 1
-apart = (
-    more[lone]["test_nll"].mean()
-    - more[four[0], "whole"]["test_nll"].mean()
-)
-assert abs(apart) < 0.2
+assert [len(own) for own in more.values()] == [3] * 10
+for size in ("whole", "half"):
+    of_16, of_4 = (
+        more[f"{n} functions", size]["test_nll"].mean() for n in (16, 4)
+    )
+    assert abs(of_16 - of_4) < 0.25
 
 # %% tags=["remove-cell"]
 expected = {
@@ -823,19 +825,28 @@ for pair, wanted in expected.items():
     for column, mean in zip(table, wanted, strict=True):
         assert round(table.loc[pair, column].mean, 1) == mean, pair
 level = ("4 functions, half", "whole"), "NLL − ReLU"
+of_16 = ("16 functions, half", "whole"), "NLL − ReLU"
 assert max(map(abs, more_gains[level][1:3])) < 0.55
-assert more_gains[level].low < 0 < more_gains[level].high
+for key in (level, of_16):
+    assert more_gains[key].low < 0 < more_gains[key].high
+ahead = more_gains[of_16[0], "ELBO − ReLU"]
+assert ahead.low > 0
+assert round(ahead.mean, 1) == 0.8
 stay = results.clear(more_gains)
-assert (len(stay), len(more_gains)) == (19, 24)
+assert (len(stay), len(more_gains)) == (22, 36)
+lead = ("4 functions, whole", "whole"), "NLL − SiLU"
 assert [
-    key for key in more_gains if "4" in key[0][0] and key not in stay
-] == [level]
+    key
+    for key in more_gains
+    if key[0][0].startswith("4") and key not in stay
+] == [lead, level]
+assert more_gains[lead].short() == "-1.5 (-2.1 to -0.9)"
 
 # %% tags=["remove-cell"]
 for images, percent in (("grayscale", 29), ("binarized", 30)):
     column = f"frechet_digits_{images}"
-    nearest = more["4 functions", "whole"][column].max()
-    for kind in ("ReLU", "SiLU", "1 function"):
+    nearest = more["4 functions", "whole"][column].mean()
+    for kind in ("ReLU", "SiLU", "1 function", "16 functions"):
         assert nearest < more[kind, "whole"][column].mean()
     small = more["4 functions", "half"][column].mean()
     relu = more["ReLU", "whole"][column].mean()
@@ -1043,7 +1054,7 @@ if reading == "best":
 # %% [markdown]
 # ## What the functions look like
 #
-# One model comes with the book, with its weights: four functions per unit, the whole budget, the first seed. Of all kinds this one has the best validation ELBO over three seeds, narrowly ({numref}`tab-sharing`). How far has each of its functions left its base function, which is SiLU for hidden units and the identity for latents? We take the inputs that a function sees from 1,000 test images, and ask what share of its variance the best multiple of the base and a constant leave unexplained.
+# One model comes with the book, with its weights: four functions per unit, the whole budget, the first seed. Of all kinds this one had the best validation ELBO over the first three seeds, narrowly; over five, sixteen functions are level with it ({numref}`tab-sharing`). How far has each of its functions left its base function, which is SiLU for hidden units and the identity for latents? We take the inputs that a function sees from 1,000 test images, and ask what share of its variance the best multiple of the base and a constant leave unexplained.
 
 # %%
 run = results.recommended()
@@ -1194,7 +1205,7 @@ steps = {
     for field in fields
 }
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-ladder", "caption": "From ReLU to four functions in three steps, and all of them together, at the whole budget: differences of test NLL and ELBO in nats and of Fr\u00e9chet distances, with 95 % intervals over three training seeds. NLL and distances below zero, and ELBO above, are better. \u2020: stays clear of zero by Holm's procedure over the table."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-ladder", "caption": "From ReLU to four functions in three steps, and all of them together, at the whole budget: differences of test NLL and ELBO in nats and of Fr\u00e9chet distances, with 95 % intervals over training seeds. NLL and distances below zero, and ELBO above, are better. \u2020: stays clear of zero by Holm's procedure over the table."}}
 named = dict(zip(pairs, (
     "a second factor: 4 multiples − SiLU",
     "shape: 4 functions − 4 multiples",
@@ -1220,13 +1231,15 @@ tables.table(
 # %% [markdown]
 # So the gain over ReLU has three sources, and which one matters most depends on the measure ({numref}`tab-ladder`):
 #
-# - **Smoothness**, SiLU in place of ReLU, gains 1.1 of the 2.4 nats of NLL, and 1.6 of the 2.3 nats of ELBO.
-# - **The second factor**, without any learned shape, gains nine tenths of a nat of NLL, and samples as near as those of four functions. In ELBO it gains nothing that we could tell. (The NLL is an importance-sampled estimate, so a part of its gain may be a tighter bound.)
-# - **The shape** gains 0.8 nats of ELBO, less than half a nat of NLL, and nothing in samples that we could tell. The intervals of NLL and ELBO exclude zero, but do not stay clear by Holm's procedure over the table.
+# - **Smoothness**, SiLU in place of ReLU, gains 1.0 of the 2.4 nats of NLL, and 1.6 of the 2.4 nats of ELBO.
+# - **The second factor**, without any learned shape, gains eight tenths of a nat of NLL, and samples as near as those of four functions. In ELBO it gains nothing that we could tell. (The NLL is an importance-sampled estimate, so a part of its gain may be a tighter bound.)
+# - **The shape** gains a nat of ELBO, six tenths of a nat of NLL, and nothing in samples that we could tell.
+#
+# Each gain that we could tell stays clear by Holm's procedure over the table.
 #
 # Would a better smooth activation do as much? GELU does not: it is behind SiLU ({numref}`tab-controls`).
 #
-# A VAE whose functions are multiples of SiLU computes nothing new. Multiply every weight $w_{oi}$ by its $a_{r(o)\,i}$, and it is a linear VAE with 374 SiLU units where its rival has 400. Only its training differs. Products of parameters are known to change the path of gradient descent {cite}`arora2018`. Here they also bear a higher rate: four multiples are best at 0.005, the highest that we tried, and SiLU units at 0.002. Without any spline, four multiples of SiLU have two thirds of the gain of four functions over SiLU in likelihood. Their samples are nearer than SiLU's, by intervals that stay clear by Holm's procedure.
+# A VAE whose functions are multiples of SiLU computes nothing new. Multiply every weight $w_{oi}$ by its $a_{r(o)\,i}$, and it is a linear VAE with 374 SiLU units where its rival has 400. Only its training differs. Products of parameters are known to change the path of gradient descent {cite}`arora2018`. Here they also bear a higher rate: four multiples are best at 0.005, the highest that we tried, and SiLU units at 0.002. Without any spline, four multiples of SiLU have three fifths of the gain of four functions over SiLU in likelihood. Their samples are nearer than SiLU's, by intervals that stay clear by Holm's procedure.
 
 # %% tags=["remove-cell"]
 median = frame["median"]
@@ -1237,15 +1250,15 @@ assert 0.25 < frame.loc["to mean and log-variance", "upper"] < 0.3
 assert 6 < shape < 8
 table_nll = controls.groupby("model")["test_nll"].mean()
 part = steps[pairs[0], "test_nll"].mean / gains["SiLU"].mean
-assert 0.6 < part < 0.75
+assert 0.55 < part < 0.65
 
 # %% tags=["remove-cell"]
 factor, bent, smooth, whole_way = (
     {field: steps[pair, field] for field in fields} for pair in pairs
 )
 for gained, nats, elbo_gain in (
-    (smooth, -1.1, 1.6),
-    (whole_way, -2.4, 2.3),
+    (smooth, -1.0, 1.6),
+    (whole_way, -2.4, 2.4),
 ):
     assert round(gained["test_nll"].mean, 1) == nats
     assert round(gained["test_elbo"].mean, 1) == elbo_gain
@@ -1254,12 +1267,14 @@ assert 0.4 < share < 0.5
 share = smooth["test_elbo"].mean / whole_way["test_elbo"].mean
 assert 0.62 < share < 0.72
 assert factor["test_nll"].high < 0
-assert round(factor["test_nll"].mean, 1) == -0.9
+assert round(factor["test_nll"].mean, 1) == -0.8
 assert factor["test_elbo"].low < 0 < factor["test_elbo"].high
 assert factor["frechet_digits_grayscale"].high < 0
-assert bent["test_elbo"].low > 0
-assert round(bent["test_elbo"].mean, 1) == 0.8
-assert -0.5 < bent["test_nll"].mean < -0.2
+assert round(bent["test_elbo"].mean, 1) == 1.0
+assert round(bent["test_nll"].mean, 1) == -0.6
+told = {key for key, d in steps.items() if d.low > 0 or d.high < 0}
+assert told == set(results.clear(steps))
+assert len(steps) - len(told) == 3
 for field in ("frechet_digits_grayscale", "frechet_digits_binarized"):
     assert bent[field].low < 0 < bent[field].high
 assert list(table["rate"]) == ["0.002", "0.002", "0.005", "0.002"]
@@ -1296,12 +1311,17 @@ def brief(kind, **how):
     return own[own["reading"] == reading]
 
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-longer", "caption": "What 45 epochs bring, and what is left of the lead of four functions after 30: nats, with 95 % intervals over three training seeds. ELBO above zero and NLL below are better for the first of a pair. \u2020: stays clear of zero by Holm's procedure over the table."}}
+def of_three(own):
+    """Those of the first three seeds, which are all that most controls have."""
+    return own[own["seed"] < 3]
+
+
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-longer", "caption": "What 45 epochs bring, and what is left of the lead of four functions after 30: nats, with 95 % intervals over the first three training seeds. ELBO above zero and NLL below are better for the first of a pair. \u2020: stays clear of zero by Holm's procedure over the table."}}
 fixed = ("ReLU", "SiLU")
 longer = {f"{kind}, 45 epochs": brief(kind, epochs=45) for kind in fixed}
 timed = pd.concat(
     [own.assign(model=name) for name, own in longer.items()]
-    + list(runs.values())
+    + [of_three(own) for own in runs.values()]
 )
 waits = {
     (pair, field): results.difference(timed, *pair, field)
@@ -1366,9 +1386,11 @@ there = {
     for name, (kind, how) in asked.items()
     if len(own := brief(kind, **how)) == 3
 }
-held_against = pd.concat([*there.values(), *runs.values()])
+held_against = pd.concat(
+    [*there.values(), *map(of_three, runs.values())]
+)
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-places", "caption": "Controls at the whole budget, against SiLU and against four functions: differences of test NLL and ELBO in nats, with 95 % intervals over three training seeds. Where NLL is below zero, or the ELBO above, the control is better. \u2020: stays clear of zero by Holm's procedure over the table."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-places", "caption": "Controls at the whole budget, against SiLU and against four functions: differences of test NLL and ELBO in nats, with 95 % intervals over the first three training seeds. Where NLL is below zero, or the ELBO above, the control is better. \u2020: stays clear of zero by Holm's procedure over the table."}}
 compared = {
     (name, head): results.difference(
         held_against, name, f"{kind}, whole", f"test_{score.lower()}"
@@ -1495,6 +1517,50 @@ assert both_normed.high < 0
 assert round(both_normed.mean, 1) == -0.7
 
 # %% [markdown]
+# ### Grids that change while a model trains
+#
+# The grids of KAN layers can move to their inputs, or become finer, while a model trains; [an earlier chapter](11_why.ipynb) does both to KAN-VAE**. {numref}`tab-moving` does it to four functions per unit, for as many epochs: grids are moved after each of the first ten epochs, or made finer after 8, 15 and 22 epochs, from 3 intervals to 5, 10 and 20. A grid with 20 intervals from the start stands beside.
+
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-moving", "caption": "Four functions with other grids minus four functions whose grid stays on [\u22123, 3] with five intervals: nats and Fr\u00e9chet distance, with 95 % intervals over the first three training seeds. The last column is the share of latents outside the grid after training."}}
+four_key = sizes.fitted("4 functions", sizes.BUDGET)
+jobs = [job for job in plan.grids() if four_key in job.name]
+ways = dict(
+    zip((job.name for job in jobs), cycle(plan.GRIDS), strict=False)
+)
+gridded = scored[scored["reading"] == reading]
+gridded = gridded.assign(model=gridded["name"].map(ways))
+stays, *changed = plan.GRIDS
+heads = {
+    "test NLL": ("test_nll", 1),
+    "test ELBO": ("test_elbo", 1),
+    "Fréchet, grey": ("frechet_digits_grayscale", 0),
+}
+by_grid = {
+    (way, head): results.difference(gridded, way, stays, score)
+    for way in changed
+    for head, (score, _) in heads.items()
+}
+table = pd.Series(by_grid).unstack(sort=False)
+outside = gridded.groupby("model")["latents_outside_grid"].mean()
+table["outside"] = outside[changed]
+tables.table(
+    table.rename_axis("grid"),
+    {
+        head: results.marker(by_grid, digits)
+        for head, (_, digits) in heads.items()
+    }
+    | {"outside": ".1%"},
+)
+
+# %% [markdown]
+# None of these can be told from the grid that stays, by any of the three measures ({numref}`tab-moving`). From $-3$ to $3$ it leaves no more than three latents in a thousand outside, and so do the others: there is nothing to move it for.
+
+# %% tags=["remove-cell"]
+assert all(d.low < 0 < d.high for d in by_grid.values())
+assert all(d.seeds == 3 for d in by_grid.values())
+assert round(1000 * outside.max()) == 3
+
+# %% [markdown]
 # ## Train it yourself
 #
 # The same model from nothing. The book trained it for 30 epochs; this page has time for no more than a few.
@@ -1518,19 +1584,19 @@ print(
 # :::{admonition} Not measured
 # :class: warning
 #
-# More than one run of sixteen functions, and a quarter of the budget, on 50,000 images; and multiples of SiLU at smaller sizes, on clothes, with more images and at higher rates. `kanvae reproduce --study sharing,fashion` trains most of them.
+# A quarter of the budget on 50,000 images; other settings than four functions at half the budget on clothes, and 50,000 images of clothes, which `kanvae reproduce --study fashion` trains; and multiples of SiLU at smaller sizes, on clothes, with more images and at higher rates, of which no study has any.
 #
-# The learning rate was chosen at the whole budget with one seed, and carried to the others. Three seeds are few: an interval of this page that includes zero is no proof that two models are equal.
+# The learning rate was chosen at the whole budget with one seed, and carried to the others. Three or five seeds are few: an interval of this page that includes zero is no proof that two models are equal.
 # :::
 #
 # ## What we saw
 #
 # - A rate that falls is worth two to five nats to every kind but one per edge. Tune it before you choose functions.
-# - On 10,000 digits, four functions gain more than a nat of likelihood over SiLU at each of three sizes. At the largest alone this stays clear of zero after a correction for many comparisons. Sixteen gain 0.7 to 1.0 at the two larger sizes. One shows no gain.
-# - With half the parameters four functions cannot be told from the paper's VAE by likelihood, and their samples are nearer to real digits. With a quarter they are behind by likelihood, and their samples are still nearer.
-# - With 50,000 images four functions lead ReLU by 2.7 nats and SiLU by 1.5, and one function leads SiLU by 0.7. All stay clear of zero after a correction for several comparisons.
+# - On 10,000 digits, four functions gain about one and a half nats of likelihood over SiLU at each of three sizes. At the two larger ones this stays clear of zero after a correction for many comparisons. Sixteen gain 1.3 and 0.9 there. One shows no gain.
+# - With half the parameters four functions are level with the paper's VAE by likelihood, to six tenths of a nat, and their samples are nearer to real digits. With a quarter they are behind by likelihood, and their samples are still nearer.
+# - With 50,000 images four functions lead ReLU by 2.7 nats and SiLU by 1.5, and one function leads SiLU by 0.7. After a correction for 36 comparisons the lead over ReLU stays clear of zero, and so does four functions' lead over SiLU by ELBO.
 # - With these images and half the parameters, four functions are level with the paper's VAE by likelihood, ahead by ELBO, and their samples are nearer. The whole VAE with SiLU is still 1.3 nats ahead.
-# - The gain over SiLU has two sources. Four multiples of SiLU differ from SiLU units in how they are trained, not in what they can compute. They have two thirds of the gain in likelihood, and samples as near. The gain in ELBO is the shape's.
+# - The gain over SiLU has two sources. Four multiples of SiLU differ from SiLU units in how they are trained, not in what they can compute. They have three fifths of the gain in likelihood, and samples as near. The gain in ELBO is the shape's.
 # - The gain seems to be made by the decoder's functions, probably those to the pixels. Functions of the encoder alone show none. Functions that start as ReLU, or learn ten times slower or faster than the weights, show none either.
 # - LayerNorm before its layers brings ReLU within eight tenths of a nat of four functions by NLL. It does not bring SiLU any nearer.
 # - Other grids, narrower, wider or finer, change the likelihood by no more than we could tell. The same holds for one function per edge from the latents.
