@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from kanvae import Architecture, KANLinear, data, figures, origin
-from kanvae.layers import SharedKANLinear
+from kanvae.layers import SharedKANLinear, WaveletLinear, wavelet
 from kanvae.studies.timing import interleaved
 from kanvae.training import updates
 
@@ -44,6 +44,7 @@ FLOOR, RECURSION, OURS, BINARY = "dense floor", "recursion", "KANLinear", "KANLi
 MLP = "nn.Linear + SiLU"
 SHARED_SHAPES = [(784, 400, 32), (784, 400, 512), (400, 784, 32), (400, 784, 512)]
 GROUPS = (1, 4, 16, 64)  # functions an input of a shared layer; one per edge follows
+WAVELET_SHAPES = [(784, 116, 32), (116, 784, 32)]
 SHARED_KEY, PAPERS = "shared-374-20+groups=4", "vae-400-20"  # of equal size
 ROUNDS = 15  # how often each candidate has its turn
 
@@ -125,6 +126,29 @@ def shared_passes(shape, device) -> dict[str, Callable[[], None]]:
     for groups in (*GROUPS, out_features):
         layer = SharedKANLinear(in_features, out_features, groups, scale_noise=0.1)
         layers[f"g = {groups}"] = layer
+    return {
+        name: _pass(layer.to(device), x.clone().requires_grad_()) for name, layer in layers.items()
+    }
+
+
+class WaveletFormula(WaveletLinear):
+    """Wavelets in torch's own operations, without kernels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        parameters = self.weight, self.translation, self.scale
+        return wavelet.wavelet_sum(x, *parameters, wavelet.WAVELETS[self.wavelet])
+
+
+def wavelet_passes(shape, device) -> dict[str, Callable[[], None]]:
+    """One forward and backward of layers of wavelets, beside `KANLinear` and its formula."""
+    in_features, out_features, batch = shape
+    x = torch.randn(batch, in_features, device=device)
+    layers = {
+        OURS: KANLinear(in_features, out_features),
+        RECURSION: recursion(in_features, out_features),
+        "wavelets": WaveletLinear(in_features, out_features, norm=False),
+        "wavelets, formula": WaveletFormula(in_features, out_features, norm=False),
+    }
     return {
         name: _pass(layer.to(device), x.clone().requires_grad_()) for name, layer in layers.items()
     }
@@ -256,6 +280,9 @@ def main() -> None:
     for shape in tqdm(SHARED_SHAPES, desc="shared functions", unit="row"):
         table = measure(shared_passes(shape, device), device)
         tables.append(table.assign(part="shared", row="{}→{}, {}".format(*shape)))
+    for shape in tqdm(WAVELET_SHAPES, desc="wavelets", unit="row"):
+        table = measure(wavelet_passes(shape, device), device)
+        tables.append(table.assign(part="wavelets", row="{}→{}, {}".format(*shape)))
     table = measure(shared_step_passes(device), device)
     tables.append(table.assign(part="shared step", row=SHARED_KEY))
     if device.type == "cuda":  # what launches cost, over a whole epoch

@@ -8,7 +8,7 @@
     best      each kind of model at its own best setting, as `rates` found it, three seeds
     sharing   how many functions an input: a dial at three budgets, five seeds, each at its best;
               its best three on 50,000 images, three seeds
-    controls  where its gain comes from, three seeds
+    controls  where its gain comes from, three seeds (five of functions without their splines)
     grids     grids that change in training, against fixed ones, three seeds
     front     what the architecture search found best, five other seeds, on test images
     small     the dial on grey digits and on a table of seven columns, five seeds
