@@ -1312,7 +1312,7 @@ def brief(kind, **how):
 
 
 def of_three(own):
-    """Those of the first three seeds, which are all that most controls have."""
+    """The first three seeds: most controls have no others."""
     return own[own["seed"] < 3]
 
 
