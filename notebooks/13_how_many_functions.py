@@ -25,7 +25,7 @@
 #
 # **The answer.** A few help a little. At the size of the paper's VAE, four learned functions per hidden unit gain 2.4 nats of likelihood over ReLU (95 %: 2.2 to 2.7) and 1.4 over SiLU (1.2 to 1.7), in five training runs each. Three fifths of the gain over SiLU come without any learned shape: where edges share functions, each weight has a second factor, and the model is trained in another way. By ELBO the gain over SiLU is 0.9 nats, and on average all of it is due to the shape. With half the parameters, four functions are level by likelihood with the paper's VAE at its own best rate, to six tenths of a nat, and their samples are a quarter nearer to real digits. One function per edge, as in a KAN layer, is behind ReLU units with as many parameters: by more than four nats at the size of the paper's VAE, ten at half of it, 23 at a quarter.
 #
-# The gain seems to be made in the decoder. ReLU units with a LayerNorm before their layers have two thirds of what four functions gain over ReLU by likelihood, and half by ELBO. With five times the images the leads of four functions are no smaller: 2.7 nats over ReLU and 1.5 over SiLU. With half the parameters they are then level with the paper's VAE by likelihood, to half a nat, eight tenths of a nat ahead by ELBO, and their samples are nearer; the whole VAE with SiLU stays 1.3 nats ahead of them. One function per unit leads SiLU as well. On FashionMNIST four functions lead by 1.5 and 1.3 nats. On two small sets that are not binary we saw no gain.
+# The gain seems to be made in the decoder. ReLU units with a LayerNorm before their layers have two thirds of what four functions gain over ReLU by likelihood, and half by ELBO. With five times the images the leads of four functions are no smaller: 2.7 nats over ReLU and 1.5 over SiLU. With half the parameters they are then level with the paper's VAE by likelihood, to half a nat, eight tenths of a nat ahead by ELBO, and their samples are nearer; the whole VAE with SiLU stays 1.3 nats ahead of them. One function per unit leads SiLU as well. On FashionMNIST four functions lead ReLU and SiLU by 1.6 and 1.2 nats. On two small sets that are not binary we saw no gain.
 #
 # **You need** the chapters on [KAN layers](02_kan_layers.ipynb) and on [training](04_training.ipynb). **On this page** we turn a dial from an MLP to
 # a KAN at fixed numbers of parameters, with the learning rate chosen for every setting alike. The models were trained
@@ -931,13 +931,11 @@ tables.table(
 )
 
 # %% [markdown]
-# The gain is there on clothes, too ({numref}`tab-fashion`). At the whole budget one, four and sixteen functions are all ahead of both controls, by 1.1 to 1.7 nats in likelihood and 1.7 to 3.0 in ELBO ({numref}`tab-fashion-differences`), with intervals that exclude zero, and their samples are nearer on average in both kinds of image. One function already gains here, which it did not on digits. After Holm's correction for all twelve comparisons at the whole budget the gains in ELBO stay clear and those in likelihood do not. With half the parameters four functions are a nat behind the whole ReLU model in likelihood and a nat ahead in ELBO; their samples are nearer, too.
+# The gain is there on clothes, too ({numref}`tab-fashion`). At the whole budget one, four and sixteen functions are all ahead of both controls, by 1.0 to 1.8 nats in likelihood and 1.7 to 3.0 in ELBO ({numref}`tab-fashion-differences`), and their samples are nearer on average in both kinds of image. All twelve gains stay clear by Holm's procedure. One function already gains here, which it did not on digits. With half the parameters four functions are seven tenths of a nat behind the whole ReLU model in likelihood and a nat ahead in ELBO; their samples are nearer on average, too.
 
 # %% tags=["remove-cell"]
-assert len(twelve) == 12
-stay = results.clear(twelve)
-assert {score for _, _, score in stay} == {"test_elbo"}
-assert len(stay) == 6
+assert len(results.clear(twelve)) == len(twelve) == 12
+assert all(d.seeds == 5 for d in on_clothes.values())
 apart = pd.Series({key: d.mean for key, d in on_clothes.items()})
 small = "4 functions, half"
 for (kind, _, score), d in on_clothes.items():
@@ -947,14 +945,15 @@ whole_only = apart[apart.index.get_level_values(0) != small]
 of_nll, of_elbo = (
     whole_only.xs(score, level=2) for score in ("test_nll", "test_elbo")
 )
-assert of_nll.between(-1.75, -1.05).all(), of_nll
+assert of_nll.between(-1.85, -0.95).all(), of_nll
 assert of_elbo.between(1.65, 3.05).all(), of_elbo
 half_nll, half_elbo = (
     on_clothes[small, "ReLU", score] for score in ("test_nll", "test_elbo")
 )
 assert half_nll.low > 0
 assert half_elbo.low > 0
-assert 0.8 < half_nll.mean < half_elbo.mean < 1.2
+assert round(half_nll.mean, 1) == 0.7
+assert 1 < half_elbo.mean < 1.2
 per_kind = clothes.groupby("model").mean(numeric_only=True)
 for each in ("grayscale", "binarized"):
     far = per_kind[f"frechet_fashion_{each}"]
@@ -1601,7 +1600,7 @@ print(
 # - LayerNorm before its layers brings ReLU within eight tenths of a nat of four functions by NLL. It does not bring SiLU any nearer.
 # - Other grids, narrower, wider or finer, change the likelihood by no more than we could tell. The same holds for one function per edge from the latents.
 # - Most functions stay near a multiple of SiLU; a quarter of those to mean and log-variance do not. From the latents they learn nothing but lines.
-# - On FashionMNIST, at settings that digits chose, one, four and sixteen functions gain a nat and more over SiLU and over ReLU; in ELBO these gains stay clear after Holm's correction.
+# - On FashionMNIST, at settings that digits chose, one, four and sixteen functions gain a nat and more over SiLU and over ReLU; all of these gains stay clear after Holm's correction.
 # - On grey digits and on a table of seven columns, with a few thousand parameters, no learned functions show a gain over SiLU. One per edge is the worst kind on grey digits; on diamonds it is behind SiLU with the wide grid, and undecided with the paper's.
 # - The paper's end of the dial, one function per edge, leaves less than a fifth of the width at this size, and its likelihood is the worst of all settings, fixed units included, the more so the smaller the model. By the distance of samples it is ahead of fixed units in larger models.
 #
