@@ -198,7 +198,7 @@ def test_the_recommended_model_is_the_best_on_validation_and_has_the_scores_of_i
     known = results.scores(reading="best").set_index("name")["validation_elbo"]
     found = {}
     for kind in sizes.DIAL:
-        jobs = plan.at_best([kind], plan.SEEDS)
+        jobs = plan.at_best([kind], range(3))  # it was chosen when there were no others
         if jobs[0].config.seed == jobs[-1].config.seed:
             continue  # its setting is not known yet
         there = [job.name for job in jobs if job.name in known.index]
