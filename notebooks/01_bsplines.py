@@ -161,8 +161,8 @@ print(
 # $$ (eq-curve)
 #
 # Because the basis functions are never negative and here add up to one, $C(x)$ is a weighted average of control points; because
-# at most $k + 1$ of them differ from zero at $x$, it is an average of $k + 1$ neighbours. On clamped knots the curve begins at its first control point and ends at its last. Move one control point, and only the
-# $k + 1$ intervals of its basis function are affected. This is what the paper's Figure 5 shows. Before we draw it, a
+# at most $k + 1$ of them differ from zero at $x$, it is an average of $k + 1$ neighbours. On clamped knots the curve begins at its first control point and ends at its last. Move one control point, and only the intervals of its
+# basis function are affected, $k + 1$ of them or fewer. This is what the paper's Figure 5 shows. Before we draw it, a
 # prediction: moving the second of the control points changes the curve's beginning and leaves its end
 # exactly where it was.
 
@@ -355,7 +355,7 @@ figures.lines(
 # ## What we saw
 #
 # - A spline is a weighted sum of local bumps. At each point at most $k + 1$ of them are not zero; inside the grid they add up to one.
-# - Moving a coefficient changes the function on $k + 1$ intervals and *exactly* nothing elsewhere; a Bézier
+# - Moving a coefficient changes the function on at most $k + 1$ intervals and *exactly* nothing elsewhere; a Bézier
 #   curve has no such property.
 # - Degree $k$ buys $k - 1$ continuous derivatives and costs locality.
 # - On evenly spaced knots, the basis functions that are not zero at a point are four fixed cubics of its place in the interval.

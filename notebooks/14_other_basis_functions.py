@@ -84,21 +84,21 @@ epochs = 1
 # Here $v_{oi}$ and $w_{oij}$ are learned weights, and $u$ is the LayerNorm of the inputs: they are shifted and scaled, image by image, to mean 0 and deviation 1, and then by a learned scale and shift. It keeps most of what the Gaussians see within their centres, and it makes an
 # edge depend on all inputs of its layer.
 
-# %% mystnb={"figure": {"name": "fig-gaussians", "caption": "The eight Gaussians of FastKAN. Dotted lines are their centres."}, "image": {"alt": "Eight bells of one width stand side by side between -2 and 2; beyond -3 and 3 all of them are close to zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gaussians", "caption": "The eight Gaussians of FastKAN. Dotted lines are their centres."}, "image": {"alt": "Eight bells of one width stand side by side between -2 and 2; beyond -3 and 3 all of them are close to zero."}}
 x = torch.linspace(-4, 4, 401)
 gaussians = GaussianLinear(2, 1).bases(x)
 centres = torch.linspace(-2, 2, 8).tolist()
-figures.lines(x, {"": gaussians}, "$u$", "$g_j(u)$", marks=centres)
+figures.lines(x, {"": gaussians}, "$u$", "$e_j(u)$", marks=centres)
 
 # %% [markdown]
-# {numref}`fig-gaussians`, with $g_j$ the $j$-th of the exponentials, looks like the B-splines of the first chapter, with two differences: a Gaussian is
+# {numref}`fig-gaussians`, with $e_j$ the $j$-th of the exponentials, looks like the B-splines of the first chapter, with two differences: a Gaussian is
 # nowhere exactly zero, and the eight do not sum to one.
 #
 # ## Chebyshev polynomials: ChebyKAN
 #
 # ChebyKAN {cite}`ss2024` takes the polynomials $T_n(t) = \cos(n \arccos t)$ of $t = \tanh x$, up to degree 4, and no base function.
 
-# %% mystnb={"figure": {"name": "fig-chebyshev", "caption": "Chebyshev polynomials of tanh x."}, "image": {"alt": "Five curves oscillate between -1 and 1 near zero, the higher the degree the faster; beyond -3 and 3 all of them are flat at -1 or 1."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-chebyshev", "caption": "Chebyshev polynomials of tanh x."}, "image": {"alt": "Five curves oscillate between -1 and 1 near zero, the higher the degree the faster; beyond -3 and 3 all of them are flat at -1 or 1."}}
 chebyshev = ChebyshevLinear(1, 1, degree).bases(x)
 by_hand = torch.cos(
     torch.arange(degree + 1) * torch.tanh(x).acos()[:, None]
@@ -117,7 +117,7 @@ figures.lines(x, curves, "$x$", r"$T_n(\tanh x)$")
 # $2\sigma(x)^\gamma - 1$ with the logistic function $\sigma$. Three numbers are learned, the two parameters of the polynomial
 # and the fraction $\gamma$.
 
-# %% mystnb={"figure": {"name": "fig-jacobi", "caption": "The function of an fKAN layer of degree 3 for three fractions. The fraction starts at one half."}, "image": {"alt": "Three waves of one shape: a smaller fraction moves the wave to the left and stretches it. To the right all flatten out; to the left the one with fraction 0.75 is still falling steeply at -4."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-jacobi", "caption": "The function of an fKAN layer of degree 3 for three fractions. The fraction starts at one half."}, "image": {"alt": "Three waves of one shape: a smaller fraction moves the wave to the left and stretches it. To the right all flatten out; to the left the one with fraction 0.75 is still falling steeply at -4."}}
 layer = JacobiLinear(1, 1)
 curves = {}
 for fraction in (0.25, 0.5, 0.75):
@@ -133,7 +133,7 @@ figures.lines(x, curves, "$x$", r"$P_3(2\sigma(x)^\gamma - 1)$")
 # Wav-KAN {cite}`bozorgasl2024` gives every edge one wavelet with a translation, a scale and a weight of its own, and puts a BatchNorm
 # after the sum, which shifts and scales each output over the batch: $\phi_{oi}(x) = w_{oi}\, \psi(u)$ with $u = (x - t_{oi}) / s_{oi}$, the translation $t_{oi}$ and the scale $s_{oi}$.
 
-# %% mystnb={"figure": {"name": "fig-wavelets", "caption": "The three wavelets, with translation 0 and scale 1."}, "image": {"alt": "The Mexican hat has one deep trough, the Morlet wavelet six fast waves, the derivative of a Gaussian one rise and one fall; all are zero beyond -4 and 4."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wavelets", "caption": "The three wavelets, with translation 0 and scale 1."}, "image": {"alt": "The Mexican hat has one deep trough, the Morlet wavelet six fast waves, the derivative of a Gaussian one rise and one fall; all are zero beyond -4 and 4."}}
 words = {"dog": "derivative of a Gaussian"}
 curves = {
     words.get(name, name.replace("_", " ")): psi(x)
@@ -149,7 +149,7 @@ figures.lines(x, curves, "$u$", r"$\psi(u)$")
 # The Kolmogorov–Arnold transformer {cite}`yang2025` shares functions: all inputs of a group go through one
 # $P(x) / (1 + |Q(x)|)$ with polynomials $P$ and $Q$ of degrees 5 and 4, and a linear layer follows. The function starts as a fit to SiLU.
 
-# %% mystnb={"figure": {"name": "fig-rational", "caption": "A new rational function and SiLU, to which it is fitted on [-3, 3] (dotted)."}, "image": {"alt": "The two curves cannot be told apart, neither between the dotted lines nor outside them: flat on the left, a line on the right."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-rational", "caption": "A new rational function and SiLU, to which it is fitted on [-3, 3] (dotted)."}, "image": {"alt": "The two curves cannot be told apart, neither between the dotted lines nor outside them: flat on the left, a line on the right."}}
 wide = torch.linspace(-8, 8, 401)
 rational = RationalLinear(1, 1, groups=1)
 start = rational.functions(wide[:, None])[:, 0].detach()

@@ -77,7 +77,7 @@ turn_seconds = 0.02
 # %% [markdown]
 # ## The obvious layer
 #
-# The edge of {eq}`eq-edge` tells us what to do: compute all bases by the Cox–de Boor recursion, scale the coefficients, and take two matrix
+# The edge of {eq}`eq-edge` tells us what to do: compute all basis functions by the Cox–de Boor recursion, scale the coefficients, and take two matrix
 # products. This is also what the efficient-kan package {cite}`cao2024` does, whose file with the layer stands in the paper's repository {cite}`nik2024`, byte for byte.
 
 
@@ -122,7 +122,7 @@ print("KANLinear gives the same outputs and gradients, to rounding")
 # %% [markdown]
 # ## Operations and bytes
 #
-# Let the layer have $I$ inputs, $O$ outputs, and a batch of $B$ rows. With $n = G + k$ bases an input there are $n + 1$ **features** an
+# Let the layer have $I$ inputs, $O$ outputs, and a batch of $B$ rows. With $n = G + k$ basis functions an input there are $n + 1$ **features** an
 # input, the base function being the last. The layer is a product of the features with a weight that has $n + 1$ columns for every input:
 #
 # $$
@@ -133,7 +133,7 @@ print("KANLinear gives the same outputs and gradients, to rounding")
 # of the weight and once for that of the features. So a cubic layer on five intervals, with $n + 1 = 9$, does **nine times** the arithmetic of `nn.Linear`, as long as it
 # multiplies all features. (It need not take nine times as long: large products use the processor better than small ones.) That product, forward and backward, is the **dense floor**, against which we measure.
 #
-# Two kinds of work come on top of the floor. The bases are computed *per input and row*: their cost does not depend on $O$, so it weighs heavily where
+# Two kinds of work come on top of the floor. The basis functions are computed *per input and row*: their cost does not depend on $O$, so it weighs heavily where
 # a layer is narrow. The weights are scaled *per edge*: the cost does not depend on $B$, so it weighs heavily where the batch is small. At batch 32 an edge takes
 # part in few multiplications, and moving its numbers to and from memory costs as much as computing with them. We count the numbers that each way
 # reads or writes for an edge in one forward and backward pass, a cache being too small to hold the weights:
@@ -172,9 +172,9 @@ tables.table(table)
 # %% [markdown]
 # In {numref}`tab-counts` the obvious layer moves 376 bytes per edge, three and a half times the floor's 108; `KANLinear` moves 120. Few of the multiply–adds can be saved; what an implementation can save is mostly traffic. `KANLinear` does so in four steps.
 #
-# ## Step one: bases without a recursion
+# ## Step one: basis functions without a recursion
 #
-# Where the knots are evenly spaced, all bases are one bump, moved by whole steps. With $d$ the distance of $x$ from the middle of the bump, in steps,
+# Where the knots are evenly spaced, all basis functions are one bump, moved by whole steps. With $d$ the distance of $x$ from the middle of the bump, in steps,
 # and $h = (k+1)/2$ half its width {cite}`schoenberg1946`,
 #
 # $$
@@ -203,10 +203,11 @@ torch.testing.assert_close(
     by_hand, splines.cox_de_boor(x, layer.grid, 3), atol=1e-6, rtol=0
 )
 inside = by_hand.count_nonzero(dim=-1).float()
-print(f"bases that are not zero at a point: {inside.mean():.2f} of {n}")
+nonzero = f"{inside.mean():.2f} of {n}"
+print(f"basis functions that are not zero at a point: {nonzero}")
 
 # %% [markdown]
-# Only $k + 1 = 4$ of the bases differ from zero at a point. The compiled kernel computes those four alone, from the fraction of the interval that $x$ has
+# Only $k + 1 = 4$ of the basis functions differ from zero at a point. The compiled kernel computes those four alone, from the fraction of the interval that $x$ has
 # passed. This is exact: the others are zero, not small. The four values are never stored: the backward pass computes them again, in cache. All this needs knots that are evenly spaced and the same for all inputs. The kernel looks whether they are; on other grids `KANLinear` takes the recursion.
 #
 # ## Step two: multiply what is not zero
@@ -283,7 +284,7 @@ print(
 #
 # so the layer is an affine layer with the weight $\phi_{oi}(1) - \phi_{oi}(0)$ and the bias $\sum_i \phi_{oi}(0)$. All ten gradients of an edge follow from one product of the size
 # of `nn.Linear`'s. Let $\bar y_{qo}$ be the gradient of output $o$ in row $q$ of the batch. The value at 1 receives $\sum_q \bar y_{qo}\, x_{qi}$, and the value at 0 the rest, $\sum_q \bar y_{qo}\, (1 - x_{qi})$. Both are passed on to the
-# parameters by {eq}`eq-edge`, with the bases at 0 and 1, which are the same for every edge.
+# parameters by {eq}`eq-edge`, with the basis functions at 0 and 1, which are the same for every edge.
 #
 # The kernels find the rises $\phi(1) - \phi(0)$ of a few outputs in cache, multiply them by the bits at once, and take the gradient apart in the same way, so that no array of the size of the weights is
 # made besides the gradients. The layer takes this way when its input has the type `bool`. It costs nothing to notice a type, and no input of this type can have other values, so the way cannot be taken by mistake. We
@@ -556,7 +557,7 @@ Markdown(
 #
 # - **A compiler for torch** (`torch.compile`) on the formula. It fuses the elementwise work well, but not across the products, and the weight-sized arrays between them stay. It came close to the kernels on large batches
 #   and stayed well behind at batch 32; each process waits many seconds for it. `KANLinear` works under it, as one operator that calls the kernels.
-# - **Only the four bases, in torch.** Placing them needs `scatter`, which costs more than the four zeros that it saves. In a compiled kernel the same idea pays.
+# - **Only the four basis functions, in torch.** Placing them needs `scatter`, which costs more than the four zeros that it saves. In a compiled kernel the same idea pays.
 # - **Multiplying only the four in the backward pass.** For the gradient of the inputs it saves multiplications, but each of them must then load its weight: on a processor whose product units are faster than its loads nothing was gained. For the gradient of the weights it turns sums in registers into sums in memory.
 # - **Multiplying only what is not zero, always.** With registers of sixteen numbers and a batch of 32 the forward pass took longer than with all nine features. **Multiplying all nine, always.** With registers of eight it took longer than five at every batch, and at batch 512 even with sixteen.
 # - **Keeping the features** from the forward to the backward pass. It costs the memory of nine numbers for each input and row, and more time than computing them again.
@@ -572,7 +573,7 @@ Markdown(
 # ## What we saw
 #
 # - A cubic layer on five intervals multiplies nine features an input: nine times the arithmetic of `nn.Linear` is the floor of every method that multiplies them all.
-# - What comes on top is not arithmetic but memory: passes over arrays of the size of the bases, and of the weights. They can be left out, with the same numbers, and so can the forward products with bases that are zero.
+# - What comes on top is not arithmetic but memory: passes over arrays of the size of the basis functions, and of the weights. They can be left out, with the same numbers, and so can the forward products with basis functions that are zero.
 # - On binary pixels the layer is affine, and costs as little as an affine layer and the writing of its gradients.
 #
 # ## Exercises
@@ -581,7 +582,7 @@ Markdown(
 #
 # <details><summary>Solution</summary>
 #
-# The formula differs from the obvious layer in the bases alone, so the difference of the two columns, divided by the obvious layer's time, is a lower bound for that share. The basis functions do not depend on the outputs, so their part weighs most at 784→35, where
+# The formula differs from the obvious layer in the basis functions alone, so the difference of the two columns, divided by the obvious layer's time, is a lower bound for that share. The basis functions do not depend on the outputs, so their part weighs most at 784→35, where
 # the rest of the layer is ten times smaller.
 #
 # </details>

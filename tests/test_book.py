@@ -169,8 +169,9 @@ def test_tables_of_the_chapters_are_numbered_and_captioned():
     chapters = [page for page in PAGES if page.startswith("notebooks/")]
     for chapter, page in enumerate(chapters, 1):
         text = (HTML / f"{page}.html").read_text()
-        numbered = [t for t in Tables(HTML / f"{page}.html").tables if t["id"]]
-        captions = [" ".join(t["caption"].split()) for t in numbered if t["caption"]]
+        numbered = Tables(HTML / f"{page}.html").tables
+        assert all(t["id"] and t["caption"] for t in numbered)
+        captions = [" ".join(t["caption"].split()) for t in numbered]
         for i, caption in enumerate(captions, 1):
             assert caption.startswith(f"Table {chapter}.{i} "), caption
         names |= {t["id"] for t in numbered}

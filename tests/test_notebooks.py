@@ -67,6 +67,13 @@ def test_a_chapter_with_an_impossible_value_ends_with_one_message_and_writes_not
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 class TestForm:
+    def test_what_draws_a_figure_is_folded(self, chapter):
+        for cell in nbformat.read(chapter, as_version=4).cells:
+            if "figure" in cell.metadata.get("mystnb", {}):
+                assert {"hide-input", "remove-input"} & set(cell.metadata.get("tags", ())), (
+                    cell.source
+                )
+
     def test_no_outputs_are_committed(self, chapter):
         for cell in nbformat.read(chapter, as_version=4).cells:
             assert not cell.get("outputs")
