@@ -588,10 +588,12 @@ tables.table(
 )
 
 # %% [markdown]
-# All kinds lie within a factor of three ({numref}`tab-updates`): at one size most of the time goes into the weights, and all kinds have as many. Wavelets are among the dearest, although compiled kernels compute them here, as they do B-splines: a wavelet takes an exponential for every edge and image. PyTorch's own operations write the wavelets of all edges to memory at each step, and take many times as long.
+# Wavelets are among the dearest ({numref}`tab-updates`), but take no three times as long as B-splines. All other kinds lie within about a factor of two: at one size most of the time goes into the weights, and all kinds have as many. Wavelets cost more, although compiled kernels compute them here, as they do B-splines: a wavelet takes an exponential for every edge and image. PyTorch's own operations write the wavelets of all edges to memory at each step, and take many times as long.
 
 # %% tags=["remove-cell"]
-assert times["ms"].max() < 3 * times["ms"].min()
+assert times.loc["wavelets", "relative"] < 3
+rest = times["ms"].drop("wavelets")
+assert rest.max() < 2.5 * rest.min()
 assert times.loc["wavelets", "ms"] > times["ms"].median()
 
 # %% [markdown]

@@ -20,6 +20,7 @@ import stat
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -226,6 +227,20 @@ def may_run(*tensors: Tensor) -> bool:
         if _dispatch_keys(tensor).raw_repr() not in _PLAIN:
             return False
     return True
+
+
+def gradients(
+    formula: Callable[..., Tensor], inputs: Sequence[Tensor | None], grad: Tensor
+) -> list[Tensor | None]:
+    """Gradients of formula(*inputs) in torch's operations, for those of the inputs that want one.
+
+    They can be differentiated again, and taken in batches, which those of a kernel cannot.
+    """
+    needed = [t for t in inputs if t is not None and t.requires_grad]
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        y = formula(*inputs)
+    found = iter(torch.autograd.grad(y, needed, grad, create_graph=torch.is_grad_enabled()))
+    return [next(found) if t is not None and t.requires_grad else None for t in inputs]
 
 
 _forked = False

@@ -176,7 +176,9 @@ class Compiled(torch.autograd.Function):
         x, weight, bias, base_scale, spline_weight, grid, kept = ctx.saved_tensors
         if torch.is_grad_enabled() or not kernels.may_run(grad):
             inputs = (x, weight, bias, base_scale, spline_weight)
-            return *_by_formula(ctx, inputs, grid, grad), *[None] * 5
+            order, base, ends = ctx.options
+            formula = functools.partial(shared_linear, grid=grid, order=order, base=base, ends=ends)
+            return *kernels.gradients(formula, inputs, grad), *[None] * 5
         curves = x, grid, base_scale, spline_weight
         wanted = ctx.needs_input_grad
         x_grad = torch.empty_like(x) if wanted[0] else None
@@ -260,13 +262,3 @@ def _values(ctx: Any, curves: Curves, first: int, last: int) -> Tensor:
     sizes = _sizes(ctx, curves, first, last)
     ctx.library.forward(*sizes, *_addresses(curves, first), values.data_ptr())
     return values
-
-
-def _by_formula(ctx: Any, inputs: Any, grid: Tensor, grad: Tensor) -> list[Tensor | None]:
-    """Gradients by torch's operations: they can be differentiated again, and taken in batches."""
-    needed = [t for t in inputs if t is not None and t.requires_grad]
-    x, weight, bias, base_scale, spline_weight = inputs
-    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
-        y = shared_linear(x, weight, bias, base_scale, spline_weight, grid, *ctx.options)
-    found = iter(torch.autograd.grad(y, needed, grad, create_graph=torch.is_grad_enabled()))
-    return [next(found) if t is not None and t.requires_grad else None for t in inputs]

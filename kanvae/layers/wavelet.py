@@ -175,14 +175,10 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        x, weight, translation, scale = inputs = ctx.saved_tensors
+        x, weight, *_ = inputs = ctx.saved_tensors
         if torch.is_grad_enabled() or not kernels.may_run(grad):
-            needed = [tensor for tensor in inputs if tensor.requires_grad]
-            with torch.enable_grad(), torch.autocast("cpu", enabled=False):
-                y = wavelet_sum(x, weight, translation, scale, ctx.psi)
-            graph = torch.is_grad_enabled()
-            found = iter(torch.autograd.grad(y, needed, grad, create_graph=graph))
-            return *(next(found) if t.requires_grad else None for t in inputs), None, None
+            formula = functools.partial(wavelet_sum, psi=ctx.psi)
+            return *kernels.gradients(formula, inputs, grad), None, None
         x_grad, edge_grads = torch.empty_like(x), weight.new_empty(3, *weight.shape)
         _run(ctx.library.backward, inputs, grad.t().contiguous(), x_grad, edge_grads)
         return x_grad, *edge_grads, None, None
