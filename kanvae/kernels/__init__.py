@@ -232,7 +232,7 @@ def may_run(*tensors: Tensor) -> bool:
 def gradients(
     formula: Callable[..., Tensor], inputs: Sequence[Tensor | None], grad: Tensor
 ) -> list[Tensor | None]:
-    """Gradients of formula(*inputs) in torch's operations, for those of the inputs that want one.
+    """Gradients of a formula in torch's operations, for those of its inputs that want one.
 
     They can be differentiated again, and taken in batches, which those of a kernel cannot.
     """
