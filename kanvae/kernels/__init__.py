@@ -234,7 +234,8 @@ def gradients(
 ) -> list[Tensor | None]:
     """Gradients of a formula in torch's operations, for those of its inputs that want one.
 
-    They can be differentiated again, and taken in batches, which those of a kernel cannot.
+    grad is the gradient of its output and as large, (...). They can be differentiated again, and
+    taken in batches, which those of a kernel cannot.
     """
     needed = [t for t in inputs if t is not None and t.requires_grad]
     with torch.enable_grad(), torch.autocast("cpu", enabled=False):
