@@ -30,6 +30,9 @@ CONTROLS = {
     "GELU": "vae-{}-20+activation=gelu",
     "4 functions in the decoder": "shared-{}-20+activation=silu+groups=4+encoder=linear",
     "4 functions in the encoder": "shared-{}-20+activation=silu+groups=4+decoder=linear",
+    "4 functions to the pixels": (
+        "shared-{}-20+activation=silu+groups=4+encoder=linear+latents=linear"
+    ),
     "PReLU": "vae-{}-20+activation=prelu",
     "tanh": "vae-{}-20+activation=tanh",
     "4 functions from ReLU": "shared-{}-20+groups=4+base=relu",
