@@ -473,7 +473,7 @@ def _last_states(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Notebook
 def colophon(executed: dict[str, dict[str, Any]]) -> str:
     """The page that says where and with what this copy of the book was computed."""
     rows = "\n".join(
-        f"| {stem.replace('_', ' ')} | {known['seconds']:.0f} | {known['date'][:10]} | "
+        f"| {int(stem[:2])}. [](../notebooks/{stem}.ipynb) | {known['seconds']:.0f} | {known['date'][:10]} | "
         f"{known['device']} | {known['processor']}, {known['threads']} threads |"
         for stem, known in executed.items()
     )

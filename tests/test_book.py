@@ -200,6 +200,9 @@ def test_front_page_is_short():
     article = re.sub(r'<a class="[^"]*sd-hide-link-text.*?</a>', " ", article)  # not to be seen
     words = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", article, flags=re.DOTALL).split()
     assert len([word for word in words if re.search(r"[^\W\d_]", word)]) < 300
+    found = page[page.index("<h2>What was found") : page.index("<figure")]
+    found = re.sub(r"<a .*?</a>|<[^>]+>", "", found, flags=re.DOTALL)
+    assert len(re.findall(r"[.?!](?!\w)", found)) == 2  # the paper's answer, and ours
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +231,19 @@ def test_search_finds_a_chapter(address, browser):
     found = tab.locator("#search-results li a").evaluate_all("links => links.map(l => l.href)")
     tab.close()
     assert any("03_vae_elbo" in link for link in found)
+
+
+@needs_browser
+def test_excerpts_of_the_search_hold_no_tex(address, browser):
+    tab = browser.new_page()
+    tab.goto(f"{address}/search.html?q=posterior", wait_until="networkidle")
+    excerpts = tab.locator("#search-results .context").all_text_contents()
+    page = r'<p role="main"><i class="math">\(z\)</i> of <i class="math">\[\mu(x)\]</i></p>'
+    text = tab.evaluate("page => Search.htmlToText(page, '')", page)
+    tab.close()
+    assert len(excerpts) > 5
+    assert not any(re.search(r"\\[()[\]]|\\[A-Za-z]{2}", excerpt) for excerpt in excerpts)
+    assert text == "z of …"
 
 
 THEMES = ("light", "dark")

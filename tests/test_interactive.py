@@ -8,6 +8,7 @@ import io
 import json
 import re
 from copy import deepcopy
+from itertools import pairwise
 
 import nbformat
 import numpy as np
@@ -24,7 +25,7 @@ from torch import nn
 
 from kanvae import Architecture, KANLinear, SharedKANLinear, data, export, splines
 from kanvae.figures import interactive, style
-from kanvae.studies import results, sizes
+from kanvae.studies import paper, plan, results, sizes
 from kanvae.training import load_model
 
 spec = importlib.util.spec_from_file_location("pages", ROOT / "book" / "pages.py")
@@ -33,14 +34,15 @@ spec.loader.exec_module(pages)
 
 STATIC = ROOT / "book" / "_static"
 HTML = ROOT / "book" / "_build" / "html"
-CHAPTERS = {
-    "01_bsplines": "fig-local-control",
-    "02_kan_layers": "fig-edge",
-    "07_latent_space": "fig-tsne",
-    "09_prior_sampling": "fig-walk",
-    "11_why": "fig-trained-edge",
-    "13_how_many_functions": "fig-by-size",
+CHAPTERS = {  # of each kind, where the book has it
+    "spline": ("01_bsplines", "fig-local-control"),
+    "edge": ("02_kan_layers", "fig-edge"),
+    "network": ("11_why", "fig-trained-edge"),
+    "latent": ("09_prior_sampling", "fig-walk"),
+    "points": ("07_latent_space", "fig-tsne"),
+    "scores": ("13_how_many_functions", "fig-by-size"),
 }
+needs_book = pytest.mark.skipif(not (HTML / "index.html").exists(), reason="the book is not built")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 STYLE = """
     :root { --pst-color-background: #fff; --pst-color-text-base: #222832 }
@@ -222,14 +224,20 @@ def read_through(tab, address):
     tab.evaluate("scrollTo(0, 0)")
 
 
-@pytest.fixture(scope="module")
-def tab(browser, address):
-    """The page with all examples, which fails its tests if it complains."""
-    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+def listen(tab) -> list[str]:
+    """What a page complains of from now on, and what it asks of a network."""
     complaints = []
     tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("request", lambda r: r.url.startswith(("file:", "data:")) or complaints.append(r.url))
+    return complaints
+
+
+@pytest.fixture(scope="module")
+def tab(browser, address):
+    """The page with all examples, which fails its tests if it complains."""
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    complaints = listen(tab)
     tab.set_default_timeout(5000)
     read_through(tab, address)
     yield tab
@@ -431,6 +439,12 @@ def test_an_edge_is_chosen_in_the_map(tab):
     assert tab.locator("#network").get_by_label("hidden unit").input_value() == "5"
 
 
+def ink(canvas) -> np.ndarray:
+    """The pixels of an image, from 0 to 1."""
+    content = "c => [...c.getContext('2d').getImageData(0, 0, 28, 28).data]"
+    return np.array(canvas.evaluate(content))[3::4] / 255
+
+
 @pytest.mark.parametrize("name", [*KEYS, *FEATURED, RECOMMENDED])
 def test_the_page_decodes_what_the_decoder_does(tab, name):
     decoder = rounded(decoder_of(name))
@@ -448,10 +462,8 @@ def test_the_page_decodes_what_the_decoder_does(tab, name):
     assert len(seen) == 4
     latents = len(found["z"])
     np.testing.assert_allclose(found["z"], torch.linspace(-2, 2, 2 * latents)[latents:])
-    ink = tab.locator("#latent .touch-image").evaluate(
-        "c => [...c.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 3)"
-    )
-    np.testing.assert_allclose(np.array(ink) / 255, found["pixels"], atol=0.003)
+    shown = ink(tab.locator("#latent .touch-image"))
+    np.testing.assert_allclose(shown, found["pixels"], atol=0.003)
 
 
 def test_latents_move_by_sliders_and_in_the_plane(tab):
@@ -471,13 +483,12 @@ def test_latents_move_by_sliders_and_in_the_plane(tab):
     assert tab.locator("#latent").get_by_label("z3, 2.0 nats").input_value() == "1"
 
 
-def place_of(tab, panel: int, point: int) -> tuple[float, float]:
-    canvas = tab.locator("#points canvas[tabindex]").nth(panel)
+def place_of(tab, panel: int, point: int, name: str = "points") -> tuple[float, float]:
+    canvas = tab.locator(f"#{name} canvas[tabindex]").nth(panel)
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
-    x, y = tab.evaluate(
-        "([p, i]) => document.querySelector('#points .touch').figure.place(p, i)", [panel, point]
-    )
+    script = "([n, p, i]) => document.querySelector(`#${n} .touch`).figure.place(p, i)"
+    x, y = tab.evaluate(script, [name, panel, point])
     return box["x"] + x, box["y"] + y
 
 
@@ -577,6 +588,24 @@ def test_axe_finds_nothing_in_the_figures(tab, theme):
     assert all(contrast(line, ground) >= 3 for line in lines)
 
 
+def centre(node) -> None:
+    """Scroll to a node, clear of what stays at the top of the page."""
+    node.evaluate("node => node.scrollIntoView({block: 'center', behavior: 'instant'})")
+
+
+def swipe(tab, node, up: float) -> None:
+    """Move a point by a finger, which the page does not follow."""
+    centre(node)
+    scrolled = tab.evaluate("scrollY")
+    x, y = middle(tab, node.locator(".touch-dot"))
+    hand = tab.context.new_cdp_session(tab)
+    for kind, way in (("touchStart", 0), ("touchMove", 0.5), ("touchMove", 1), ("touchEnd", None)):
+        places = [] if way is None else [{"x": x + 10, "y": y - way * up}]  # fingers are wide
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+    hand.detach()
+    assert tab.evaluate("scrollY") == scrolled
+
+
 def test_figures_fit_a_phone_and_answer_to_a_finger(browser, address):
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     tab = context.new_page()
@@ -586,18 +615,9 @@ def test_figures_fit_a_phone_and_answer_to_a_finger(browser, address):
         .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
         .map(e => parseFloat(getComputedStyle(e).fontSize))""")
     assert min(sizes) >= 9
-    node = tab.get_by_label("Control point 2", exact=True)
-    node.scroll_into_view_if_needed()
-    place = node.locator(".touch-dot").bounding_box()
-    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
-    before, scrolled = values(tab, "spline")["points"][1], tab.evaluate("scrollY")
-    hand = context.new_cdp_session(tab)
-    for kind, up in (("touchStart", 0), ("touchMove", 15), ("touchMove", 30), ("touchEnd", None)):
-        points = [] if up is None else [{"x": x + 10, "y": y - up}]  # beside it: fingers are wide
-        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-    after = values(tab, "spline")["points"][1]
-    assert after[1] > before[1] + 0.2
-    assert tab.evaluate("scrollY") == scrolled  # the page stays
+    before = values(tab, "spline")["points"][1]
+    swipe(tab, tab.get_by_label("Control point 2", exact=True), 30)
+    assert values(tab, "spline")["points"][1][1] > before[1] + 0.2
     tab.touchscreen.tap(*place_of(tab, 1, 42))
     assert values(tab, "points")["chosen"] == 42
     context.close()
@@ -656,21 +676,222 @@ def test_a_figure_that_fails_leaves_its_picture(browser, shown, tmp_path):
     tab.close()
 
 
-@pytest.mark.skipif(not (HTML / "index.html").exists(), reason="the book is not built")
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_the_figure_of_a_chapter_comes_alive(browser, chapter):
-    tab = browser.new_page()
-    errors = []
-    tab.on("pageerror", lambda error: errors.append(str(error)))
+# ---- On the book's own pages ----
+
+
+@pytest.fixture(scope="module", params=CHAPTERS)
+def page(request, browser):
+    """The live figure of a chapter, from its file and without a network, on a phone; its kind."""
+    chapter, name = CHAPTERS[request.param]
+    phone = {"width": 390, "height": 844}
+    context = browser.new_context(viewport=phone, has_touch=True, offline=True)
+    tab = context.new_page()
+    complaints = listen(tab)
+    tab.set_default_timeout(5000)
     tab.goto((HTML / "notebooks" / f"{chapter}.html").as_uri())
-    tab.locator(f"#{CHAPTERS[chapter]}").scroll_into_view_if_needed()  # large data come then
-    tab.wait_for_selector(f"#{CHAPTERS[chapter]} .touch")
-    assert tab.locator(f"#{CHAPTERS[chapter]} img").is_hidden()
-    tab.close()
-    assert errors == []
+    figure = tab.locator(f"#{name}")
+    figure.scroll_into_view_if_needed()  # large data come then
+    figure.locator(".touch").wait_for()
+    yield request.param, figure
+    context.close()
+    assert complaints == [], complaints
 
 
-@pytest.mark.skipif(not (HTML / "index.html").exists(), reason="the book is not built")
+DRAWN = """svg => ({
+    ticks: [...svg.querySelectorAll('.touch-axes text')].map(e =>
+        [...['text-anchor', 'x', 'y'].map(name => e.getAttribute(name)), e.textContent]),
+    curves: [...svg.querySelectorAll('.touch-curve:not(.touch-point *)')].map(e =>
+        [e.getAttribute('class'), e.getAttribute('d')]),
+    dots: [...svg.querySelectorAll('.touch-handle, .touch-point')].map(e =>
+        e.getAttribute('transform')),
+})"""
+
+
+def drawn(panel, log: bool = False) -> tuple[dict[str, list[np.ndarray]], np.ndarray]:
+    """What a panel shows, by the numbers at its axes: the pieces of its curves, and its dots.
+
+    Args:
+        log: whether the horizontal axis is logarithmic.
+    """
+    seen = panel.evaluate(DRAWN)
+    ticks = {"middle": [], "end": []}
+    for anchor, x, y, words in seen["ticks"]:
+        if re.fullmatch(r"−?[\d,.]+", words):
+            number = float(words.replace("−", "-").replace(",", ""))
+            mark = (x, np.log(number) if log else number) if anchor == "middle" else (y, number)
+            ticks[anchor].append([float(part) for part in mark])
+    across, down = (np.polyfit(*np.transpose(marks), 1) for marks in ticks.values())
+
+    def numbers(text: str) -> np.ndarray:
+        places = np.array(re.findall(r"-?[\d.]+", text), float).reshape(-1, 2)
+        x = np.polyval(across, places[:, 0])
+        y = np.polyval(down, places[:, 1] + 4)  # a number stands 4 pixels below its tick
+        return np.stack((np.exp(x) if log else x, y), 1)
+
+    curves = {
+        kind.removeprefix("touch-curve "): [numbers(piece) for piece in path.split("M")[1:]]
+        for kind, path in seen["curves"]
+    }
+    return curves, numbers(" ".join(seen["dots"]))
+
+
+def check_spline(figure):
+    degree = int(figure.get_by_label("degree").input_value())
+    curves, points = drawn(figure.get_by_label("The curve and its control points"))
+    _, inner = drawn(figure.get_by_label("The basis functions and their knots"))
+    ends = [0.0, *inner[:, 0], 5.0]
+    knots = exact(degree * [0.0] + ends + degree * [5.0])
+    for piece, (low, high) in zip(curves["c1"], pairwise(ends), strict=True):
+        x = torch.linspace(low, high, len(piece), dtype=torch.float64)
+        wanted = splines.evaluate(x, knots, exact(points), degree)
+        np.testing.assert_allclose(piece, wanted, atol=1e-3)
+    return points.tolist(), ends, degree
+
+
+def check_edge(figure):
+    curves, dots = drawn(figure.locator(".touch-panel"))
+    names = {"size": "G, intervals of the grid", "base_weight": "base weight"}
+    names |= {"spline_scale": "spline scale"}
+    shown = {key: float(figure.get_by_label(n).input_value()) for key, n in names.items()}
+    shown["size"] = int(shown["size"])
+    layer = layer_of(shown | {"coefficients": dots[:, 1]})
+    (curve,) = curves["c1 wide"]
+    np.testing.assert_allclose(curve[:, 1], layer(exact(curve[:, :1]))[:, 0].detach(), atol=2e-3)
+    return shown, dots.tolist()
+
+
+def check_network(figure):
+    layers = ("decoder.latents", "encoder.mean", "encoder.log_var")
+    at = figure.get_by_label("layer", exact=True).evaluate("choice => choice.selectedIndex")
+    i, o = (int(slider.input_value()) - 1 for slider in figure.locator("input").all())
+    layer = load_model(results.featured_run("kan-35-15")).get_submodule(layers[at])
+    curves, _ = drawn(figure.get_by_label("The function on the chosen edge"))
+    x = torch.tensor(curves["c1 wide"][0][:, :1], dtype=torch.float32)
+    parts = layer.edges(x.expand(-1, layer.in_features))
+    base, spline = (part[:, o, i].detach().numpy() for part in parts)
+    for kind, wanted in (("c2 dashed", base), ("c3 dashdot", spline), ("c1 wide", base + spline)):
+        (curve,) = curves[kind]
+        np.testing.assert_allclose(curve[:, 1], wanted, atol=2e-3 * np.ptp(wanted))
+    return at, i, o
+
+
+def check_latent(figure):
+    found = values(figure.page, figure.get_attribute("id"))
+    keys = {**paper.FEATURED, "4 functions": RECOMMENDED}
+    decoder = rounded(decoder_of(str(keys[found["name"]])))
+    with torch.no_grad():
+        pixels = decoder(exact(found["z"])).sigmoid()
+    np.testing.assert_allclose(ink(figure.locator(".touch-image")), pixels, atol=0.003)
+    for i, z in enumerate(found["z"], 1):
+        shown = figure.get_by_label(re.compile(rf"^z{i}, ")).input_value()
+        assert float(shown) == pytest.approx(np.clip(z, -3, 3), abs=0.026)  # in steps of 0.05
+    return found
+
+
+INKED = "c => c.getContext('2d').getImageData(0, 0, 28, 28).data.some(Boolean)"
+
+
+def check_points(figure):
+    words = figure.locator(".touch-card [role=status]").text_content()
+    if chosen := re.fullmatch(r"Test image (\d+), a (\d)", words):
+        i, digit = int(chosen[1]) - 1, int(chosen[2])
+        test = data.load("MNIST", "test")
+        card = figure.locator(".touch-card canvas")
+        figure.page.wait_for_function(INKED, arg=card.element_handle())  # the images come late
+        np.testing.assert_array_equal(ink(card), data.binarize(test.pixels[i]))
+        assert int(test.labels[i]) == digit
+    return words
+
+
+@functools.cache
+def runs_of(kind: str, budget: int, regime: str, reading: str):
+    """The scores of a kind's runs at its best setting, a line each."""
+    names = [job.name for job in plan.at_best((kind,), plan.SEEDS, (budget,), regime=regime)]
+    every = results.scores(dataset="MNIST", reading=reading).dropna(subset=["test_nll"])
+    return every[every["name"].isin(names)]
+
+
+def check_scores(figure):
+    found = values(figure.page, figure.get_attribute("id"))
+    digits = int(found["measure"] == "test_nll")
+    points = figure.locator(".touch-point")
+    names = points.evaluate_all("all => all.map(p => p.getAttribute('aria-label'))")
+    arrows = points.evaluate_all("all => all.map(p => p.textContent)")
+    _, dots = drawn(figure.locator(".touch-panel"), log=True)
+    assert names
+    for name, arrow, (x, y) in zip(names, arrows, dots, strict=True):
+        kind, size = re.match(r"(.*), (\w+):", name).groups()
+        budget = sizes.BUDGET // {"whole": 1, "half": 2, "quarter": 4}[size]
+        own = runs_of(kind, budget, found["regime"], found["reading"])[found["measure"]]
+        parameters = sizes.parameters(sizes.fitted(kind, budget))
+        mean, spread = (f"{number:.{digits}f}" for number in (own.mean(), own.std()))
+        assert name == f"{kind}, {size}: {mean} ± {spread}, {parameters:,} parameters"
+        assert x == pytest.approx(parameters, rel=1e-3)
+        assert arrow or y == pytest.approx(own.mean(), rel=1e-3)
+    return found["measure"], figure.locator(".touch-words").text_content()
+
+
+CHECKS = {
+    "spline": check_spline,
+    "edge": check_edge,
+    "network": check_network,
+    "latent": check_latent,
+    "points": check_points,
+    "scores": check_scores,
+}
+KEYS_TO_PRESS = {
+    "spline": [("Control point 3", "Shift+ArrowUp"), ("Knot 2", "ArrowRight"),
+               ("degree", "ArrowRight")],
+    "edge": [("Coefficient 4", "ArrowUp"), ("base weight", "ArrowLeft"),
+             ("G, intervals of the grid", "ArrowRight")],
+    "network": [("hidden unit", "ArrowLeft"), ("layer", "ArrowDown")],
+    "latent": [("The point in the plane", "ArrowUp"), ("model", "ArrowDown")],
+    "points": 2 * [("VAE: arrow keys move from point to point", "ArrowRight")],
+    "scores": [("measure", "ArrowDown")],
+}  # fmt: skip
+DRAGGED = {"spline": "Control point 5", "edge": "Coefficient 2", "latent": "The point in the plane"}
+TAPPED = {
+    "network": ".touch-map",
+    "points": "canvas[tabindex]",
+    "scores": ".touch-point:last-child .touch-reach",
+}
+
+
+@needs_book
+def test_a_figure_of_the_book_stands_in_place_of_its_picture(page):
+    _, figure = page
+    assert figure.locator(".touch").is_visible()
+    assert figure.locator("img").is_hidden()
+
+
+@needs_book
+def test_by_keyboard_a_figure_of_the_book_shows_the_numbers_of_the_module(page):
+    kind, figure = page
+    seen = [CHECKS[kind](figure)]
+    for name, key in KEYS_TO_PRESS[kind]:
+        figure.get_by_label(name, exact=True).press(key)
+        seen.append(CHECKS[kind](figure))
+        assert seen[-1] != seen[-2], name
+
+
+@needs_book
+def test_by_finger_on_a_dark_page_a_figure_of_the_book_shows_the_numbers_of_the_module(page):
+    kind, figure = page
+    tab = figure.page
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    before = CHECKS[kind](figure)
+    if kind in DRAGGED:
+        swipe(tab, figure.get_by_label(DRAGGED[kind], exact=True), 30)
+    else:
+        node = figure.locator(TAPPED[kind]).first
+        centre(node)
+        name = figure.get_attribute("id")
+        place = place_of(tab, 0, 42, name) if kind == "points" else middle(tab, node)
+        tab.touchscreen.tap(*place)
+    assert CHECKS[kind](figure) != before
+
+
+@needs_book
 @pytest.mark.parametrize("width", [390, 1280])
 def test_every_model_of_the_result_picture_can_be_pointed_at(browser, width):
     tab = browser.new_page(viewport={"width": width, "height": 844})
@@ -684,6 +905,9 @@ def test_every_model_of_the_result_picture_can_be_pointed_at(browser, width):
         assert words == point.get_attribute("aria-label") + "."
         assert "chosen" in point.get_attribute("class")
     tab.close()
+
+
+# ---- The scripts ----
 
 
 def test_scripts_are_small():

@@ -355,6 +355,8 @@ def test_runs_that_fail_are_listed_and_the_others_go_on(tmp_path):
         results.run_name(plan.config("vae-6-2", seed=seed)) for seed in (0, 1)
     ]
     assert all("is damaged" in line for line in last)
+    assert "2 runs: 100%" in done.stderr
+    assert " left " in done.stderr  # how much time
 
 
 def test_seeds_that_no_run_has_are_said():

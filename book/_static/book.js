@@ -58,6 +58,21 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
+// Sphinx's search takes its excerpts from the text of a page, where formulas still are TeX. Those
+// without commands stay, as plain text; the others become an ellipsis.
+document.addEventListener("DOMContentLoaded", () => {
+  if (typeof Search === "undefined") return;
+  const { htmlToText } = Search;
+  Search.htmlToText = (html, anchor) => {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    for (const formula of page.querySelectorAll(".math")) {
+      const tex = formula.textContent.replace(/\\[()[\]]/g, "");
+      formula.textContent = /[\\{}]/.test(tex) ? "…" : tex;
+    }
+    return htmlToText(page.documentElement.outerHTML, anchor);
+  };
+});
+
 // A formula that scrolls inside itself can be reached, and so scrolled, by the keyboard.
 function reachFormulas() {
   for (const formula of document.querySelectorAll("div.math > mjx-container")) {
