@@ -23,7 +23,7 @@
 # **The question.** An MLP learns no function of its own, a KAN layer one on every edge. The paper hoped that such functions make a
 # VAE better and smaller, and found that its best KAN-VAE is ten times as large. Is there a better number between none and one per edge?
 #
-# **The answer.** A few help a little. At the size of the paper's VAE, four learned functions per hidden unit gain 2.4 nats of likelihood over ReLU (95 %: 2.2 to 2.7) and 1.4 over SiLU (1.2 to 1.7), in five training runs each. With half the parameters they are level by likelihood with the paper's VAE at its own best rate, to six tenths of a nat, and their samples are a quarter nearer to real digits.
+# **The answer.** A few help a little. At the size of the paper's VAE, four learned functions per hidden unit gain 2.4 nats of likelihood over ReLU (95 %: 2.2 to 2.7) and 1.4 over SiLU (1.2 to 1.7), in five training runs each. With half the parameters, 324,812 in place of 652,824, they are level by likelihood with the paper's VAE at its own best rate, to six tenths of a nat, and their samples are a quarter nearer to real digits.
 #
 # **In more detail.** Three fifths of the gain over SiLU come without any learned shape: where edges share functions, each weight has a second factor, and the model is trained in another way. By ELBO the gain over SiLU is 0.9 nats, and on average all of it is due to the shape. One function per edge, as in a KAN layer, is behind ReLU units with as many parameters: by more than four nats at the size of the paper's VAE, ten at half of it, 23 at a quarter.
 #
@@ -90,7 +90,7 @@ epochs = 1
 # y_o = b_o + \sum_i w_{oi}\, f_{r(o)\,i}(x_i), \qquad r(o) = \lfloor o\, g / O \rfloor .
 # $$ (eq-shared)
 #
-# Here $O$ is the number of outputs, and $b_o$ the bias of output $o$. A function is a multiple of a base function $b$ plus a spline, $f_{ri}(x) = a_{ri}\, b(x) + \sum_j c_{rij}\, N_j(x)$; $b$ is SiLU, or the identity where the inputs are latents. The grid goes from $-3$ to $3$. At $g = 1$ every input has one learnable function: the network has one learned activation per unit. At $g = O$ every edge has its own, and the
+# Here $O$ is the number of outputs, and $b_o$ the bias of output $o$. A function is a multiple of a base function $b$ plus a spline, $f_{ri}(x) = a_{ri}\, b(x) + \sum_j c_{rij}\, N_j(x)$; $b$ is SiLU, or the identity where the inputs are latents. The grid goes from $-3$ to $3$. At $g = 1$ every input has one learnable function: the network has one learned activation per unit, as others have built it {cite}`scardapane2018,bohra2020`. At $g = O$ every edge has its own, and the
 # layer is a KAN layer. A new layer has $a = 1$ and $c = 0$: every function starts as its base function, and training bends it. Here is {eq}`eq-shared` by a double loop, for
 # functions that are no longer SiLU:
 
@@ -126,6 +126,8 @@ for kind in kinds:
     dial[kind] = dict(zip(budgets, widths, strict=True))
     dial[kind]["parameters"] = sizes.parameters(keys[0])
 assert dial["one per edge"]["whole"] < dial["ReLU"]["whole"] / 5
+four_at_half = sizes.fitted("4 functions", budgets["half"])
+assert sizes.parameters(four_at_half) == 324_812
 tables.table(pd.DataFrame(dial).T.rename_axis("hidden units have"))
 
 # %% [markdown]
@@ -160,7 +162,7 @@ tables.table(
 # In {numref}`tab-tries` a rate that falls is worth two to five nats to each kind but one, over the same rate held constant. Part of that is the height of the rate: held at 0.001, ReLU loses only two nats instead of more than four. So a comparison at one rate for all models, as in the paper, is partly a test of which model tolerates that rate best. At a constant 0.002 four functions
 # lead SiLU by more than two nats, and with a falling rate by half a nat.
 #
-# The exception is the KAN layer's end of the dial, one function per edge. It is best at a constant rate, and even there its ELBO is five nats below that of ReLU and eight below those of four and sixteen functions. At this budget, functions for every edge leave 70 hidden units of 400.
+# The exception is the KAN layer's end of the dial, one function per edge. It is best at a constant rate, of which it had this one try, as all kinds had, and even there its ELBO is five nats below that of ReLU and eight below those of four and sixteen functions. At this budget, functions for every edge leave 70 hidden units of 400.
 
 # %% tags=["remove-cell"]
 known = frame.drop(index="one per edge")
@@ -181,6 +183,9 @@ assert abs(best["16 functions"] - best["4 functions"]) < 0.15
 assert best.drop("16 functions").idxmax() == "4 functions"
 edge = frame.loc["one per edge"]
 assert edge.idxmax() == "constant"
+one = frame.loc["1 function", heads[:-1]].astype(float)
+assert one.idxmax() == "0.001"
+assert 0.05 < one["0.001"] - one["0.002"] < 0.15
 assert dial["one per edge"]["whole"] == 70
 assert 5 < best["ReLU"] - edge.max() < 5.5
 assert 7.7 < best["4 functions"] - edge.max() < 8
@@ -192,14 +197,13 @@ assert 7.7 < best["4 functions"] - edge.max() < 8
 # test images; the distance of samples from test digits, grey and thresholded, stands beside it.
 
 # %% tags=["hide-input"]
-scored = results.scores(dataset="MNIST").dropna(subset=["test_nll"])
+scored = results.scores().dropna(subset=["test_nll"])
 
 
-def runs_of(kind, size, regime="paper", reading=reading):
+def runs_of(kind, size, regime="paper", reading=reading, **images):
     """The lines of a kind's runs at a budget, at its own best setting."""
-    jobs = plan.at_best(
-        (kind,), plan.SEEDS, (budgets[size],), regime=regime
-    )
+    how = {"regime": regime} | images
+    jobs = plan.at_best((kind,), plan.SEEDS, (budgets[size],), **how)
     own = scored[scored["name"].isin([job.name for job in jobs])]
     own = own[own["reading"] == reading]
     return own.assign(model=f"{kind}, {size}")
@@ -302,7 +306,7 @@ def lines_of(score):
     }
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-by-size", "caption": "Likelihood of test images and distance of samples, by learned functions per hidden unit: none (ReLU, SiLU), 1, 4, 16, or one per edge (KAN). Means and standard deviations over seeds; lower is better. Arrow: beyond the axis."}, "image": {"alt": "At all three sizes four functions have the lowest NLL. Sixteen lie beside them at the two larger sizes and on SiLU at a quarter. One per edge lies far above all others in NLL at the whole budget and at half, and at a quarter an arrow says 115; in distance it lies below fixed units except, in grey, at a quarter. One function is level with SiLU at the whole budget, and with ReLU at half, in NLL; at a quarter it lies a nat above ReLU."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-by-size", "caption": "Likelihood of test images and distance of samples, by learned functions per hidden unit: none (ReLU, SiLU), 1, 4, 16, or one per edge (KAN). Means and standard deviations over seeds; lower is better. ReLU at the whole budget is the paper's VAE at its own best rate. Arrow: beyond the axis."}, "image": {"alt": "At all three sizes four functions have the lowest NLL. Sixteen lie beside them at the two larger sizes and on SiLU at a quarter. One per edge lies far above all others in NLL at the whole budget and at half, and at a quarter an arrow says 115; in distance it lies below fixed units except, in grey, at a quarter. One function is level with SiLU at the whole budget, and with ReLU at half, in NLL; at a quarter it lies a nat above ReLU."}}
 picture = figures.by_size(
     {words[score]: lines_of(score) for score in list(words)[:2]}, tops
 )
@@ -332,7 +336,7 @@ tables.table(
 #
 # **Four and sixteen.** The second half of the prediction holds for four and for sixteen functions: both beat one at every size, by intervals that exclude zero. Four have the best likelihood at every size. Their mean lead over SiLU is about as large at every size: 1.4 nats at the whole budget, 1.5 at half, 1.6 at a quarter. The NLL is an estimate that [comes out too high](05_table1.ipynb), not by the same amount for every model. The test ELBO needs no such estimate; by it the lead is 0.9 nats at the whole budget, 1.5 at half and 1.9 at a quarter. Sixteen functions are a tenth of a nat behind four at the whole budget, which five runs cannot tell from zero. At half they are 0.6 behind and at a quarter 1.8, by intervals that exclude zero; at a quarter they cannot be told from SiLU. The samples of sixteen are the nearest in grey at the whole budget, on average, and those of four at the smaller sizes.
 #
-# **One per edge.** It has the worst likelihood by far. It is more than four nats behind ReLU at the whole budget, ten at half, where 35 hidden units are left, and 23 at a quarter, where 17 are left. Even so, its samples are on average nearer to real digits than those of fixed units of its size, except in grey at a quarter. Of the dial, its thresholded samples are the nearest on average at every size, at the two larger ones by less than seven, where distances vary by dozens from seed to seed.
+# **One per edge.** It has the worst likelihood by far. It is more than four nats behind ReLU at the whole budget, ten at half, where 35 hidden units are left, and 23 at a quarter, where 17 are left. Even so, its samples are on average nearer to real digits than those of fixed units of its size, except in grey at a quarter. Of the dial, its thresholded samples are the nearest on average at every size, at the two larger ones by less than seven, a fraction of what its own runs scatter.
 
 # %% tags=["remove-cell"]
 means = {
@@ -359,6 +363,9 @@ of_4, of_16 = ((f"{n} functions", "whole") for n in (4, 16))
 assert max(of_first, key=of_first.get) == of_4
 assert 0.05 < of_first[of_4] - of_first[of_16] < 0.2
 assert abs(elbo[of_4] - elbo[of_16]) < 0.1
+for size in ("whole", "half"):
+    own = runs["one per edge", size][scores["Fréchet, thresholded"]]
+    assert own.std() > 25
 for size, behind, edge in (("whole", 0.1, 4.3), ("half", 0.6, 10.3)):
     own = both.xs(size, axis=1, level=1)
     own_nll = own.loc["test_nll"]
@@ -443,18 +450,26 @@ sampled = pd.concat(
     ]
 )
 measures = ("precision", "recall", "density", "coverage", "kernel")
-images = ("grayscale", "binarized")
+shades = ("grayscale", "binarized")
+
+
+def measures_of(averages, features):
+    """Each model's measures of samples, in grey and thresholded images."""
+    several = {
+        measure: [
+            " / ".join(
+                f"{own[f'{measure}_{features}_{each}']:.2f}"
+                for each in shades
+            )
+            for _, own in averages.iterrows()
+        ]
+        for measure in measures
+    }
+    return pd.DataFrame(several, averages.index)
+
+
 averages = sampled.groupby("model", sort=False).mean(numeric_only=True)
-several = {
-    measure: [
-        " / ".join(
-            f"{own[f'{measure}_digits_{each}']:.2f}" for each in images
-        )
-        for _, own in averages.iterrows()
-    ]
-    for measure in measures
-}
-tables.table(pd.DataFrame(several, averages.index))
+tables.table(measures_of(averages, "digits"))
 
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-sampled-apart", "caption": "Four functions, at three sizes, minus the whole VAE with ReLU: the measures of samples, with 95 % intervals over training seeds. Above zero the functions are ahead, for the kernel distance below. \u2020: stays clear of zero by Holm's procedure over the table."}}
@@ -464,7 +479,7 @@ def sampled_apart(first, second):
             sampled, first, second, f"{measure}_digits_{each}"
         )
         for measure in measures
-        for each in images
+        for each in shades
     }
 
 
@@ -507,17 +522,17 @@ for (measure, _), d in apart.items():
     elif measure == "coverage":
         assert d.low > 0
 assert apart["recall", "grayscale"].low > 0
-assert all(of_relu["whole"]["kernel", each].high < 0 for each in images)
-assert all(of_relu["whole"]["coverage", each].low > 0 for each in images)
+assert all(of_relu["whole"]["kernel", each].high < 0 for each in shades)
+assert all(of_relu["whole"]["coverage", each].low > 0 for each in shades)
 apart = of_relu["quarter"]
-assert all(apart["recall", each].high < 0 for each in images)
-assert all(apart["coverage", each].low > 0 for each in images)
+assert all(apart["recall", each].high < 0 for each in shades)
+assert all(apart["coverage", each].low > 0 for each in shades)
 for measure in ("precision", "density"):
     assert apart[measure, "grayscale"].low > 0
 assert len(thirty) == 30
 sure = results.clear(thirty)
 assert len(sure) == 18
-for each in images:
+for each in shades:
     assert all((size, "kernel", each) in sure for size in budgets)
     assert ("half", "coverage", each) in sure
 for measure in ("precision", "recall", "density"):
@@ -525,7 +540,7 @@ for measure in ("precision", "recall", "density"):
 
 # %% tags=["remove-cell"]
 at_whole = averages.filter(like="whole", axis=0)
-for each in images:
+for each in shades:
     assert (
         at_whole[f"precision_digits_{each}"].idxmax()
         == "one per edge, whole"
@@ -534,7 +549,7 @@ for each in images:
         at_whole[f"recall_digits_{each}"].idxmin() == "one per edge, whole"
     )
     covered = at_whole[f"coverage_digits_{each}"]
-    assert covered.max() - covered["one per edge, whole"] < 0.005
+    assert covered.idxmax() == "one per edge, whole"
     orders = (
         at_whole[f"{measure}_digits_{each}"].sort_values().index
         for measure in ("kernel", "frechet")
@@ -753,7 +768,7 @@ assert all(d.high < 0 for d in nearer.values())
 # %% tags=["remove-cell"]
 for control in ("ReLU", "SiLU"):
     sixteen = ("16 functions", "half"), (control, "whole")
-    assert against(*sixteen, "test_nll").mean > 0
+    assert against(*sixteen, "test_nll").low > 0
 least = ("4 functions", "quarter")
 lost = against(least, ("ReLU", "whole"), "test_nll")
 assert 5.3 < lost.mean < 5.7
@@ -796,28 +811,37 @@ tables.table(
 )
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-more-differences", "caption": "On 50,000 images, models with learned functions minus those with fixed ones, of the whole budget or of half of it: nats, with 95 % intervals over training seeds. NLL below zero and ELBO above are better. \u2020: stays clear of zero by Holm's procedure over the table."}}
-pool_of_more = pd.concat(more.values())
-more_gains = {
-    (
-        (f"{kind}, {size}", than),
-        f"{score} − {control}",
-    ): results.difference(
-        pool_of_more,
-        f"{kind}, {size}",
-        f"{control}, {than}",
-        f"test_{score.lower()}",
+def leads_of(models):
+    """Functions minus fixed units of the whole budget, or of their own."""
+    together = pd.concat(models.values())
+    return {
+        (
+            (f"{kind}, {size}", than),
+            f"{score} − {control}",
+        ): results.difference(
+            together,
+            f"{kind}, {size}",
+            f"{control}, {than}",
+            f"test_{score.lower()}",
+        )
+        for kind, size in models
+        if "function" in kind
+        for than in dict.fromkeys(("whole", size))
+        for score in ("NLL", "ELBO")
+        for control in ("ReLU", "SiLU")
+    }
+
+
+def table_of_leads(leads):
+    table = pd.Series(leads).unstack(sort=False)
+    table.index = pd.MultiIndex.from_tuples(
+        table.index, names=["hidden units have", "minus those of"]
     )
-    for kind, size in more
-    if "function" in kind
-    for than in dict.fromkeys(("whole", size))
-    for score in ("NLL", "ELBO")
-    for control in ("ReLU", "SiLU")
-}
-table = pd.Series(more_gains).unstack(sort=False)
-table.index = pd.MultiIndex.from_tuples(
-    table.index, names=["hidden units have", "minus those of"]
-)
-tables.table(table, dict.fromkeys(table, results.marker(more_gains)))
+    return tables.table(table, dict.fromkeys(table, results.marker(leads)))
+
+
+more_gains = leads_of(more)
+table_of_leads(more_gains)
 
 # %% [markdown]
 # **At the whole budget the leads are no smaller on average** ({numref}`tab-more-differences`). Four functions are 2.7 nats of likelihood ahead of ReLU and 1.5 ahead of SiLU, and by ELBO 3.3 and 1.5; their samples are the nearest on average in both kinds of image ({numref}`tab-more`). One function, which showed no gain over SiLU with 10,000 images, leads it by seven tenths of a nat by likelihood and eight by ELBO. At half the budget four functions lead ReLU by 2.7 nats and SiLU by 1.2 (with 10,000 images by 2.8 and 1.5), and one function cannot be told from SiLU by likelihood. Sixteen functions cannot be told from four at either size; their mean likelihoods differ by two tenths of a nat at most.
@@ -827,6 +851,7 @@ tables.table(table, dict.fromkeys(table, results.marker(more_gains)))
 # Twenty-two of the 36 differences stay clear by Holm's procedure, with three training runs each. Of four functions' twelve two do not: the likelihood that cannot be told from that of the whole VAE with ReLU, and the lead of 1.5 nats over SiLU at the whole budget, whose interval (0.9 to 2.1) is far from zero. The same lead by ELBO does stay clear. One function's leads over SiLU do not, nor does the lead of sixteen at half over the whole VAE with ReLU by ELBO.
 
 # %% tags=["remove-cell"]
+pool_of_more = pd.concat(more.values())
 assert [*more] == sorted(more, key=lambda key: key[1] == "half")
 assert [len(own) for own in more.values()] == [3] * 10
 for size in ("whole", "half"):
@@ -843,6 +868,7 @@ for size in ("whole", "half"):
     assert apart.low < 0 < apart.high
 
 # %% tags=["remove-cell"]
+order = ("NLL − ReLU", "NLL − SiLU", "ELBO − ReLU", "ELBO − SiLU")
 expected = {
     ("4 functions, whole", "whole"): (-2.7, -1.5, 3.3, 1.5),
     ("4 functions, half", "half"): (-2.7, -1.2, 3.6, 1.5),
@@ -850,8 +876,8 @@ expected = {
     ("1 function, whole", "whole"): (-1.9, -0.7, 2.6, 0.8),
 }
 for pair, wanted in expected.items():
-    for column, mean in zip(table, wanted, strict=True):
-        assert round(table.loc[pair, column].mean, 1) == mean, pair
+    for head, mean in zip(order, wanted, strict=True):
+        assert round(more_gains[pair, head].mean, 1) == mean, pair
 level = ("4 functions, half", "whole"), "NLL − ReLU"
 of_16 = ("16 functions, half", "whole"), "NLL − ReLU"
 assert max(map(abs, more_gains[level][1:3])) < 0.55
@@ -898,74 +924,68 @@ for images, percent in (("grayscale", 29), ("binarized", 30)):
 # In short:
 
 # %% tags=["hide-input", "found"]
-level, ahead = (
-    table.loc[("4 functions, half", "whole"), f"{score} − ReLU"]
-    for score in ("NLL", "ELBO")
-)
+level = more_gains[("4 functions, half", "whole"), "NLL − ReLU"]
 relu, small = (
     more[key]["frechet_digits_grayscale"].mean()
     for key in (("ReLU", "whole"), four)
 )
-whole = table.loc[("4 functions, whole", "whole")]
 Markdown(f"""
-**A few learned functions help a little.** At the paper's size four per
-hidden unit gain {-gains["ReLU"].mean:.1f} nats of likelihood over ReLU
-(95 %: {-gains["ReLU"].high:.1f} to {-gains["ReLU"].low:.1f}) and
+**What helps a little is a few learned functions per hidden unit:** four,
+at the size of the paper's VAE, gain {-gains["ReLU"].mean:.1f} nats over its
+ReLU (95 %: {-gains["ReLU"].high:.1f} to {-gains["ReLU"].low:.1f}) and
 {-gains["SiLU"].mean:.1f} over SiLU ({-gains["SiLU"].high:.1f} to
-{-gains["SiLU"].low:.1f}); with 50,000 images
-{-whole["NLL − ReLU"].mean:.1f} and {-whole["NLL − SiLU"].mean:.1f}.
-Half as large, and with these images, the model is level with the paper's
-VAE by likelihood ({-level.low:.1f} nats better to {level.high:.1f} worse)
-and {ahead.mean:.1f} nats ahead in ELBO; grey samples are
-{100 * (1 - small / relu):.0f} % nearer to real digits.
+{-gains["SiLU"].low:.1f}); on 50,000 images a model of half the size is
+level with the paper's VAE by likelihood ({-level.low:.1f} nats better to
+{level.high:.1f} worse), its grey samples {100 * (1 - small / relu):.0f} %
+nearer to real digits.
 """)
 
 # %% [markdown]
 # ## On other images
 #
-# Is it digits alone? FashionMNIST {cite}`xiao2017` has as many images of clothes, in ten classes. The models are trained on the first 1,000 of each class, thresholded in the same way, at the settings that MNIST chose: nothing was tuned here. Samples are judged by a classifier of clothes.
+# Is it digits alone? FashionMNIST {cite}`xiao2017` has as many images of clothes, in ten classes. The models are trained on the first 1,000 of each class, thresholded in the same way, at the settings that MNIST chose: nothing was tuned here. (Validation images are the last sixth of its training file.) Samples are judged by a classifier of clothes.
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fashion", "caption": "FashionMNIST at the whole budget, and four functions at half of it: NLL and ELBO of 10,000 test images in nats, Fr\u00e9chet distances by features of clothes; mean \u00b1 standard deviation over training seeds."}}
-clothes = results.scores(
-    dataset="FashionMNIST", regime="paper", reading=reading
-)
-clothes = clothes.dropna(subset=["test_nll"])
-names = {kind: sizes.fitted(kind, sizes.BUDGET) for kind in kinds}
-names |= {
-    "4 functions, half": sizes.fitted("4 functions", budgets["half"])
-}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fashion", "caption": "FashionMNIST, at the whole budget and at half of it: ELBO and NLL of 10,000 test images in nats, Fr\u00e9chet distances by features of clothes; mean \u00b1 standard deviation over training seeds. One function per edge was not trained on clothes."}}
 columns_of_clothes = {
     "test ELBO": ("test_elbo", 1),
     "test NLL": ("test_nll", 1),
     "Fréchet, grey": ("frechet_fashion_grayscale", 0),
     "thresholded": ("frechet_fashion_binarized", 0),
 }
-table = results.summary(clothes, names, columns_of_clothes)
-tables.table(
-    table.drop(columns="parameters").rename_axis("hidden units have")
-)
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fashion-differences", "caption": "FashionMNIST: models minus fixed functions at the whole budget, in nats, with 95 % intervals over training seeds. NLL below zero and ELBO above are better. \u2020: stays clear of zero by Holm's procedure over the twelve at the whole budget."}}
-on_clothes = {
-    (kind, control, score): results.difference(
-        clothes, names[kind], names[control], score
-    )
-    for kind in names
-    for control in ("ReLU", "SiLU")
-    for score in ("test_nll", "test_elbo")
-    if "function" in kind and names[kind] in set(clothes["model"])
-}
-twelve = {key: d for key, d in on_clothes.items() if "half" not in key[0]}
-table = pd.Series(
-    {
-        (kind, f"{score[5:].upper()} − {control}"): d
-        for (kind, control, score), d in on_clothes.items()
+
+def of_clothes(regime, sizes_shown, reading=reading):
+    """The lines of the runs on clothes, by kind and size."""
+    how = {"regime": regime, "reading": reading, "dataset": "FashionMNIST"}
+    return {
+        (kind, size): own
+        for size in sizes_shown
+        for kind in kinds
+        if len(own := runs_of(kind, size, **how))
     }
-).unstack(sort=False)
-tables.table(
-    table.rename_axis("hidden units have"),
-    dict.fromkeys(table, results.marker(twelve)),
-)
+
+
+def table_of_clothes(models):
+    table = results.summary(
+        pd.concat(models.values()),
+        {key: ", ".join(key) for key in models},
+        columns_of_clothes,
+    )
+    table.index.names = ["hidden units have", "size"]
+    return tables.table(table.drop(columns="parameters"))
+
+
+clothes = of_clothes("paper", ("whole", "half"))
+table_of_clothes(clothes)
+
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fashion-differences", "caption": "FashionMNIST: models with learned functions minus those with fixed ones, of the whole budget or of half of it: nats, with 95 % intervals over training seeds. NLL below zero and ELBO above are better. \u2020: stays clear of zero by Holm's procedure over the table."}}
+on_clothes = leads_of(clothes)
+table_of_leads(on_clothes)
+
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fashion-samples", "caption": "Other measures of samples of clothes, grey / thresholded, after the last epoch: means over training seeds. Higher is better, for the kernel distance lower."}}
+drawn = pd.concat(of_clothes("paper", ("whole", "half"), "last").values())
+of_samples = drawn.groupby("model", sort=False).mean(numeric_only=True)
+tables.table(measures_of(of_samples, "fashion"))
 
 # %% [markdown]
 # The gain is there on clothes, too ({numref}`tab-fashion`). At the whole budget one, four and sixteen functions are all ahead of both controls, by 1.0 to 1.8 nats in likelihood and 1.7 to 3.0 in ELBO ({numref}`tab-fashion-differences`), and their samples are nearer on average in both kinds of image. All twelve gains stay clear by Holm's procedure. One function already gains here, which it did not on 10,000 digits. With half the parameters four functions are seven tenths of a nat behind the whole ReLU model in likelihood and a nat ahead in ELBO; their samples are nearer on average, too.
@@ -992,66 +1012,65 @@ assert half_elbo.low > 0
 assert round(half_nll.mean, 1) == 0.7
 assert 1 < half_elbo.mean < 1.2
 per_kind = clothes.groupby("model").mean(numeric_only=True)
-for each in ("grayscale", "binarized"):
+for each in shades:
     far = per_kind[f"frechet_fashion_{each}"]
     fixed = far[[names["ReLU"], names["SiLU"]]]
     assert far.drop(fixed.index).max() < fixed.min()
 
 # %% [markdown]
-# {numref}`tab-fashion-more` has the two controls and four functions with five times the images of clothes, three training runs each.
+# {numref}`tab-fashion-more` has five times the images of clothes, with three training runs each, and {numref}`tab-fashion-more-differences` the leads.
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fashion-more", "caption": "FashionMNIST, 50,000 images, at the whole budget: the scores of the tables before, mean \u00b1 standard deviation over training seeds, and the differences with 95 % intervals. \u2020: stays clear of zero by Holm's procedure over the eight."}}
-more_clothes = results.scores(
-    dataset="FashionMNIST", regime="full", reading=reading
-).dropna(subset=["test_nll"])
-compared_here = ("ReLU", "SiLU", "4 functions")
-table = results.summary(
-    more_clothes,
-    {kind: names[kind] for kind in compared_here},
-    columns_of_clothes,
-)
-table = table.drop(columns=["parameters", "seeds"])
-leads = {
-    (f"4 functions − {control}", head): results.difference(
-        more_clothes, names["4 functions"], names[control], score
-    )
-    for control in ("ReLU", "SiLU")
-    for head, (score, _) in columns_of_clothes.items()
-}
-rows = {
-    pair: {
-        head: results.marker(leads, digits)(leads[pair, head])
-        for head, (_, digits) in columns_of_clothes.items()
-    }
-    for pair, _ in leads
-}
-table = pd.concat([table, pd.DataFrame(rows).T])
-tables.table(table.rename_axis("hidden units have"))
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fashion-more", "caption": "FashionMNIST, 50,000 images, at the whole budget: the scores of the tables before, mean \u00b1 standard deviation over training seeds."}}
+more_clothes = of_clothes("full", ("whole",))
+table_of_clothes(more_clothes)
+
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fashion-more-differences", "caption": "FashionMNIST, 50,000 images: models with learned functions minus those with fixed ones, nats, with 95 % intervals over training seeds. NLL below zero and ELBO above are better. \u2020: stays clear of zero by Holm's procedure over the table."}}
+on_more = leads_of(more_clothes)
+table_of_leads(on_more)
 
 # %% [markdown]
-# The gain stays: four functions lead ReLU by 1.3 nats of likelihood and 2.4 of ELBO, SiLU by 1.2 and 2.0, and all four stay clear. So do their nearer samples beside SiLU; from those of ReLU they cannot be told by distance.
+# The gain stays, with any of the three numbers of functions: they lead ReLU by 1.3 to 1.6 nats of likelihood and SiLU by 1.2 to 1.4, by ELBO by 2.4 to 2.9 and 2.0 to 2.4. All twelve leads stay clear, and none of the three can be told from four functions. Their samples are nearer than those of both controls on average; beside SiLU, those of four and of sixteen functions by intervals that exclude zero, in both kinds of image.
 
 # %% tags=["remove-cell"]
-assert all(d.seeds == 3 for d in leads.values())
-assert [
-    round(leads[key].mean, 1) for key in leads if "test" in key[1]
-] == [
-    *(2.4, -1.3),
-    *(2.0, -1.2),
-]
-near = [key for key in leads if key not in results.clear(leads)]
-assert near == [
-    ("4 functions − ReLU", "Fréchet, grey"),
-    ("4 functions − ReLU", "thresholded"),
-]
-assert all(leads[key].low < 0 < leads[key].high for key in near)
+assert all(d.seeds == 3 for d in on_more.values())
+assert len(results.clear(on_more)) == len(on_more) == 12
+for head, low, high in (
+    ("NLL − ReLU", -1.6, -1.3),
+    ("NLL − SiLU", -1.4, -1.2),
+    ("ELBO − ReLU", 2.4, 2.9),
+    ("ELBO − SiLU", 2.0, 2.4),
+):
+    led = [d.mean for key, d in on_more.items() if key[1] == head]
+    assert abs(min(led) - low) < 0.06, (head, led)
+    assert abs(max(led) - high) < 0.06, (head, led)
+more_of_clothes = pd.concat(more_clothes.values())
+for kind in ("1 function", "16 functions"):
+    for score in ("test_nll", "test_elbo"):
+        d = results.difference(
+            more_of_clothes, f"{kind}, whole", "4 functions, whole", score
+        )
+        assert d.low < 0 < d.high
+
+# %% tags=["remove-cell"]
+for each in shades:
+    column = f"frechet_fashion_{each}"
+    far = more_of_clothes.groupby("model")[column].mean()
+    fixed = far[["ReLU, whole", "SiLU, whole"]]
+    assert far.drop(fixed.index).max() < fixed.min()
+    for kind in ("4 functions", "16 functions"):
+        assert (
+            results.difference(
+                more_of_clothes, f"{kind}, whole", "SiLU, whole", column
+            ).high
+            < 0
+        )
 
 # %% [markdown]
 # ## Small sets, not binary
 #
 # KANs had their successes where inputs are few and not binary, and the paper expects them at home there. We take two small sets of that kind. One is 1,797 grey digits of 8 × 8 pixels with 17 levels {cite}`alpaydin1998`, as scikit-learn ships them, under a binomial likelihood. The other is 53,917 diamonds {cite}`wickham2016`, as plotnine ships them, each with seven measured columns, under a Gaussian likelihood. (A measured value is spread evenly over what rounds to it, and no standard deviation is below 0.01. Without both, a density could be as high as one likes at the few numbers that occur.)
 #
-# A function of such a column or pixel can be more than a line, so the first layer may have functions as well. All models of a set have at most as many parameters as a VAE with 64 ReLU units. Each has its rate and schedule chosen by validation ELBO, out of five.
+# A function of such a column or pixel can be more than a line, so the first layer may have functions as well. All models of a set have at most as many parameters as a VAE with 64 ReLU units. They are trained on all but the last sixth of a set's training rows, and each has its rate and schedule chosen by the ELBO of that sixth, out of five.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-small", "caption": "Small sets: ELBO and NLL of test data in nats, with 500 samples, at the chosen learning rate (falling along a cosine but where it is said to be constant); mean \u00b1 standard deviation over training seeds. A density may exceed one, so that the NLL may be negative. \"One per edge\" has its grid on [\u22123, 3], \"as in the paper\" on [\u22121, 1]; \"of the columns too\": the first layer, on columns or pixels, has functions as well."}}
 sets = {"digits": "grey digits", "diamonds": "diamonds"}
@@ -1132,7 +1151,7 @@ if reading == "best":
 # %% [markdown]
 # ## What the functions look like
 #
-# One model comes with the book, with its weights: four functions per unit, the whole budget, the first seed. Of all kinds this one had the best validation ELBO over the first three seeds, narrowly; over five, sixteen functions are level with it ({numref}`tab-sharing`). How far has each of its functions left its base function, which is SiLU for hidden units and the identity for latents? We take the inputs that a function sees from 1,000 test images, and ask what share of its variance the best multiple of the base and a constant leave unexplained.
+# The model that we recommend comes with the book, with its weights: four functions per unit, the whole budget, the first seed. Its key is `shared-374-20+groups=4`, and `results.recommended()` finds its run. Of all kinds this one had the best validation ELBO over the first three seeds, narrowly; over five, sixteen functions are level with it ({numref}`tab-sharing`). How far has each of its functions left its base function, which is SiLU for hidden units and the identity for latents? We take the inputs that a function sees from 1,000 test images, and ask what share of its variance the best multiple of the base and a constant leave unexplained.
 
 # %%
 run = results.recommended()
@@ -1234,7 +1253,7 @@ print(f"ELBO lost without the functions' own shape: {shape:.1f} nats")
 # %% [markdown]
 # The trained model uses the shape of its functions: without it, it loses more than six nats, several times its lead over SiLU. But a model that never had such functions would have learned to do without.
 #
-# The second experiment trains such a model from the start. It has four functions per unit, with a grid from 1,024 to 1,184, where no value ever comes. So its splines are zero whatever is learned, and its functions are four multiples of SiLU. It is trained and chosen in the same way and has as many parameters; those of the splines are carried along and do nothing. From the model with four functions it differs in the shape of the functions, and in the learning rate that was best for it. From SiLU units it differs in the second factor, and slightly in width. Each model has its own best learning rate.
+# The second experiment trains such a model from the start. It has four functions per unit, with a grid from 1,024 to 1,184, where no value ever comes. So its splines are zero whatever is learned, and its functions are four multiples of SiLU. It is trained and chosen in the same way and has as many parameters; those of the splines are carried along and do nothing. From the model with four functions it differs in the shape of the functions, and in the learning rate that was best for it. From SiLU units it differs in the second factor, and slightly in width. (With the multiples frozen as well, it would be SiLU.) Each model has its own best learning rate.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-controls", "caption": "Where the gain comes from: models of the whole budget, each at its own best setting (the learning rate, falling to zero); ELBO and NLL of test images in nats, Fr\u00e9chet distances; mean \u00b1 standard deviation over training seeds."}}
 tested = {
@@ -1361,7 +1380,7 @@ key = sizes.fitted(tested["4 multiples of SiLU"], sizes.BUDGET)
 assert Architecture.parse(key).hidden_features == 374
 
 # %% [markdown]
-# Is the lead only bought with time? Learned functions may take longer per update ([costs](17_layer_cost.ipynb)); {numref}`tab-update` has the time of an update on this machine. In the times that we saw four functions take up to half as long again as ReLU. So we train ReLU and SiLU for 45 epochs instead of 30, at their own best settings, with the rate falling over all of them.
+# Is the lead only bought with time? Learned functions may take longer per update ([costs](17_layer_cost.ipynb)); {numref}`tab-update` has the time of an update on this machine. The runs of {numref}`tab-sharing` with four functions took 1.3 times the processor time of those with ReLU. So we train ReLU and SiLU for 45 epochs instead of 30, at their own best settings, with the rate falling over all of them.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-update", "caption": "Milliseconds of a training update on 32 images on this machine, the models of the whole budget in turns, and the median of its ratio to the first line's."}}
 times = updates(
@@ -1379,6 +1398,8 @@ tables.table(
 
 # %% tags=["remove-cell"]
 assert times.loc["4 functions", "relative"] < 1.8
+took = {kind: runs[kind, "whole"]["cpu_seconds"].mean() for kind in kinds}
+assert round(took["4 functions"] / took["ReLU"], 1) == 1.3
 
 
 # %% tags=["hide-input"]
@@ -1431,7 +1452,8 @@ for kind, gain, lead in (("ReLU", -0.5, -1.8), ("SiLU", -0.4, -0.9)):
     assert gained["test_nll"].high < 0
     assert round(gained["test_nll"].mean, 1) == gain
     assert gained["test_elbo"].low < 0
-    assert kind == "ReLU" or gained["test_elbo"].high < 0
+    if kind == "SiLU":
+        assert gained["test_elbo"].short() == "-0.4 (-0.8 to -0.1)"
     assert round(still["test_nll"].mean, 1) == lead
     assert still["test_nll"].high < 0 < still["test_elbo"].low
 assert all(d.seeds == 3 for d in waits.values())
@@ -1439,12 +1461,13 @@ assert all(d.seeds == 3 for d in waits.values())
 # %% [markdown]
 # ## Where, and from which start?
 #
-# Which functions make the gain, and does it depend on their grid, their start or their learning rate? Would a norm or another activation do as much? {numref}`tab-places` changes one thing at a time. The first rows change where functions are, or give them another grid, another start, or another learning rate than the weights. The others put norms before the layers, or try two other activations. Each row had its own rate and schedule chosen as before, except those that change the functions' rate.
+# Which functions make the gain, and does it depend on their grid, their start or their learning rate? Would a norm or another activation do as much? {numref}`tab-places` changes one thing at a time. The first rows change where functions are, or give them another grid, another start, or another learning rate than the weights. The others put norms before the layers, or try three other activations. Each row had its own rate and schedule chosen as before, except those that change the functions' rate.
 
 # %% tags=["hide-input"]
 asked = {
     "4, lines from the latents": ("4 functions, latents linear", {}),
     "4, in the decoder alone": ("4 functions in the decoder", {}),
+    "4, to the pixels alone": ("4 functions to the pixels", {}),
     "4, in the encoder alone": ("4 functions in the encoder", {}),
     "4, edges from the latents": ("one per edge from the latents", {}),
     "4, grid on [−1, 1]": ("4 functions on ±1", {}),
@@ -1456,6 +1479,7 @@ asked = {
     "4, LayerNorm": ("4 functions, LayerNorm", {}),
     "SiLU, LayerNorm": ("SiLU, LayerNorm", {}),
     "ReLU, LayerNorm": ("ReLU, LayerNorm", {}),
+    "GELU": ("GELU", {}),
     "PReLU": ("PReLU", {}),
     "tanh": ("tanh", {}),
 }
@@ -1495,7 +1519,7 @@ tables.table(
 #
 # **The start matters, and so does the rate.** Functions that start as ReLU end nearly two nats behind those that start as SiLU. By likelihood they cannot be told from SiLU units, and by ELBO they are behind them. Functions that learn at a tenth of the weights' rate cannot be told from SiLU units either. At ten times the weights' rate their likelihood is 2.6 nats worse than at the weights' own, although no other model of this page that was trained on 10,000 digits has nearer samples in grey.
 #
-# **For ReLU, a norm achieves much of what learned functions do.** LayerNorm before its layers gains ReLU 1.6 nats of NLL and 1.2 of ELBO: two thirds and half of what four functions gain. With it, ReLU is half a nat ahead of SiLU by NLL, and four tenths behind by ELBO. In distances, grey and thresholded, it cannot be told from four functions. By NLL four functions stay ahead of it by eight tenths of a nat, and by seven tenths if they have norms too. Neither SiLU nor four functions show a gain in likelihood from a norm; by ELBO SiLU gains 0.3 nats. Of two other activations PReLU, which learns a slope for each unit, is ahead of ReLU by ELBO and behind SiLU; tanh is behind ReLU.
+# **For ReLU, a norm achieves much of what learned functions do.** LayerNorm before its layers, at the highest rate that we tried, gains ReLU 1.6 nats of NLL and 1.2 of ELBO: two thirds and half of what four functions gain. With it, ReLU is half a nat ahead of SiLU by NLL, and four tenths behind by ELBO. In distances, grey and thresholded, it cannot be told from four functions. By NLL four functions stay ahead of it by eight tenths of a nat, and by seven tenths if they have norms too. Neither SiLU nor four functions show a gain in likelihood from a norm; by ELBO SiLU gains 0.3 nats. Of two other activations PReLU, which learns a slope for each unit, is ahead of ReLU by ELBO and behind SiLU; tanh is behind ReLU.
 #
 # Of the sixty differences of the table eight stay clear by Holm's procedure. The lead of functions in the decoder alone over SiLU, the effects of the start and of the rate, and the differences of ReLU with a norm do not.
 
@@ -1562,7 +1586,8 @@ whole_ones = average[~average.index.str.contains("half|quarter")]
 distances_of = whole_ones["frechet_digits_grayscale"]
 assert distances_of.idxmin() == "4, at ten times the rate"
 assert average["frechet_digits_grayscale"].min() == distances_of.min()
-others = controls.groupby("model")["frechet_digits_grayscale"].mean()
+others = pd.concat([controls, *longer.values()]).groupby("model")
+others = others["frechet_digits_grayscale"].mean()
 assert others.min() > distances_of.min()
 
 # %% tags=["remove-cell"]
@@ -1592,6 +1617,7 @@ for score, gain, part in (("nll", -1.6, 0.66), ("elbo", 1.2, 0.52)):
     )
     assert round(of_norm.mean, 1) == gain
     assert abs(of_norm.mean / of_four.mean - part) < 0.05
+assert (there["ReLU, LayerNorm"]["learning_rate"] == 0.005).all()
 assert not told_apart("SiLU, LayerNorm", "NLL − SiLU")
 assert not told_apart("4, LayerNorm", "NLL − 4")
 assert compared["PReLU", "NLL − SiLU"].low > 0
@@ -1660,7 +1686,7 @@ for way in changed[:2]:
 # %% [markdown]
 # ## Train it yourself
 #
-# The same model from nothing. The book trained it for 30 epochs; this page has time for no more than a few.
+# The same model from nothing. The book trained it for 30 epochs; this page has time for no more than a few. (All trainings behind this page: `nox -s reproduce -- --study rates,sharing,controls,grids,fashion,small`, many hours on two cores. It goes on where it was stopped, and says how much time is left.)
 
 # %%
 config = TrainingConfig(
@@ -1668,6 +1694,7 @@ config = TrainingConfig(
     scheduler="cosine",
     epochs=epochs,
 )
+assert str(config.architecture) == "shared-374-20+groups=4"
 with TemporaryDirectory() as folder:
     fresh = train(config, Path(folder) / "run", progress=False)
 print(f"4 functions per unit, epochs: {config.epochs}")
@@ -1698,7 +1725,7 @@ print(
 # - LayerNorm before its layers brings ReLU within eight tenths of a nat of four functions by NLL. For SiLU we see no such gain in NLL.
 # - Other grids, narrower, wider or finer, change the likelihood by no more than we could tell. The same holds for one function per edge from the latents, and for grids that move or become finer while a model trains.
 # - Most functions stay near a multiple of SiLU; a quarter of those to mean and log-variance do not. From the latents they learn nothing but lines.
-# - On FashionMNIST, at settings that digits chose, one, four and sixteen functions gain a nat and more over SiLU and over ReLU; all of these gains stay clear after Holm's correction. With five times the images of clothes the leads of four functions are over a nat, and stay clear, too.
+# - On FashionMNIST, at settings that digits chose, one, four and sixteen functions gain a nat and more over SiLU and over ReLU; all of these gains stay clear after Holm's correction. With five times the images of clothes all three still lead by over a nat, and these leads stay clear, too.
 # - On grey digits and on a table of seven columns, with two to ten thousand parameters, no learned functions show a gain over SiLU. One per edge is the worst kind on grey digits; on diamonds it is behind SiLU as well, which does not stay clear.
 # - The paper's end of the dial, one function per edge, leaves less than a fifth of the width at this size, and its likelihood is the worst of all settings, fixed units included, the more so the smaller the model. By the distance of samples it is ahead of fixed units in larger models.
 #

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from kanvae import figures
+from kanvae import Architecture, figures
 from kanvae.figures import diagrams, scores, style
-from kanvae.studies import paper
+from kanvae.studies import paper, results, sizes
 
 RNG = np.random.default_rng(0)
 POINTS, CURVE = RNG.normal(size=(6, 2)), RNG.normal(size=(50, 2))
@@ -200,15 +200,56 @@ def test_nothing_is_drawn_outside_the_figure(name, trained_run):
             assert inside.contains(box.x1, box.y1), text
 
 
-def test_names_in_a_score_chart_do_not_overprint():
-    keys = ["kan-40-20", "kan-40-10", "kan-35-15", "kan-50-10", "vae-400-20"]
-    names = list(map(paper.title, keys))
-    sizes = [651_000, 648_000, 560_000, 799_000, 652_824]
-    figure = figures.score_chart(names, sizes, [398, 411, 404, 361, 498], [9] * 5, "score")
+@pytest.fixture(scope="module")
+def table_one():
+    """The runs that chapter 5 shows, by model, and its pairs of equal size."""
+    keys = [str(row.architecture) for row in paper.TABLE_I]
+    equals = {
+        key: str(sizes.baseline(Architecture.parse(key))) for key in keys if key.startswith("kan")
+    }
+    runs = results.at_paper(regime="paper").dropna(subset=["test_nll"])
+    runs = runs[runs["model"].isin([*keys, *equals.values()]) & (runs["reading"] == "last")]
+    runs = runs.assign(model=runs["model"].map(paper.title)).groupby("model", sort=False)
+    return runs, {paper.title(kan): paper.title(vae) for kan, vae in equals.items()}
+
+
+def strokes(ax):
+    """The ends, in pixels, of all lines, bars and leaders, and of a line across each mark."""
+    for line in ax.lines:
+        places = line.get_transform().transform(line.get_xydata())
+        if line.get_linestyle() != "None":
+            yield places
+        else:
+            half = line.get_markersize() / 2 * ax.figure.dpi / 72 * np.array([1, 0])
+            yield from (np.array([place - half, place + half]) for place in places)
+    for bars in ax.collections:
+        yield from map(bars.get_transform().transform, bars.get_segments())
+    for text in ax.texts:
+        if text.arrow_patch:
+            yield text.arrow_patch.get_path().vertices[[0, -1]]
+
+
+@pytest.mark.parametrize(
+    ("score", "log"),
+    [("frechet_digits_grayscale", "xy"), ("frechet_digits_binarized", "xy"), ("test_nll", "x")],
+)
+def test_names_in_a_score_chart_lie_across_nothing(score, log, table_one):
+    runs, pairs = table_one
+    counts = runs["parameters"].first()
+    named = [*pairs, "VAE, 400–20"]
+    figure = figures.score_chart(
+        list(counts.index), list(counts), runs[score].mean(), runs[score].std(ddof=1).fillna(0),
+        "score", named, pairs, log,
+    )  # fmt: skip
     figure.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
-    assert len(boxes) == 5
-    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    (ax,) = figure.axes
+    boxes = {text.get_text(): text.get_window_extent() for text in ax.texts if text.get_text()}
+    assert boxes.keys() == set(named)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes.values(), 2))
+    for start, end in strokes(ax):
+        steps = np.linspace(start, end, 2 + int(2 * np.hypot(*(end - start))))
+        for name, box in boxes.items():
+            assert not np.any(np.all((box.min <= steps) & (steps <= box.max), axis=1)), name
 
 
 @pytest.mark.parametrize("name", ["lines", "bundles", "front", "densities", "score_chart"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Affine2D, Bbox
 
 from kanvae.figures.style import DASHES, INK, PALETTE, SHAPES, WIDTH, legend, plain_ticks, styled
 
@@ -99,61 +99,142 @@ def score_chart(
     ax.margins(x=0.12, y=0.08)
     plain_ticks(ax, log)
     legend(figure, ax)
-    _write_names(figure, ax, {k: v for k, v in place.items() if labelled is None or k in labelled})
+    _write_names(figure, ax, place, [n for n in names if labelled is None or n in labelled])
     return figure
 
 
-def _write_names(figure: Figure, ax: Axes, places: Mapping[str, tuple[float, float]]) -> None:
-    """Write names beside points, each where it covers the least."""
+class _Spot(NamedTuple):
+    """A place for a name, and what it costs to write it there; lengths are in points."""
+
+    cost: float
+    shift: Any  # (2,) from the point
+    box: Bbox
+    leader: Any  # (N, 2) from the box to the point, empty if the name stands beside it
+    ink: Any  # (M, 2) around the box and along the leader
+
+
+def _write_names(
+    figure: Figure, ax: Axes, places: Mapping[str, tuple[float, float]], names: Collection[str]
+) -> None:
+    """Write names near their points, where they and their leaders cross the least.
+
+    Args:
+        places: of all points, with or without a name.
+    """
     figure.draw_without_rendering()  # settles the limits, on which the places depend
     figure.set_layout_engine("none")
-    unit = figure.dpi / 72
-    taken: list[Bbox] = []
-    written: list[Bbox] = []
+    scale = Affine2D().scale(72 / figure.dpi)
+    points = (ax.transData + scale).transform(list(places.values()))
+    at = dict(zip(places, points, strict=True))
+    frame = ax.get_window_extent().transformed(scale)
+    drawn = _drawn(ax, scale)
+    texts = [
+        ax.annotate(name, places[name], (0, 0), textcoords="offset points", va="center")
+        for name in names
+    ]
+    spots = []
+    for name, text in zip(names, texts, strict=True):
+        box = text.get_window_extent().transformed(scale)
+        rivals = np.reshape([point for other, point in at.items() if other != name], (-1, 2))
+        spots.append(_spots(box, at[name], rivals, frame, drawn))
+    best = _together(spots)
+    style = {"arrowstyle": "-", "color": INK, "lw": 0.6, "shrinkA": 0, "shrinkB": 4}
+    for i, (name, text) in enumerate(zip(names, texts, strict=True)):
+        spot = best[i]
+        text.xyann = spot.shift
+        if len(spot.leader):
+            start = spot.leader[0] - at[name]
+            ax.annotate("", text.xy, start, textcoords="offset points", arrowprops=style)
+
+
+def _together(spots: Sequence[Sequence[_Spot]]) -> dict[int, _Spot]:
+    """A spot for each name, by index, such that they cost little together.
+
+    One name after another takes its cheapest spot, which depends on the order. So some names are
+    taken up and placed anew, many times, and the best choice is kept.
+    """
+    rng = np.random.default_rng(0)
+    least, best = np.inf, dict[int, _Spot]()
+    for _ in range(40):
+        order = rng.permutation(len(spots))
+        chosen = {i: best[i] for i in order[4:] if i in best}
+        costs = {}
+        for i in [*order, *order]:
+            inks = [spot.ink for j, spot in chosen.items() if j != i]
+            others = np.concatenate([np.empty((0, 2)), *inks])
+            costs[i] = np.inf
+            for spot in spots[i]:
+                if spot.cost >= costs[i]:  # and so are all that follow
+                    break
+                cost = spot.cost + _crossed(spot.box, spot.leader, others)
+                if cost < costs[i]:
+                    costs[i], chosen[i] = cost, spot
+        if sum(costs.values()) < least:
+            least, best = sum(costs.values()), chosen
+    return best
+
+
+def _spots(box: Bbox, point: Any, rivals: Any, frame: Any, drawn: Any) -> list[_Spot]:
+    """The spots for a name, the cheapest first, as if it were the only name.
+
+    Args:
+        box: of the name where it would be without a shift.
+        rivals: (N, 2), the points that are not its own.
+        drawn: (M, 2), what it should not cross.
+    """
+    spots = []
+    beside = (7, 12, 18, 26, 36)
+    above = (-share * box.width for share in (0.25, 0.5, 0.75))
+    across = (*beside, *above, *(-dx - box.width for dx in beside))
+    for shift in itertools.product(across, range(-60, 61, 4)):
+        own = box.translated(*shift).padded(2)
+        near = np.clip(point, own.min, own.max)
+        gap = np.hypot(*(near - point))
+        rival = np.hypot(*(np.clip(rivals, own.min, own.max) - rivals).T).min(initial=np.inf)
+        outside = np.sum(Bbox.union([own, frame]).size - frame.size)
+        cost = gap + 0.3 * abs(shift[1]) + 100 * outside
+        if gap > 10 or rival < gap - 1:
+            leader = _along([near, point + (near - point) * min(1, 8 / gap)])
+            cost += 10
+        else:
+            leader = np.empty((0, 2))
+            cost += max(0, gap + 4 - rival)  # it might be the rival's name
+        cost += _crossed(own, leader, drawn)
+        ink = np.concatenate([_along(own.corners()[[0, 1, 3, 2, 0]]), leader])
+        spots.append(_Spot(cost, shift, own, leader, ink))
+    return sorted(spots, key=lambda spot: spot.cost)
+
+
+def _drawn(ax: Axes, scale: Affine2D) -> Any:
+    """Points on lines, marks and bars, so close that no name fits between them."""
+    found = []
     for line in ax.lines:
-        points = ax.transData.transform(line.get_xydata())
-        if line.get_marker() not in ("None", None, ""):
-            taken += [Bbox.from_bounds(x - 4 * unit, y - 4 * unit, 8 * unit, 8 * unit)
-                      for x, y in points]  # fmt: skip
-    frame = ax.get_window_extent()
-    points = ax.transData.transform(list(places.values()))
-    for name, place in sorted(places.items(), key=lambda item: item[1]):
-        options: list[tuple[float, int, Any, Bbox]] = []
-        for dx, dy in itertools.product((6, -6, 0, 18, -18), range(-32, 40, 8)):
-            if dx == 0 and abs(dy) < 16:
-                continue
-            side = "left" if dx > 0 else "right" if dx < 0 else "center"
-            text = ax.annotate(
-                name, place, (dx, dy), textcoords="offset points", ha=side, va="center",
-            )  # fmt: skip
-            box = text.get_window_extent()
-            cost = sum(_overlap(box, other) for other in taken)
-            cost += 10.0 * sum(_overlap(box, other) for other in written)  # then none is read
-            cost += 4 * (box.width * box.height - _overlap(box, frame))
-            own = _gap(box, ax.transData.transform(place))
-            if min(_gap(box, point) for point in points) < own:
-                cost += 2000 * unit**2  # it would seem to be another's
-            options.append((cost + 0.5 * unit**2 * (abs(dx) + abs(dy)), len(options), text, box))
-        best = min(options)
-        for option in options:
-            if option is not best:
-                option[2].remove()
-        if _gap(best[3], ax.transData.transform(place)) > 12 * unit:
-            leader = {"arrowstyle": "-", "color": INK, "lw": 0.6, "shrinkA": 1, "shrinkB": 3}
-            ax.annotate("", place, best[2].xyann, textcoords="offset points", arrowprops=leader)
-        written.append(best[3])
+        path: Any = line.get_path().transformed(line.get_transform() + scale).vertices
+        if line.get_linestyle() != "None":
+            found.append(_along(path))
+        if line.get_marker() in SHAPES:  # the caps of bars lie within the padding of names
+            half = line.get_markersize() / 2
+            found += [place + half * np.array([*itertools.product((-1, 0, 1), repeat=2)])
+                      for place in path]  # fmt: skip
+    for bars in ax.collections:
+        to_points = bars.get_transform() + scale
+        found += [_along(path.transformed(to_points).vertices) for path in bars.get_paths()]
+    return np.concatenate(found)
 
 
-def _gap(box: Bbox, point: Any) -> float:
-    """How far a point is from a box."""
-    outside = np.maximum([box.x0, box.y0] - point, point - [box.x1, box.y1])
-    return float(np.hypot(*np.maximum(outside, 0)))
+def _crossed(box: Bbox, leader: Any, points: Any) -> float:
+    """What it costs that some of the points lie in a name's box or on its leader."""
+    inside = np.all((points > box.min) & (points < box.max), axis=1)
+    close = np.hypot(*(leader[:, None] - points).T) < 2.2
+    return 50.0 * (inside.sum() + close.sum())
 
 
-def _overlap(a: Bbox, b: Bbox) -> float:
-    """The area that two boxes share."""
-    both = Bbox.intersection(a, b)
-    return both.width * both.height if both else 0.0
+def _along(corners: Any) -> Any:
+    """Points at most 3 apart on the lines from corner to corner."""
+    steps = [
+        np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / 3)) for a, b in itertools.pairwise(corners)
+    ]
+    return np.concatenate(steps)
 
 
 @styled
