@@ -22,6 +22,7 @@ with warnings.catch_warnings():  # a layer warns where there is no C compiler: n
         os.environ["KANVAE_KERNELS"] = "0"
 
 ROOT = Path(__file__).resolve().parents[1]
+HTML = ROOT / "book" / "_build" / "html"  # the built book
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )

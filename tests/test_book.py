@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
-from conftest import BROWSER, ROOT
+from conftest import BROWSER, HTML, ROOT
 from test_figures import contrast
 
 from kanvae.figures import style
 from kanvae.studies import paper
 
-HTML = ROOT / "book" / "_build" / "html"
 CONTENTS = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 PAGES = [CONTENTS["root"]] + [
     page["file"]

@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from conftest import ROOT
-from test_book import HTML, PAGES, address, needs_browser, open_page  # noqa: F401
+from conftest import HTML, ROOT
+from test_book import PAGES, address, needs_browser, open_page  # noqa: F401
 
 sys.path.insert(0, str(ROOT / "book"))
 import build

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from conftest import BROWSER, ROOT
+from conftest import BROWSER, HTML, ROOT
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
@@ -33,7 +33,6 @@ pages = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pages)
 
 STATIC = ROOT / "book" / "_static"
-HTML = ROOT / "book" / "_build" / "html"
 CHAPTERS = {  # of each kind, where the book has it
     "spline": ("01_bsplines", "fig-local-control"),
     "edge": ("02_kan_layers", "fig-edge"),
