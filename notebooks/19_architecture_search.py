@@ -22,7 +22,9 @@
 #
 # **The question.** The paper names the search for better architectures as its first item of future work. Which architectures give the best likelihood for their number of parameters, and where do the rows of Table I stand among them?
 #
-# **The answer.** Above 104,000 parameters, models whose hidden units share a few learned functions, 3 to 11 an input. All larger models of the front, the trials that no other beats in both size and score, are of this kind. The smaller ones are narrow linear VAEs, except the smallest and worst, which is a KAN-VAE. By the search's score the paper's VAE is matched with 55 % of its parameters, and on test images, with a new seed, with 58 %. On test images the front keeps its order but for a few close neighbours, and its best model is 3.6 nats ahead of the paper's VAE and 2.3 ahead of one with SiLU. All this is after ten epochs and with one training each, and the linear VAEs of the search had ReLU only.
+# **The answer.** Above 104,000 parameters, models whose hidden units share a few learned functions, 3 to 11 an input; below, narrow linear VAEs. With five new seeds, on test images, the best of them is 3.7 nats ahead of the paper's VAE and 2.4 ahead of one with SiLU, and the paper's VAE is matched with 58 % of its parameters. No row of Table I is on the front.
+#
+# **In more detail.** The front are the trials that no other beats in both size and score. Its smallest and worst model is a KAN-VAE. By the search's own score the paper's VAE is matched with 55 % of its parameters. On test images the front keeps its order but for a few close neighbours. All this is after ten epochs, and the linear VAEs of the search had ReLU only.
 #
 # **You need** the [KAN layer's settings](02_kan_layers.ipynb), [functions that edges share](13_how_many_functions.ipynb) and [Table I](05_table1.ipynb). **On this page** we read and draw a search over widths, depth, kinds of layer and grids that was run before, with its front beside the paper's nine rows, and see what of the front stands with new seeds on test images. The search itself is not run here.
 
@@ -140,7 +142,7 @@ tables.table(
 # %% [markdown]
 # ## Does it hold?
 #
-# The best of many trials is a little lucky, and its seed is the search's. So every model of the front was trained again with a seed that the search had not seen, for as many epochs, and scored on the 10,000 test images, with 500 samples. Two VAEs of the paper's size, with ReLU and with SiLU, were trained beside them.
+# The best of many trials is a little lucky, and its seed is the search's. So every model of the front was trained again with five seeds that the search had not seen, for as many epochs, and scored on the 10,000 test images, with 500 samples. Two VAEs of the paper's size, with ReLU and with SiLU, were trained beside them.
 
 # %% tags=["hide-input"]
 scored = results.scores(dataset="MNIST", reading="last")
@@ -172,42 +174,46 @@ def described(key):
     }
 
 
-# %% mystnb={"table": {"name": "tab-front", "caption": "The front of the search, by rising number of parameters, and two VAEs with fixed units, ReLU and SiLU, of the paper's size: functions an input $g$, intervals $G$, order $k$ and end $R$ of the grid; the score that the search saw; and NLL and Fr\u00e9chet distances on test images with a new seed."}}
+# %% mystnb={"table": {"name": "tab-front", "caption": "The front of the search, by rising number of parameters, and two VAEs with fixed units, ReLU and SiLU, of the paper's size: functions an input $g$, intervals $G$, order $k$ and end $R$ of the grid; the score that the search saw; and NLL and Fr\u00e9chet distances on test images, means over five new seeds."}}
 keys = dict.fromkeys(str(job.config.architecture) for job in jobs)
 table = pd.DataFrame(map(described, keys)).set_index("model")
 distances = dict.fromkeys(("Fréchet, grey", "thresholded"), ",.0f")
 tables.table(table, {"parameters": ",.0f", "test NLL": ".1f"} | distances)
 
 # %% [markdown]
-# It does: the score of the search and the test NLL of {numref}`tab-front` have a rank correlation above 0.98; only close neighbours change places. (Test scores take ten times the samples, and other images, so that the two columns cannot be compared with each other.) From 378,000 parameters on, models with shared functions are ahead of the paper's VAE with 653,000, and the largest two are ahead of SiLU, which the search could not choose, by more than two nats. The distances of samples from real digits fall along the front too, with more scatter. One new seed is little; `kanvae reproduce --study front` trains five.
+# It does: the score of the search and the test NLL of {numref}`tab-front` have a rank correlation above 0.98; only close neighbours change places. (Test scores take ten times the samples, and other images, so that the two columns cannot be compared with each other.) From 378,000 parameters on, the means of models with shared functions are ahead of the paper's VAE with 653,000, and the largest two are ahead of SiLU, which the search could not choose, by about two nats, with intervals that exclude zero. Runs of one model scatter by a few tenths of a nat. The distances of samples from real digits fall along the front too, with more scatter.
 
 # %%
 nll = again.groupby("model")["test_nll"].mean()
 rank = spearmanr(searched["score"], nll[searched.index]).statistic
 print(f"rank correlation of search and test: {rank:.2f}")
 best = front["architecture"].iloc[-1]
-for name, key in (("ReLU", "vae-400-20"), ("SiLU", SILU)):
-    print(
-        f"best of the front minus {name}: {nll[best] - nll[key]:.1f} nats"
-    )
+leads = {
+    (key, name): results.difference(again, key, control, "test_nll")
+    for key in front["architecture"][-2:]
+    for name, control in (("ReLU", "vae-400-20"), ("SiLU", SILU))
+}
+for name in ("ReLU", "SiLU"):
+    print(f"best of the front minus {name}: {leads[best, name].short()}")
 
 # %% tags=["remove-cell"]
 assert rank > 0.98
-assert round(nll["vae-400-20"] - nll[best], 1) == 3.6
-assert round(nll[SILU] - nll[best], 1) == 2.3
+assert abs(leads[best, "ReLU"].mean + 3.7) < 0.1
+assert abs(leads[best, "SiLU"].mean + 2.4) < 0.1
+assert leads[best, "SiLU"].high < 0
+assert all(d.mean < -1.8 for d in leads.values())
 gains = nll["vae-400-20"] - nll[searched.index]
 ahead = searched["parameters"][gains > 0]
 assert 377_500 < ahead.min() < 378_500
 wide = searched.index[searched["parameters"] >= ahead.min()]
 assert (gains[wide] > 0).all()
-assert (nll[SILU] - nll[searched.index[-2:]] > 2).all()
-assert (again.groupby("model").size() == 1).all()
+assert (again.groupby("model").size() >= 2).all()
 
 # %% [markdown]
 # ```{admonition} How sure is this?
 # :class: warning
 #
-# Ten epochs, one training each in the search, one new seed on test images, and ReLU alone for linear VAEs. The search says little of KANs with two hidden layers on each side: of its own 32 proposals with a function on every edge three were trained to the end, and all three have one hidden layer on each side. KAN-VAE* was a trial of the search and 1.1 nats behind its best model there; it was not trained again here.
+# Ten epochs, one training each in the search, and ReLU alone for linear VAEs. The search says little of KANs with two hidden layers on each side: of its own 32 proposals with a function on every edge three were trained to the end, and all three have one hidden layer on each side. KAN-VAE* was a trial of the search and 1.1 nats behind its best model there; it was not trained again here.
 # ```
 #
 # ## What giving up saved
