@@ -473,10 +473,11 @@ def _last_states(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Notebook
 def colophon(executed: dict[str, dict[str, Any]]) -> str:
     """The page that says where and with what this copy of the book was computed."""
     rows = "\n".join(
-        f"| {int(stem[:2])}. [](../notebooks/{stem}.ipynb) | {known['seconds']:.0f} | {known['date'][:10]} | "
-        f"{known['device']} | {known['processor']}, {known['threads']} threads |"
+        f"| {int(stem[:2])}. [](../notebooks/{stem}.ipynb) | {known['seconds']:.0f} | "
+        f"{known['date'][:10]} | {known['device']} |"
         for stem, known in executed.items()
     )
+    processors = sorted({f"{k['processor']}, {k['threads']} threads" for k in executed.values()})
     first = next(iter(executed.values()))
     versions = "\n".join(f"| {name} | {version(name)} |" for name in PACKAGES)
     return (
@@ -484,9 +485,10 @@ def colophon(executed: dict[str, dict[str, Any]]) -> str:
         "The figures and tables of this copy were made on the machine below, when it was built,\n"
         "from code, MNIST and stored runs; each run can be trained again. This page is written by\n"
         "the build itself.\n\n## Chapters\n\n"
-        "| chapter | seconds | executed | device | processor |\n|---|---|---|---|---|\n"
-        f"{rows}\n\nThe chapters on results read finished runs; their seconds do not hold the\n"
-        "training. When and where each run was trained, at which commit and with which versions,\n"
+        "| chapter | seconds | executed | device |\n|---|---|---|---|\n"
+        f"{rows}\n\nProcessor: {'; '.join(processors)}. The chapters on results read finished\n"
+        "runs; their seconds do not hold the training. When and where each run was trained, at\n"
+        "which commit and with which versions,\n"
         f"stands in `provenance.json` beside the tables. These runs: {_trained()}.\n\n"
         "## Versions\n\n| package | version |\n|---|---|\n"
         f"| Python | {first['python']} |\n{versions}\n\n"
