@@ -1112,11 +1112,10 @@ at the size of the paper's VAE, gain {-gains["ReLU"].mean:.1f} nats over
 its ReLU (95 %: {-gains["ReLU"].high:.1f} to {-gains["ReLU"].low:.1f}) and
 {-gains["SiLU"].mean:.1f} over SiLU ({-gains["SiLU"].high:.1f} to
 {-gains["SiLU"].low:.1f}) on digits, {-worn[0]:.1f} and {-worn[1]:.1f} on
-clothes; on 50,000 digits a model of half the size is level with the
-paper's VAE by likelihood ({-level.low:.1f} nats better to
-{level.high:.1f} worse), {behind.mean:.1f} nats behind one with SiLU, and
-its grey samples are {100 * (1 - small / relu):.0f} % nearer to real digits
-than those of the paper's VAE.
+clothes; on 50,000 digits a model of half the size is
+{behind.mean:.1f} behind a VAE with SiLU and level with the paper's
+({-level.low:.1f} better to {level.high:.1f} worse), its grey samples
+{100 * (1 - small / relu):.0f} % nearer to real digits.
 """)
 
 # %% [markdown]

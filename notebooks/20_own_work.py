@@ -104,7 +104,7 @@ rows = {
 figures.image_rows(rows)
 
 # %% [markdown]
-# In {numref}`fig-own-images` the reconstructions are the digits again, a little softer; of the samples some are no digit. `fit` takes any number of pixels; the architecture's key says how many there are: `kanvae explain shared-64-8+input_features=64` prints its layers. (At the size of the paper's VAE the book [recommends](13_how_many_functions.ipynb) `shared-374-20+groups=4`; `load_model(kanvae.studies.results.recommended())` is one trained on MNIST.) For longer training runs give a `folder=`: a checkpoint is then written after every epoch, and the same call resumes from it.
+# In {numref}`fig-own-images` the reconstructions are the digits again, a little softer; of the samples some are no digit. `fit` takes any number of pixels; the architecture's key says how many there are: `kanvae explain shared-64-8+input_features=64` prints its layers. (At the size of the paper's VAE the book [recommends](13_how_many_functions.ipynb) `shared-374-20+groups=4`; `results.recommended()` in `kanvae.studies` finds one trained on MNIST.) For longer training runs give a `folder=`: a checkpoint is then written after every epoch, and the same call resumes from it.
 #
 # From a file, the same images have a name, which the command line and sweeps take too. `levels` says which number is white, and binarisation must be off for grey levels to stay grey. Without `test_pixels` the last sixth of the file is the test set, and the last sixth of what is left is for validation; the regime `full` trains on all the rest. (`paper` would need labels.)
 

@@ -113,7 +113,7 @@ def test_runs_at_the_papers_setting_have_it():
 
 
 def test_runs_at_the_papers_setting_are_told_from_others(last):
-    lines = results.at_paper(regime="paper", reading="last").set_index("name")
+    lines = results.at_paper(reading="last").set_index("name")
     assert (lines["learning_rate"] == 0.002).all()
     assert (lines["scheduler"] == "plateau").all()
     assert set(map(str, paper.FEATURED.values())) <= set(lines["model"])
@@ -124,7 +124,7 @@ def test_runs_at_the_papers_setting_are_told_from_others(last):
 
 def test_the_rate_fell_late_at_the_papers_setting():
     """As the chapter on the paper's figures chose it: after 600 updates without a better batch."""
-    names = results.at_paper()["name"].unique()
+    names = results.at_paper(regime="paper")["name"].unique()
     epochs = results.learning().set_index("name").loc[names]
     first, end = (epochs[epochs["epoch"] == at]["learning_rate"] for at in (1, paper.EPOCHS))
     assert (first == 0.002).all()
