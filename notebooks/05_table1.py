@@ -22,9 +22,9 @@
 #
 # **The question.** Does a KAN-VAE generate better digits than a VAE, and with fewer parameters?
 #
-# **The answer.** It depends on the measure. Beside a linear VAE with as many parameters, each of the eight KAN-VAEs is behind by likelihood, by 3 to 29 nats per image, and in most comparisons of samples it is nearer to real digits.
+# **The answer.** It depends on the measure. Beside a linear VAE with as many parameters, each of the eight KAN-VAEs is behind by likelihood, by 3 (one run of its VAE) to 29 nats per image, and in most comparisons of samples it is nearer to real digits.
 #
-# **In more detail.** A kernel distance puts the KAN-VAE ahead in all eight pairs, whether the pixels are left grey or are thresholded to black and white. The Fréchet distance does so in all eight pairs with thresholded pixels, and in five with grey ones. (The 3 nats rest on a single run of that pair's VAE.) Against the paper's VAE, the samples of the narrow KAN-VAEs (at most 50 hidden units) look real more often, but fewer real digits lie among them, in grey far fewer.
+# **In more detail.** A kernel distance puts the KAN-VAE ahead in all eight pairs, whether the pixels are left grey or are thresholded to black and white. The Fréchet distance does so in all eight pairs with thresholded pixels, and in five with grey ones. Against the paper's VAE, the samples of the narrow KAN-VAEs (at most 50 hidden units) look real more often, but fewer real digits lie among them, in grey far fewer.
 #
 # **You need** the [models](03_vae_elbo.ipynb) and how they are [trained](04_training.ipynb). **On this page** are the nine rows of the paper's Table I, trained at the paper's setting as far as [its figures show it](10_paper_figures.ipynb) and scored on the
 # 10,000 test images: parameters, distance of samples from real digits, likelihood. Beside them are linear VAEs of the same sizes, which the paper lacks. The page reads finished

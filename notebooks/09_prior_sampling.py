@@ -24,7 +24,7 @@
 #
 # **The answer.** Digits, about as often as not: a classifier recognises 46 % of the VAE's samples, 57 % of KAN-VAE*'s and 60 % of KAN-VAE**'s (one training run of each). The paper, too, finds the samples of both KAN-VAEs more recognisable.
 #
-# **In more detail.** If the samples are thresholded, the classifier recognises more of them, with the models in the same order. We add a VAE whose hidden units learn four functions each, which [a later chapter](13_how_many_functions.ipynb) explains. The classifier recognises 52 % of its samples. It was trained with another learning-rate schedule, so its architecture alone may not explain the difference. Another run of a model may shift them by more than drawing new samples would.
+# **In more detail.** If the samples are thresholded, the classifier recognises more of them, with the models in the same order. We add a VAE whose hidden units learn four functions each, which [a later chapter](13_how_many_functions.ipynb) explains. The classifier recognises 52 % of its samples. It was trained with another learning-rate schedule, so its architecture alone may not explain the difference. Another training run may shift these percentages by more than drawing new samples would.
 #
 # **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 9 from noise that the models share, and measure how recognisable and how varied the inventions are. The models were trained before.
 

@@ -22,7 +22,7 @@
 #
 # **The question.** On which images did the paper train its models, for how long, and which images does its Figure 8 show?
 #
-# **The answer.** The models saw the first 1,000 training images of each digit (or 1,001), thresholded at one half. Figure 8 shows training images, so its samples say nothing about unseen digits: each of its 96 inputs matches one of these images in all but at most two of its 784 pixels.
+# **The answer.** The models saw the first 1,000 training images of each digit (or 1,001), thresholded at one half. Figure 8 shows training images: each of its 96 inputs matches one of these in all but at most two of its 784 pixels. So its samples say nothing about unseen digits.
 #
 # **In more detail.** If the VAE was trained for the 30 epochs of the text, an epoch had 313 updates and both KAN-VAEs were trained for 29. What Figure 8 shows matters most for KAN-VAE*: ours leads our VAE by 17 nats on the images of Figure 8, and by 3 on test images (one run each).
 #

@@ -22,9 +22,9 @@
 #
 # **The question.** The paper names the search for better architectures as its first item of future work. Which architectures give the best likelihood for their number of parameters, and where do the rows of Table I stand among them?
 #
-# **The answer.** Above 104,000 parameters, models whose hidden units share a few learned functions, 3 to 11 an input; below, narrow linear VAEs. With five new seeds, on test images, the best of them is 3.6 nats ahead of the paper's VAE and 2.2 ahead of one with SiLU, and the paper's VAE is matched with 58 % of its parameters. No row of Table I is on the front.
+# **The answer.** Above 104,000 parameters the best models found are those whose hidden units share a few learned functions, 3 to 11 an input; below, all but the smallest are narrow linear VAEs. Trained again for ten epochs with five new seeds, the best model is 3.6 nats of test likelihood ahead of the paper's VAE and 2.2 ahead of one with SiLU, and the paper's VAE is matched with 58 % of its parameters. No row of Table I is on the front.
 #
-# **In more detail.** The front are the trials that no other beats in both size and score. Its smallest and worst model is a KAN-VAE. By the search's own score the paper's VAE is matched with 55 % of its parameters. On test images the front keeps its order but for a few close neighbours. All this is after ten epochs, and the linear VAEs of the search had ReLU only.
+# **In more detail.** The front is the set of trials that no other beats in both size and score. Its smallest and worst model is a KAN-VAE. By the search's own score the paper's VAE is matched with 55 % of its parameters. On test images the front keeps its order but for a few close neighbours. All this is after ten epochs, and the linear VAEs of the search had ReLU only.
 #
 # **You need** the [KAN layer's settings](02_kan_layers.ipynb), [functions that edges share](13_how_many_functions.ipynb) and [Table I](05_table1.ipynb). **On this page** we read and draw a search over widths, depth, kinds of layer and grids that was run before, with its front beside the paper's nine rows, and see what of the front stands with new seeds on test images. The search itself is not run here.
 
@@ -294,7 +294,7 @@ assert (trials["row"].notna() <= (trials["state"] == "complete")).all()
 #
 # <details><summary>Solution</summary>
 #
-# Train it as the [chapter on training](04_training.ipynb) does, with `seed` from 0 to 4, and score each run with `kanvae evaluate`. The order of close neighbours often changes, which is what selection by one seed means.
+# Train both as the [chapter on training](04_training.ipynb) does, with `seed` from 0 to 4, and score each run with `kanvae evaluate`. The order of close neighbours often changes, which is what selection by one seed means.
 #
 # </details>
 #
