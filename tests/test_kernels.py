@@ -52,7 +52,7 @@ def assert_close(found, expected, scale=1e-5):
         torch.testing.assert_close(a, b, rtol=0, atol=1, equal_nan=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(
         [(0, 3), (1, 6), (2, 5), (3, 1), (3, 5), (4, 7), (5, 9), (6, 4), (7, 5), (3, 30), (3, 61)]

@@ -14,12 +14,12 @@ import soak
 def test_what_is_killed_a_few_times_leaves_what_an_undisturbed_run_leaves(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks" / "soak.py"), "--kills", "2", "--seed", "1"]
     done = subprocess.run(
-        [*command, "--works", "training", "--output", str(tmp_path)],
+        [*command, "--works", "training,sweep", "--output", str(tmp_path)],
         capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(tmp_path / "soak.csv")
-    assert table["work"].tolist() == ["training"]
+    assert table["work"].tolist() == ["training", "sweep"]
     assert table["kills"].sum() >= 2
     assert (tmp_path / "provenance.json").exists()
 
