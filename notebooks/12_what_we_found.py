@@ -321,7 +321,7 @@ def megabytes(model, images):
     return sum(t.nbytes for t in held) / 1e6, sum(kept.values()) / 1e6
 
 
-# %% mystnb={"table": {"name": "tab-time", "caption": "A training update on 32 images on this machine: milliseconds, all models in turns, and the median of its ratio to the first line's; the megabytes of the weights, their gradients and Adam's averages, and those that a batch leaves for the gradients beside them."}}
+# %% mystnb={"table": {"name": "tab-time", "caption": "A training update on 32 images on this machine: milliseconds in the fastest of nine turns, and their ratio to the first line's; the megabytes of the weights, their gradients and Adam's averages, and those that a batch leaves for the gradients beside them."}}
 timed = {vae: "vae-400-20", equals[narrow]: "vae-350-15"}
 timed |= {narrow: "kan-35-15", star: "kan-400-20"}
 timed |= {equals[star]: "vae-4000-20"}

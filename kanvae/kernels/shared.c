@@ -35,12 +35,15 @@ static void turn(const float *from, long rows, long size, long stride, float to[
 {
     for (long b = 0; b < (rows + LANES - 1) / LANES * LANES; b += SIDE) {
         octet square[SIDE] = {{0}};
-        for (long t = 0; t < least(SIDE, rows - b); t++)
-            if (size == SIDE)
+        if (size == SIDE && rows - b >= SIDE)
+#pragma GCC unroll 8
+            for (long t = 0; t < SIDE; t++)
                 square[t] = *(const octet *)(from + (b + t) * stride);
-            else
+        else
+            for (long t = 0; t < least(SIDE, rows - b); t++)
                 memcpy(&square[t], from + (b + t) * stride, size * sizeof(float));
         transpose(square);
+#pragma GCC unroll 8
         for (long t = 0; t < SIDE; t++)
             *(octet *)(to[t] + b) = square[t];
     }
@@ -254,18 +257,36 @@ typedef struct {
     ALIGNED int indices[CHUNK];
 } notes;
 
+/* The bases that are not zero a fraction u into an interval. */
+INLINE void local_bases(vector u, float powers[LOCAL][LOCAL], vector local[LOCAL])
+{
+#pragma GCC unroll 6
+    for (int k = 0; k < LOCAL; k++) {
+        local[k] = all(powers[DEGREE][k]);
+#pragma GCC unroll 6
+        for (int p = DEGREE - 1; p >= 0; p--)
+            local[k] = local[k] * u + powers[p][k];
+    }
+}
+
+/* The slope of a function's spline in its intervals, per fraction of an interval. */
+INLINE vector rise_of(vector u, ints index, float (*table)[SLOTS])
+{
+    vector rise = {0};
+    if (DEGREE)
+        rise = DEGREE * pick(table[DEGREE], index);
+#pragma GCC unroll 6
+    for (int p = DEGREE - 1; p > 0; p--)
+        rise = rise * u + (float)p * pick(table[p], index);
+    return rise;
+}
+
 INLINE void note(const float *x, const place *at, const int base, long rows, float powers[LOCAL][LOCAL], notes *to)
 {
     for (long b = 0; b < rows; b += LANES) {
         vector u, slope, input = load(x + b), basic = base_of(input, base, &slope), local[LOCAL], bases[COUNT];
         ints index = locate(input, at, &u), none = (input != input) & (DEGREE ? -1 : 0);
-#pragma GCC unroll 6
-        for (int k = 0; k < LOCAL; k++) {
-            local[k] = all(powers[DEGREE][k]);
-#pragma GCC unroll 6
-            for (int p = DEGREE - 1; p >= 0; p--)
-                local[k] = local[k] * u + powers[p][k];
-        }
+        local_bases(u, powers, local);
 #pragma GCC unroll 64
         for (int j = 0; j < COUNT; j++)
             bases[j] = (vector)none;
@@ -315,21 +336,59 @@ INLINE void add_slopes(const notes *from, const place *at, const float *grad, lo
         vector u = load(from->fractions + b), bases = {0}, rest = {0};
         ints index = *(const ints *)(from->indices + b);
         for (long s = 0; s < groups; s++) {
-            vector upstream = some(grad + s * stride + b, rows - b), rise = {0};
-            if (DEGREE)
-                rise = DEGREE * pick(tables[s][DEGREE], index);
-#pragma GCC unroll 6
-            for (int p = DEGREE - 1; p > 0; p--)
-                rise = rise * u + (float)p * pick(tables[s][p], index);
-            rest += upstream * rise;
+            vector upstream = some(grad + s * stride + b, rows - b);
+            rest += upstream * rise_of(u, index, tables[s]);
             bases += upstream * a[s * apart];
         }
         store(x_grad + b, load(x_grad + b) + bases * load(from->slopes + b) + rest * at->inverse);
     }
 }
 
-/* f_grad (g, I, B) and what all_values takes -> x_grad (B, I) if it is not null, a_grad (g, I), c_grad (g, I, n);
-   to what x_grad holds it is added where `adds` is set */
+/* The term is added where the index is m. */
+INLINE vector add_where(vector sum, ints index, int m, vector term)
+{
+#if defined(__AVX512F__)
+    __mmask16 here = _mm512_cmpeq_epi32_mask((__m512i)index, _mm512_set1_epi32(m));
+    return (vector)_mm512_mask_add_ps((__m512)sum, here, (__m512)sum, (__m512)term);
+#else
+    return sum + (vector)((index == m) & (ints)term);
+#endif
+}
+
+/* The gradients of an input's only function: what several would read from notes stays in registers. */
+INLINE void add_alone(const float *x, const place *at, const int base, long rows, float powers[LOCAL][LOCAL],
+                      const float *grad, float a, float (*table)[SLOTS], float *c_grad, float *a_grad, float *x_grad)
+{
+    float sums[PADDED + SIDE];
+    vector sum[PADDED + SIDE] = {{0}}, spoiled = {0};
+    for (long b = 0; b < rows; b += LANES) {
+        vector u, slope, input = load(x + b), upstream = load(grad + b), local[LOCAL];
+        sum[COUNT] += upstream * base_of(input, base, &slope);
+        ints index = locate(input, at, &u);
+        local_bases(u, powers, local);
+        spoiled += upstream * (local[0] - local[0]); /* by what is not a number, in every sum */
+#pragma GCC unroll 6
+        for (int k = 0; k < LOCAL; k++)
+            local[k] *= upstream;
+#pragma GCC unroll 64
+        for (int m = 0; m < INTERVALS; m++)
+#pragma GCC unroll 6
+            for (int k = 0; k < LOCAL; k++)
+                if (m + k >= DEGREE && m + k < INTERVALS)
+                    sum[m + k - DEGREE] = add_where(sum[m + k - DEGREE], index, m, local[k]);
+        store(x_grad + b, load(x_grad + b) + upstream * (a * slope + rise_of(u, index, table) * at->inverse));
+    }
+    for (int j = 0; j < COUNT; j++)
+        sum[j] += spoiled;
+    for (int j = 0; j < PADDED; j += SIDE)
+        *(octet *)(sums + j) = all_totals(sum + j);
+    for (int j = 0; j < COUNT; j++)
+        c_grad[j] += sums[j];
+    *a_grad += sums[COUNT];
+}
+
+/* f_grad and what all_values takes -> x_grad (B, I) if it is not null, a_grad (g, I), c_grad (g, I, n); to what x_grad
+   holds it is added where `adds` is set. f_grad is (g, I, B), but (B, I) where g = 1 */
 INLINE void all_gradients(const int base, long rows, long inputs, long groups, int threads, int adds, const float *x,
                           const float *grid, const float *a, const float *c, const float *f_grad, float *x_grad,
                           float *a_grad, float *c_grad)
@@ -345,16 +404,27 @@ INLINE void all_gradients(const int base, long rows, long inputs, long groups, i
             memset(c_grad + (s * inputs + panel) * COUNT, 0, size * COUNT * sizeof(float));
         }
         for (long b = 0; b < rows; b += CHUNK) {
-            ALIGNED float lines[SIDE][CHUNK], sums[SIDE][CHUNK] = {{0}}, tables[GROUPS][LOCAL][SLOTS];
+            ALIGNED float lines[SIDE][CHUNK], grads[SIDE][CHUNK], sums[SIDE][CHUNK], tables[GROUPS][LOCAL][SLOTS];
             notes found;
             long part = least(CHUNK, rows - b);
             turn(x + b * inputs + panel, part, size, inputs, lines);
+            if (groups == 1)
+                turn(f_grad + b * inputs + panel, part, size, inputs, grads);
             if (x_grad && adds)
                 turn(x_grad + b * inputs + panel, part, size, inputs, sums);
+            else
+                for (long t = 0; t < size; t++)
+                    memset(sums[t], 0, sizeof sums[t]);
             for (long t = 0; t < size; t++) {
                 place at;
                 long i = panel + t;
                 place_of(grid + i * (INTERVALS + 1), &at);
+                if (groups == 1) {
+                    tabulate(c + i * COUNT, powers, 1, tables[0]);
+                    add_alone(lines[t], &at, base, part, powers, grads[t], a[i], tables[0], c_grad + i * COUNT,
+                              a_grad + i, sums[t]);
+                    continue;
+                }
                 note(lines[t], &at, base, part, powers, &found);
                 for (long s = 0; s < groups; s += GROUPS) {
                     long some = least(GROUPS, groups - s);

@@ -153,21 +153,17 @@ class Compiled(torch.autograd.Function):
     def forward(ctx: Any, x, weight, bias, base_scale, spline_weight, grid, *options):
         *ctx.options, ctx.library = options  # order, base, ends
         curves, kept = (x, grid, base_scale, spline_weight), None
-        if len(base_scale) == 1:
-            kept = _values(ctx, curves, 0, 1)
-            y = F.linear(kept[0].t(), weight, bias)
-        else:
-            lines = x.new_empty(len(weight), len(x))  # y on its side
-            for first, last in _blocks(curves):
-                values = _values(ctx, curves, first, last)
-                parts, multiply = _parts(ctx, first, last)
-                for line, w, f in zip(parts(lines), parts(weight), parts(values), strict=True):
-                    multiply(w, f, out=line)
-                kept = values if last - first == len(base_scale) else None
-            y = x.new_empty(len(x), len(weight))
-            shift = None if bias is None else bias.contiguous()
-            addresses = (t if t is None else t.data_ptr() for t in (lines, shift, y))
-            ctx.library.outputs(*y.shape, kernels.threads(), *addresses)
+        lines = x.new_empty(len(weight), len(x))  # y on its side
+        for first, last in _blocks(curves):
+            values = _values(ctx, curves, first, last)
+            parts, multiply = _parts(ctx, first, last)
+            for line, w, f in zip(parts(lines), parts(weight), parts(values), strict=True):
+                multiply(w, f, out=line)
+            kept = values if last - first == len(base_scale) else None
+        y = x.new_empty(len(x), len(weight))
+        shift = None if bias is None else bias.contiguous()
+        addresses = (t if t is None else t.data_ptr() for t in (lines, shift, y))
+        ctx.library.outputs(*y.shape, kernels.threads(), *addresses)
         ctx.save_for_backward(x, weight, bias, base_scale, spline_weight, grid, kept)
         return y
 
@@ -181,7 +177,8 @@ class Compiled(torch.autograd.Function):
             return *kernels.gradients(formula, inputs, grad), *[None] * 5
         curves = x, grid, base_scale, spline_weight
         wanted = ctx.needs_input_grad
-        x_grad = torch.empty_like(x) if wanted[0] else None
+        alone = len(base_scale) == 1
+        x_grad = torch.empty_like(x) if wanted[0] and not alone else None
         weight_grad = torch.empty_like(weight) if wanted[1] else None
         bias_grad = grad.sum(0) if wanted[2] else None
         scale_grad, spline_grad = torch.empty_like(base_scale), torch.empty_like(spline_weight)
@@ -189,11 +186,15 @@ class Compiled(torch.autograd.Function):
             values = kept
             if kept is None and wanted[1]:
                 values = _values(ctx, curves, first, last)
-            value_grad = x.new_empty(last - first, *x.shape[::-1])
             parts, multiply = _parts(ctx, first, last)
             upstream = parts(grad.t())
-            for f, w, y in zip(parts(value_grad), parts(weight), upstream, strict=True):
-                multiply(w.mT, y, out=f)
+            if last - first == 1:  # one matrix alone is had sooner as it comes
+                value_grad = torch.mm(upstream[0].mT, parts(weight)[0])
+                x_grad = value_grad if wanted[0] and alone else x_grad  # in its place
+            else:
+                value_grad = x.new_empty(last - first, *x.shape[::-1])
+                for f, w, y in zip(parts(value_grad), parts(weight), upstream, strict=True):
+                    multiply(w.mT, y, out=f)
             if weight_grad is not None:
                 for w, y, f in zip(parts(weight_grad), upstream, parts(values), strict=True):
                     multiply(y, f.mT, out=w)
