@@ -29,7 +29,7 @@ import pandas as pd
 import psutil
 
 from kanvae import files, origin
-from kanvae.studies import cluster, sweep
+from kanvae.studies import cluster, distributing, sweep
 from kanvae.studies.sweep import storage
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +55,7 @@ def overhead(folder: Path) -> list[dict[str, Any]]:
             storage.write_file(f"{output}/{TRAINING.name}", TRAINING.read_bytes())
             begun = time.perf_counter()
             task = (sweep.point_name(point), (output, TRAINING.name, point))
-            (result,) = cluster.results(client, sweep.execute_point, [task])
+            (result,) = distributing.results(client, sweep.execute_point, [task])
             points.append((time.perf_counter() - begun, result.value))
     found: dict[str, list[float]] = {}
     for process, (wall, value) in list(zip(bare, points, strict=True))[1:]:  # warm
@@ -106,7 +106,7 @@ def throughput(folder: Path) -> list[dict[str, Any]]:
             begun = time.perf_counter()
             assert all(
                 r.value["status"] == "done"
-                for r in cluster.results(client, sweep.execute_point, tasks)
+                for r in distributing.results(client, sweep.execute_point, tasks)
             )
             seconds = time.perf_counter() - begun
         lines.append({"workers": workers, "points": POINTS, "seconds": seconds,
@@ -136,7 +136,7 @@ def scheduling(folder: Path, count: int = 10_000) -> list[dict[str, Any]]:
         before = driver.memory_info().rss
         begun = time.perf_counter()
         tasks = ((sweep.point_name(point), (output, point)) for point in points)
-        assert sum(r.error is None for r in cluster.results(client, trivial, tasks)) == count
+        assert sum(r.error is None for r in distributing.results(client, trivial, tasks)) == count
         ran = time.perf_counter() - begun
         held = driver.memory_info().rss - before
     begun = time.perf_counter()

@@ -98,9 +98,16 @@ def train(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train a classifier, report its test accuracy, and replace the weights that are shipped."""
+    """Train a classifier, report its test accuracy, and replace the weights that are shipped.
+
+    Raises:
+        SystemExit: no classifier of that set of images is shipped.
+    """
     (name,) = (sys.argv[1:] if arguments is None else arguments) or ["MNIST"]
-    path = next(path for known, path in CLASSIFIERS.values() if known == name)
+    shipped = dict(CLASSIFIERS.values())
+    if name not in shipped:
+        raise SystemExit(f"no classifier of {name!r} is shipped: choose from {', '.join(shipped)}.")
+    path = shipped[name]
     model = train(name)
     test = data.load(name, "test")
     assert test.labels is not None

@@ -42,7 +42,7 @@ if (
 ):  # in Colab: install the book's module
     get_ipython().run_line_magic(
         "pip",
-        'install -q "kanvae[evaluation] @ '
+        'install -q "kanvae[studies] @ '
         'git+https://github.com/kan-vae-book/kan-vae-book"',
     )
 

@@ -22,7 +22,7 @@
 #
 # **The question.** Does a KAN-VAE generate better digits than a VAE, and with fewer parameters?
 #
-# **The answer.** It depends on the measure. Beside a linear VAE with as many parameters, each of the eight KAN-VAEs is behind by likelihood, by 3 (one run of its VAE) to 29 nats per image, and in most comparisons of samples it is nearer to real digits.
+# **The answer.** It depends on the measure. Beside a linear VAE with as many parameters, each of the eight KAN-VAEs is behind by likelihood, by 4 to 29 nats per image, and in most comparisons of samples it is nearer to real digits.
 #
 # **In more detail.** A kernel distance puts the KAN-VAE ahead in all eight pairs, whether the pixels are left grey or are thresholded to black and white. The Fréchet distance does so in all eight pairs with thresholded pixels, and in five with grey ones. Against the paper's VAE, the samples of the narrow KAN-VAEs (at most 50 hidden units) look real more often, but fewer real digits lie among them, in grey far fewer.
 #
@@ -149,9 +149,9 @@ def as_table(frame):
 tables.table(as_table(lines))
 
 # %% [markdown]
-# In {numref}`tab-scores` KAN-VAE* has the lowest grey distance, as in the paper. It also has the lowest NLL, but by less than training runs scatter. The narrow KAN-VAEs have a much higher NLL than the VAE.
+# In {numref}`tab-scores` KAN-VAE* has the lowest grey distance, as in the paper. Its NLL is a little above the VAE's, which is the lowest, by less than training runs scatter. The narrow KAN-VAEs have a much higher NLL than the VAE.
 #
-# **Does our order of the nine models agree with the paper's?** By NLL it mostly does; by the distances it agrees less. We compare orders by Spearman's rank correlation: 1 means the same order, 0 no relation. The correlation with the paper's FID is 0.85 for NLL, 0.7 for the grey distance and 0.37 for the thresholded one. The last is low because all narrow KAN-VAEs but the narrowest have a lower thresholded distance than the VAE. A ranking that depends on thresholding is not a property of the models alone. (The number of parameters alone has a rank correlation of $-0.78$ with the FID.) The next cell prints these numbers; *p* is the probability of at least so strong a correlation by chance.
+# **Does our order of the nine models agree with the paper's?** By NLL it mostly does; by the distances it agrees less. We compare orders by Spearman's rank correlation: 1 means the same order, 0 no relation. The correlation with the paper's FID is 0.83 for NLL, 0.7 for the grey distance and 0.27 for the thresholded one. The last is low because all narrow KAN-VAEs but the narrowest have a lower thresholded distance than the VAE. A ranking that depends on thresholding is not a property of the models alone. (The number of parameters alone has a rank correlation of $-0.78$ with the FID.) The next cell prints these numbers; *p* is the probability of at least so strong a correlation by chance.
 #
 # The paper also finds KAN-VAE** the best of the narrow models; here KAN-VAE, 50–10 is ahead of it on average by all three scores. By likelihood and by the grey distance the interval of its lead excludes zero; by the thresholded distance five training runs do not decide.
 
@@ -181,10 +181,13 @@ print(f"{'number of parameters':26s}{size.statistic:5.2f}")
 grey, binary, nll = (found.statistic for found in rho.values())
 assert 0.8 < nll < 0.9
 assert 0.6 < grey < 0.8
-assert 0.3 < binary < 0.4
+assert 0.26 < binary < 0.28
 assert round(size.statistic, 2) == -0.78
-for score in ("test_nll", "frechet_digits_grayscale"):
-    assert table_means[score].idxmin() == titles["kan-400-20"]
+for score, key in (
+    ("test_nll", "vae"),
+    ("frechet_digits_grayscale", "kan"),
+):
+    assert table_means[score].idxmin() == titles[f"{key}-400-20"]
 first, second = table_means["test_nll"].nsmallest(2)
 own = lines.loc[lines["model"] == titles["vae-400-20"], "test_nll"]
 assert second - first < own.std()
@@ -214,18 +217,31 @@ frame.insert(0, "epoch", [epochs.get(name) for name in titles.values()])
 tables.table(frame, {"epoch": ".0f"})
 
 # %% [markdown]
-# The best epoch is one of the last four, and NLL moves by less than a tenth of a nat and the distances by about one ({numref}`tab-scores-best`): with a rate that falls, no model's validation ELBO turns down by much within 30 epochs. The two readings need not be told apart on this page.
+# The best epoch is one of the last four, and NLL moves by less than a tenth of a nat and the distances by one or two ({numref}`tab-scores-best`): with a rate that falls, no model's validation ELBO turns down by much within 30 epochs. The exceptions are runs of KAN-VAE* and of the VAE of its size: some are best after 16 to 24 epochs, and then move by up to a nat, and by up to 44 in distance. On this page that changes no order of its models, so we read the last epoch.
 
 # %% tags=["remove-cell"]
 both = ["model", "seed"]
 at_best = best.set_index(both)
 at_last = here[here["reading"] == "last"].set_index(both)
-assert (at_best["epoch"] >= 27).all()
-assert (at_best["test_nll"] - at_last["test_nll"]).abs().max() < 0.1
-for kind in ("grayscale", "binarized"):
-    moved = at_best[f"frechet_digits_{kind}"]
-    moved -= at_last[f"frechet_digits_{kind}"]
-    assert moved.abs().max() < 1.5
+early = at_best["epoch"] < 27
+first = at_best.loc[early, "epoch"]
+assert (first.min(), first.max()) == (16, 24)
+wide = (titles["kan-400-20"], "VAE, 4000–20")
+assert {*early[early].index.get_level_values(0)} == {*wide}
+for score, least, most in (
+    ("test_nll", 0.1, 1),
+    ("frechet_digits_grayscale", 2, 44),
+    ("frechet_digits_binarized", 2, 44),
+):
+    moved = (at_best[score] - at_last[score]).abs()
+    assert moved[~early].max() < least
+    assert moved.max() < most
+    orders = [
+        of[score].groupby("model").mean() for of in (at_best, at_last)
+    ]
+    assert [*orders[0].sort_values().index] == [
+        *orders[1].sort_values().index
+    ]
 
 # %% [markdown]
 # ## Do other measures of samples agree?
@@ -446,13 +462,13 @@ chart(
     "xy",
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-nll", "caption": "Negative log-likelihood of test images against the number of parameters, mean and standard deviation over training seeds. A dotted line leads from each KAN-VAE of Table I to the linear VAE of its size. Lower is better."}, "image": {"alt": "In every pair the linear VAE lies below the KAN-VAE of its size, by 3 to 29 nats; the best narrow KAN-VAE is still 19 nats above the paper's VAE."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-nll", "caption": "Negative log-likelihood of test images against the number of parameters, mean and standard deviation over training seeds. A dotted line leads from each KAN-VAE of Table I to the linear VAE of its size. Lower is better."}, "image": {"alt": "In every pair the linear VAE lies below the KAN-VAE of its size, by 4 to 29 nats; the best narrow KAN-VAE is still 19 nats above the paper's VAE."}}
 chart("test_nll", "NLL, nats per image", "x")
 
 # %% [markdown]
 # {numref}`fig-frechet` and {numref}`fig-nll` disagree about who leads, and that is a result. By likelihood the linear VAE is ahead in every pair ({numref}`tab-equal`). By the Fréchet distance the KAN-VAE is ahead in all eight if pixels are thresholded; if they are grey, in five of eight. The distance looks at samples from the prior, through 64 features of a classifier; the NLL looks at every pixel of every test image. Samples of a KAN-VAE with few hidden units often look real, but large parts of the test set have no sample near them.
 #
-# Seven pairs have five training runs of each model. The eighth, KAN-VAE*, has two against one run of its VAE, so that its three nats have no interval. In all seven the interval of the NLL excludes zero, and all seven stay clear of it [by Holm's procedure](../book/conventions.md). Fréchet distances scatter by dozens from run to run. Thresholded, the interval excludes zero in six of the seven pairs, all but that of the narrowest model; by Holm's procedure over the seven all six stay clear. In grey it does so for the three KAN-VAEs with 40 or 50 hidden units, and all three stay clear; the other four cannot be told from the VAE of their size, and three of them are behind on average. So by this distance a KAN-VAE draws nearer samples than a linear VAE of its size if pixels are thresholded; if they are grey, only where it is wide enough.
+# Each difference has several training runs of both models. In all eight pairs the interval of the NLL excludes zero, and all eight stay clear of it [by Holm's procedure](../book/conventions.md). Fréchet distances scatter by dozens from run to run. Thresholded, the interval excludes zero in seven of the eight pairs, all but that of the narrowest model; by Holm's procedure over the eight all seven stay clear. In grey it does so for KAN-VAE* and the three KAN-VAEs with 40 or 50 hidden units, and all four stay clear; the other four cannot be told from the VAE of their size, and three of them are behind on average. So by this distance a KAN-VAE draws nearer samples than a linear VAE of its size if pixels are thresholded; if they are grey, only where it is wide enough.
 
 # %% tags=["remove-cell"]
 gaps = {
@@ -460,20 +476,22 @@ gaps = {
     for title, family in families.items()
 }
 assert len(gaps["NLL"]) == 8
-assert 2.5 < gaps["NLL"].min() < gaps["NLL"].max() < 29.5
+assert 3.5 < gaps["NLL"].min() < gaps["NLL"].max() < 29.5
 assert (gaps["thresholded"] < -50).all()
 assert (gaps["Fréchet, grey"] < 0).sum() == 5
 several = {
     title: {kan: d for kan, d in family.items() if d.seeds >= 3}
     for title, family in families.items()
 }
-assert all(len(family) == 7 for family in several.values())
+assert all(len(family) == 8 for family in several.values())
 assert all(d.low > 0 for d in several["NLL"].values())
-assert len(results.clear(several["NLL"])) == 7
-assert sum(d.high < 0 for d in several["thresholded"].values()) == 6
+assert len(results.clear(several["NLL"])) == 8
+assert sum(d.high < 0 for d in several["thresholded"].values()) == 7
 assert [
     kan for kan, d in several["Fréchet, grey"].items() if d.high < 0
-] == [titles[f"kan-{size}"] for size in ("50-10", "40-20", "40-10")]
+] == [
+    titles[f"kan-{size}"] for size in ("400-20", "50-10", "40-20", "40-10")
+]
 for title in ("thresholded", "Fréchet, grey"):
     ahead = [kan for kan, d in several[title].items() if d.high < 0]
     assert [*results.clear(several[title])] == ahead
@@ -483,8 +501,8 @@ for title in ("thresholded", "Fréchet, grey"):
 #
 # - The parameter column of Table I is reproduced exactly.
 # - The order of its FID column agrees well with our likelihood, less well with our grey distance, and hardly at all with our thresholded distance.
-# - At equal size KAN-VAEs lose by likelihood in every pair. By the kernel distance their samples are nearer to real digits in every pair. By the Fréchet distance they are nearer in every pair if pixels are thresholded, which stays clear in six of the seven pairs with several runs; in grey they are nearer in five of eight, and three stay clear.
-# - Narrow KAN-VAEs have lower recall than a VAE of their size. Their samples clearly look real more often only in the pairs with 15 or 20 latents.
+# - At equal size KAN-VAEs lose by likelihood in every pair. By the kernel distance their samples are nearer to real digits in every pair. By the Fréchet distance they are nearer in every pair if pixels are thresholded, which stays clear in seven; in grey they are nearer in five of eight, and four stay clear.
+# - Narrow KAN-VAEs have lower recall than a VAE of their size. Their samples, in grey, clearly look real more often only in the pairs with 15 or 20 latents.
 # - Training runs of one model differ far more than evaluations of one run.
 #
 # ## Exercises

@@ -22,7 +22,7 @@
 #
 # **The question.** How do reconstruction and KL develop during training, and what becomes of them on images that were not trained on?
 #
-# **The answer.** On the training images KAN-VAE* reconstructs best and KAN-VAE** worst, as in the paper, and one of KAN-VAE*'s two runs ends where the paper's curves do, to half a nat. On average KAN-VAE* leads the VAE by fifteen nats of reconstruction on training images, and by a tenth of a nat on unseen ones, which is less than the scatter between runs.
+# **The answer.** On the training images KAN-VAE* reconstructs best and KAN-VAE** worst, as in the paper, and one of KAN-VAE*'s five runs ends where the paper's curves do, to half a nat. On average KAN-VAE* leads the VAE by eighteen nats of reconstruction on training images; on unseen ones it is behind by one, which is less than the scatter between runs.
 #
 # **You need** the two terms of the [loss](03_vae_elbo.ipynb). **On this page** we draw the paper's Figure 6 again for its three featured models, and beside the training images what it does not show, the validation
 # images. The page reads the curves of finished runs.
@@ -59,7 +59,7 @@ smooth = 100
 #
 # The three models are the ones that the paper features: the VAE, KAN-VAE* with the same widths, and KAN-VAE** with 35 hidden units and 15 latents. They are trained on the images that the paper used, as far as [its figures tell](10_paper_figures.ipynb): the first 1,000 of each digit. They are trained for the 30 epochs of its text; an epoch has 313 updates. From the paper's figure we predict that KAN-VAE* reconstructs best and KAN-VAE** worst, and that all three reach most of their KL early.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-curves", "caption": "The paper's Figure 6, drawn again: reconstruction and KL at every weight update (faint), their running means (lines), and the validation images after each epoch (dots and squares). Dotted: where the paper's curves end."}, "image": {"alt": "All three models end near the paper's values. On validation images the reconstruction of the VAE and of KAN-VAE** stays a few nats above; that of KAN-VAE* parts from its training curve after epoch 5 and ends twenty nats above it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-curves", "caption": "The paper's Figure 6, drawn again: reconstruction and KL at every weight update (faint), their running means (lines), and the validation images after each epoch (dots and squares). Dotted: where the paper's curves end."}, "image": {"alt": "In the runs shown all three models end near the paper's values. On validation images the reconstruction of the VAE and of KAN-VAE** stays a few nats above; that of KAN-VAE* parts from its training curve after epoch 5 and ends twenty nats above it."}}
 curves = {
     name: results.featured_run(architecture).history
     for name, architecture in paper.FEATURED.items()
@@ -122,9 +122,9 @@ off = (band - goal).abs()
 star = last.loc["kan-400-20", ["seed", *columns]].set_index("seed")
 nearest = (star.loc[0] - goal.loc["KAN-VAE*"]).abs()
 assert (nearest < 0.5).all()
-below = goal.loc["KAN-VAE*"] - star.loc[1]
-assert 3.5 < below["band_reconstruction"] < 4
-assert len(star) == 2
+below = goal.loc["KAN-VAE*"] - star.loc[1:]
+assert len(star) == 5
+assert below["band_reconstruction"].between(1.5, 8.6).all()
 assert off.max().max() < 6
 band = band.loc[goal.index]
 order = band["band_reconstruction"].sort_values().index
@@ -138,7 +138,7 @@ loose = never.groupby("model")["band_reconstruction"].std()
 assert loose["vae-400-20"] < 1 < 2 < loose["kan-35-15"]
 
 # %% [markdown]
-# Our three models end in the paper's order ({numref}`tab-curve-ends`). The first run of KAN-VAE* ends within half a nat of the paper in both terms, although only [the other two models](10_paper_figures.ipynb) were used to choose the schedule. The reconstruction of its second run ends nearly four nats below the paper's. Runs of each model scatter by two to five nats in reconstruction. Part of this comes from the schedule: it counts the updates since the best batch, and one lucky batch starts the count anew. At a rate that never falls the VAE scatters by less than a nat, but KAN-VAE** still by more than two.
+# Our three models end in the paper's order ({numref}`tab-curve-ends`). The first run of KAN-VAE* ends within half a nat of the paper in both terms, although only [the other two models](10_paper_figures.ipynb) were used to choose the schedule. The reconstruction of its other four runs ends below the paper's, by one and a half to eight and a half nats. Runs of each model scatter by two to five nats in reconstruction. Part of this comes from the schedule: it counts the updates since the best batch, and one lucky batch starts the count anew. At a rate that never falls the VAE scatters by less than a nat, but KAN-VAE** still by more than two.
 #
 # ## Trained on, and not
 #
@@ -170,24 +170,24 @@ lead = {
         *("train_elbo", "test_elbo"),
     )
 }
-assert round(lead["train_reconstruction"]) == -15
-assert round(lead["test_reconstruction"], 1) == -0.1
+assert round(lead["train_reconstruction"]) == -18
+assert 0.7 < lead["test_reconstruction"] < 1
 scatter = last.rename(names).loc["VAE", "test_reconstruction"].std()
-assert scatter > -lead["test_reconstruction"]
-assert round(lead["train_elbo"]) == 14
-assert -1 < lead["test_elbo"] < 0
+assert scatter > lead["test_reconstruction"]
+assert round(lead["train_elbo"]) == 16
+assert -2.8 < lead["test_elbo"] < -2.2
 loss = mean["train_elbo"] - mean["test_elbo"]
-assert 22 < loss["KAN-VAE*"] < 23
-assert loss[["VAE", "KAN-VAE**"]].between(4, 8).all()
+assert round(loss["KAN-VAE*"]) == 26
+assert loss[["VAE", "KAN-VAE**"]].between(4.5, 8).all()
 
 # %% [markdown]
-# On the training images KAN-VAE* reconstructs fifteen nats better than the VAE, on test images a tenth of a nat ({numref}`tab-terms`). In ELBO it leads by fourteen nats on training images, and on test images not at all. The other two models lose four to seven nats from training to test images, KAN-VAE* more than twenty.
+# On the training images KAN-VAE* reconstructs eighteen nats better than the VAE, on test images nearly a nat worse ({numref}`tab-terms`). In ELBO it leads by sixteen nats on training images, and is behind by two and a half on test images. The other two models lose five to eight nats from training to test images, KAN-VAE* twenty-six.
 #
-# The VAE leads KAN-VAE* by less than a nat of ELBO here, and KAN-VAE* leads by about one in the [likelihood](05_table1.ipynb); both are within the scatter of runs.
+# In the [likelihood](05_table1.ipynb) the two cannot be told apart.
 #
 # Does the gap mean that KAN-VAE* should have been stopped earlier? If so, its ELBO on validation images would rise and then fall.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-validation-elbo", "caption": "ELBO of the 10,000 validation images after each epoch, mean over training seeds."}, "image": {"alt": "All three curves rise steeply at first and are flat after epoch 20. KAN-VAE* and the VAE end level, and KAN-VAE** more than twenty nats below both."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-validation-elbo", "caption": "ELBO of the 10,000 validation images after each epoch, mean over training seeds."}, "image": {"alt": "All three curves rise steeply at first and are flat after epoch 20. KAN-VAE* ends two nats below the VAE, and KAN-VAE** more than twenty below both."}}
 every = results.learning().set_index("name")
 by_epoch = {}
 for key, name in names.items():
@@ -218,13 +218,13 @@ for name, fall in falls.items():
     print(f"{name}: reconstruction falls by {fall:.1f} after epoch 20")
 
 # %% tags=["remove-cell"]
-assert 3 < falls["KAN-VAE*"] < 3.6
+assert 5 < falls["KAN-VAE*"] < 5.6
 assert max(falls["VAE"], falls["KAN-VAE**"]) < 1
 late = {name: curve[-1] - curve[19] for name, curve in by_epoch.items()}
 assert all(curve.max() - curve[-1] < 0.05 for curve in by_epoch.values())
 assert all(0 < gain < 0.5 for gain in late.values())
 end = {name: curve[-1] for name, curve in by_epoch.items()}
-assert abs(end["KAN-VAE*"] - end["VAE"]) < 0.5
+assert 1.5 < end["VAE"] - end["KAN-VAE*"] < 2.5
 assert end["VAE"] - end["KAN-VAE**"] > 20
 assert 1 + held.argmax() == 12
 assert round(held.max(), 1) == -97.7
@@ -239,11 +239,11 @@ assert (
 )
 
 # %% [markdown]
-# No curve of {numref}`fig-validation-elbo` turns: with a rate that falls, KAN-VAE*'s validation ELBO does not suffer while it learns its training images by heart. After epoch 20 no curve rises by more than half a nat. The VAE and KAN-VAE** hardly move by then: on training images, too, their reconstruction falls by less than a nat, since the rate has become small. For KAN-VAE** this is early: at a [constant rate](10_paper_figures.ipynb) its reconstruction of training images ends lower. KAN-VAE* still moves. Its reconstruction of training images falls by another three nats, and its validation ELBO gains almost nothing from that. At a constant rate, in the one run that we have, KAN-VAE* was best after 12 epochs, with a validation ELBO of $-97.7$ nats, and then lost nine.
+# No curve of {numref}`fig-validation-elbo` turns: with a rate that falls, KAN-VAE*'s validation ELBO hardly suffers while it learns its training images by heart. After epoch 20 no curve rises by more than half a nat. The VAE and KAN-VAE** hardly move by then: on training images, too, their reconstruction falls by less than a nat, since the rate has become small. For KAN-VAE** this is early: at a [constant rate](10_paper_figures.ipynb) its reconstruction of training images ends lower. KAN-VAE* still moves. Its reconstruction of training images falls by another five nats, and its validation ELBO gains almost nothing from that. At a constant rate, in the one run that we have, KAN-VAE* was best after 12 epochs, with a validation ELBO of $-97.7$ nats, and then lost nine.
 #
 # ## What we saw
 #
-# - Trained at the setting that the paper's figures suggest, our models end in the paper's order, and one of two runs of KAN-VAE* at the paper's own values.
+# - Trained at the setting that the paper's figures suggest, our models end in the paper's order, and one of five runs of KAN-VAE* at the paper's own values.
 # - What KAN-VAE* gains over the VAE, it gains on images that it was trained on. Reconstruction on training images says little about a model that can learn them by heart.
 # - The paper calls its training stable. With a rate that falls, no validation ELBO turns downwards, but runs of the same model end several nats apart. At a constant rate the validation ELBO of KAN-VAE* fell by nine nats after its best epoch, in the one run that we have.
 #

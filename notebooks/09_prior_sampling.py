@@ -210,7 +210,7 @@ print(f"outside all knots: {outside_knots:.1%}")
 # ## What we saw
 #
 # - All models invent something like digits; the classifier recognises about half of them, more for the KAN-VAEs than for the VAE (one run each).
-# - The samples of KAN-VAE** are recognised most often and have the lowest recall of the real digits (one run).
+# - The samples of KAN-VAE** are recognised most often (one run), and have the lowest recall of the real digits.
 # - The first decoder layer's grid does not cover the prior that it is fed.
 #
 # ## Exercises

@@ -578,7 +578,7 @@ assert round(fine / coarse, 1) == 2.5
 # %% [markdown]
 # ## Would more layers have helped?
 #
-# The paper's encoder and decoder have one hidden layer each. That is two layers in its count. It says, without numbers, that more made its samples worse (V-C). {numref}`tab-depth` has them: KAN-VAE** and the VAE with one, two and three hidden layers of the same width on either side, at the paper's setting.
+# The paper's encoder and decoder have one hidden layer each, and so two layers of weights; V-C calls the encoder single-layer. It says, without numbers, that more than two made its samples worse. {numref}`tab-depth` has them: KAN-VAE** and the VAE with one, two and three hidden layers of the same width on either side, at the paper's setting.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-depth", "caption": "More hidden layers in encoder and decoder, at the same width, with the latents in use and the recall of thresholded samples: mean \u00b1 standard deviation over training seeds, five with one layer and three with more."}}
 deeper = {

@@ -148,7 +148,7 @@ grey, binary = (
 for family in kernel.values():
     assert sum(d.mean < 0 for d in family.values()) == len(nats)
 star_gap = from_vae["NLL"][star]
-assert round(star_gap.mean, 1) == -0.8
+assert reading != "last" or round(star_gap.mean, 1) == 0.3
 assert star_gap.low < 0 < star_gap.high
 assert len(nats) == 8
 assert min(nats) > 0
@@ -159,7 +159,8 @@ assert {row.name for row in paper.TABLE_I if row.fid < fid["VAE"]} == {
 }
 best = lines.groupby("model")[["test_nll", scores["Fréchet, grey"]]]
 table_one = best.mean().loc[[vae, *equals]]
-assert (table_one.idxmin() == star).all()
+assert table_one[scores["Fréchet, grey"]].idxmin() == star
+assert table_one["test_nll"].idxmin() == vae
 Markdown(f"""
 **The paper hoped** that KAN layers would make a VAE better and smaller,
 and one of its eight KAN-VAEs drew better samples, with ten times the
@@ -177,7 +178,7 @@ nearer to real digits in thresholded samples.
 #
 # The paper's first question compares each KAN-VAE with its one VAE.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-against-vae", "caption": "Each KAN-VAE minus the paper's VAE: difference of the means over training seeds (dot) and its 95 % interval (bar, where there are several seeds). Below zero is better for the KAN-VAE in every panel."}, "image": {"alt": "In NLL KAN-VAE* lies just below zero and the others far above it. In the thresholded distance all but the narrowest lie below zero; in the grey one KAN-VAE* and the three widest others do, and the narrowest lies far above."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-against-vae", "caption": "Each KAN-VAE minus the paper's VAE: difference of the means over training seeds (dot) and its 95 % interval (bar, where there are several seeds). Below zero is better for the KAN-VAE in every panel."}, "image": {"alt": "In NLL KAN-VAE* lies at zero and the others far above it. In the thresholded distance all but the narrowest lie below zero; in the grey one the five largest do, and the narrowest lies far above."}}
 panels = ("NLL", "Fréchet, grey", "Fréchet, thresholded")
 figures.intervals(
     {
@@ -192,23 +193,27 @@ form = dict.fromkeys(shown, results.Difference.short)
 tables.table(pd.DataFrame(from_vae)[shown].rename_axis("model"), form)
 
 # %% [markdown]
-# **By likelihood** only KAN-VAE* reaches the VAE: it is 0.8 nats ahead ({numref}`tab-against-vae`), with an interval that includes zero; the VAE's runs alone differ by more ({numref}`tab-readings`). All others are 19 nats and more behind. **Reconstruction** of test images agrees: a tenth of a nat, with an interval that includes zero. On the images that it was trained on, KAN-VAE* is fifteen nats ahead ([learning curves](06_learning_curves.ipynb)).
+# **By likelihood** only KAN-VAE* reaches the VAE: it is 0.3 nats behind ({numref}`tab-against-vae`), with an interval that includes zero; the VAE's runs alone differ by more ({numref}`tab-readings`). All others are 19 nats and more behind. **Reconstruction** of test images agrees: less than a nat, with an interval that includes zero. On the images that it was trained on, KAN-VAE* is eighteen nats ahead ([learning curves](06_learning_curves.ipynb)).
 #
-# **By samples** KAN-VAE* and the KAN-VAEs with 40 or 50 hidden units are ahead on average in both kinds of image ({numref}`fig-against-vae`). Thresholded, the interval lies below zero for KAN-VAE* and for all narrow models but the narrowest. By Holm's procedure over the eight all these seven stay clear. In grey the interval lies below zero for KAN-VAE*, KAN-VAE, 50–10 and KAN-VAE, 40–20, which stay clear, and above zero for the three narrowest, of which two do. The paper concludes that KAN-VAEs need many nodes for good samples. Grey distances agree on average. Thresholded we cannot tell: KAN-VAE, 50–10, with an eighth of the parameters, is nearer on average than KAN-VAE*, with an interval that includes zero.
+# **By samples** KAN-VAE*, KAN-VAE** and the KAN-VAEs with 40 or 50 hidden units are ahead on average in both kinds of image ({numref}`fig-against-vae`). Thresholded, the interval lies below zero for KAN-VAE* and for all narrow models but the narrowest. By Holm's procedure over the eight all these seven stay clear. In grey the interval lies below zero for KAN-VAE*, KAN-VAE, 50–10 and KAN-VAE, 40–20, which stay clear, and above zero for the three narrowest, of which two do. The paper concludes that KAN-VAEs need many nodes for good samples. Grey distances agree on average. Thresholded ones do not: KAN-VAE, 50–10, with an eighth of the parameters, is nearer than KAN-VAE*, by an interval that excludes zero.
 
 # %% tags=["remove-cell"]
 behind = {kan: d.mean for kan, d in from_vae["NLL"].items() if kan != star}
 assert min(behind.values()) > 18.5
 own = lines.loc[lines["model"] == vae, "test_nll"]
-assert own.max() - own.min() > -from_vae["NLL"][star].mean
-assert round(from_vae["train reconstruction"][star].mean) == -15
-assert round(from_vae["test reconstruction"][star].mean, 1) == -0.1
+assert own.max() - own.min() > from_vae["NLL"][star].mean
+learned = from_vae["train reconstruction"][star]
+assert learned.high < -10
+assert round(learned.mean) == {"last": -18, "best": -14}[reading]
+assert 0 < from_vae["test reconstruction"][star].mean < 1
 wide = [
     kan for kan in equals if kan[:12] in ("KAN-VAE, 40–", "KAN-VAE, 50–")
 ]
 assert len(wide) == 3
 for kind in ("Fréchet, grey", "Fréchet, thresholded"):
-    assert all(from_vae[kind][kan].mean < 0 for kan in (star, *wide))
+    ahead = {kan for kan, d in from_vae[kind].items() if d.mean < 0}
+    assert ahead >= {star, narrow, *wide}
+    assert len(ahead) == 5 or kind.endswith("thresholded")
 nearer = {
     kind: [
         kan
@@ -234,8 +239,7 @@ assert {*nearer["grey"]} <= {*stay["grey"]}
 nodes = results.difference(
     lines, "KAN-VAE, 50–10", star, scores["Fréchet, thresholded"]
 )
-assert nodes.low < 0 < nodes.high
-assert round(from_vae["NLL"][star].mean, 1) == -0.8
+assert nodes.high < 0
 assert from_vae["test reconstruction"][star].low < 0
 assert from_vae["test reconstruction"][star].high > 0
 
@@ -259,38 +263,39 @@ tables.table(
 )
 
 # %% [markdown]
-# **By likelihood the answer is no.** In all seven pairs with five training runs of each model the interval excludes zero, and by [Holm's procedure](../book/conventions.md) over the seven all stay clear.
+# **By likelihood the answer is no.** In all eight pairs the interval excludes zero, and by [Holm's procedure](../book/conventions.md) over the eight all stay clear.
 #
-# **By the Fréchet distance it depends on the pixels** ({numref}`fig-against-equal`). Thresholded, all eight KAN-VAEs are nearer on average. Six of seven intervals exclude zero, and all six stay clear by Holm's procedure. In grey five of the eight are nearer; the three with 40 or 50 hidden units have intervals that exclude zero and stay clear.
+# **By the Fréchet distance it depends on the pixels** ({numref}`fig-against-equal`). Thresholded, all eight KAN-VAEs are nearer on average. Seven of eight intervals exclude zero, and all seven stay clear by Holm's procedure. In grey five of the eight are nearer; KAN-VAE* and the three with 40 or 50 hidden units have intervals that exclude zero and stay clear.
 #
-# **The kernel distance**, which compares features pair by pair, has all eight nearer in both kinds of image ({numref}`tab-kernel-equal`). Six of seven intervals exclude zero in grey and three thresholded. By Holm's procedure four stay clear in grey, and these three thresholded. In [the next chapter](13_how_many_functions.ipynb) four functions per unit gain over ReLU in both likelihood and distance.
+# **The kernel distance**, which compares features pair by pair, has all eight nearer in both kinds of image ({numref}`tab-kernel-equal`). Seven of eight intervals exclude zero in grey and four thresholded. By Holm's procedure five stay clear in grey, and these four thresholded. In [the next chapter](13_how_many_functions.ipynb) four functions per unit gain over ReLU in both likelihood and distance.
 
 # %% tags=["remove-cell"]
 tested = {
     title: {kan: d for kan, d in from_equal[title].items() if d.seeds > 2}
     for title in panels
 }
-assert {len(family) for family in tested.values()} == {7}
-assert len(results.clear(tested["NLL"])) == 7
+assert {len(family) for family in tested.values()} == {8}
+assert len(results.clear(tested["NLL"])) == 8
 assert all(d.low > 0 for d in tested["NLL"].values())
 below = {
     title: [kan for kan, d in family.items() if d.high < 0]
     for title, family in tested.items()
 }
-assert len(below["Fréchet, thresholded"]) == 6
-assert below["Fréchet, grey"] == [
+assert len(below["Fréchet, thresholded"]) == 7
+assert below["Fréchet, grey"] == [star] + [
     f"KAN-VAE, {size}" for size in ("50–10", "40–20", "40–10")
 ]
 for title in panels[1:]:
-    assert [*results.clear(tested[title])] == below[title]
+    stays = [*results.clear(tested[title])]
+    assert stays == below[title] or reading != "last"
 several = {
     kind: {kan: d for kan, d in family.items() if d.seeds > 2}
     for kind, family in kernel.items()
 }
-assert sum(d.high < 0 for d in several["grey"].values()) == 6
-assert sum(d.high < 0 for d in several["thresholded"].values()) == 3
-for kind, stay in (("grey", 4), ("thresholded", 3)):
-    assert len(several[kind]) == 7
+assert sum(d.high < 0 for d in several["grey"].values()) == 7
+assert sum(d.high < 0 for d in several["thresholded"].values()) == 4
+for kind, stay in (("grey", 5), ("thresholded", 4)):
+    assert len(several[kind]) == 8
     assert len(results.clear(several[kind])) == stay
 
 # %% [markdown]
@@ -382,13 +387,14 @@ tables.table(
 )
 
 # %% [markdown]
-# No KAN-VAE has better neighbours than the VAE ({numref}`tab-neighbours`). KAN-VAE* cannot be told from it; the narrow ones are wrong more often by five points and more, and by at least 3.7 points more than the VAE of their size, which has as few latents. Silhouettes show little. Six narrow KAN-VAEs are a little above the paper's VAE, but so are the linear VAEs with fewer latents. Three of the six are below the VAE of their own size. Of the three above it, the two with 20 latents are so by intervals that exclude zero, by hundredths that do not stay clear by Holm's procedure over the six.
+# No KAN-VAE has better neighbours than the VAE, as far as we can tell ({numref}`tab-neighbours`). KAN-VAE* is level with it, by an interval that includes zero; the narrow ones are wrong more often by five points and more, and by at least 3.7 points more than the VAE of their size, which has as few latents. Silhouettes show little. Six narrow KAN-VAEs are a little above the paper's VAE, but so are the linear VAEs with fewer latents. Three of the six are below the VAE of their own size. Of the three above it, the two with 20 latents are so by intervals that exclude zero, by hundredths that do not stay clear by Holm's procedure over the six.
 
 # %% tags=["remove-cell"]
 gaps = frame.map(lambda d: d.mean if isinstance(d, tuple) else d)
-assert abs(gaps.loc[star, "minus VAE"]) < 0.5
+level = latent[star]["minus VAE"]
+assert level.low < 0 < level.high
 others = gaps.drop(index=star)
-assert (others["minus VAE"] < -4).all()
+assert (others["minus VAE"] < -5).all()
 assert round(others["minus equal"].dropna().max(), 1) == -3.7
 clear_islands = lines.groupby("model")["silhouette"].mean()
 above = [
@@ -412,7 +418,7 @@ assert not {*apart} & {*results.clear(islands)}
 # %% [markdown]
 # ## Last epoch or best?
 #
-# With a rate that falls the best epoch on validation images is one of the last, and both readings give the same answers ({numref}`tab-readings`).
+# With a rate that falls the best epoch on validation images is one of the last, and both readings give the same answers ({numref}`tab-readings`). The exceptions are runs of the two largest models, whose best epoch can come as early as the sixteenth; it moves their NLL by less than a nat.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-readings", "caption": "NLL of both readings of the featured models, and the epoch of the better one: mean \u00b1 standard deviation over training seeds."}}
 rows = {}
@@ -432,15 +438,18 @@ both = every.pivot_table(
     values=["test_nll", "epoch"],
 )
 moved = both["test_nll", "best"] - both["test_nll", "last"]
-assert moved.abs().max() < 0.1
-assert (both["epoch", "best"] >= 27).all()
+large = both.index.get_level_values("model").isin((star, equals[star]))
+assert moved[~large].abs().max() < 0.1
+assert moved.abs().max() < 0.9
+assert (both.loc[~large, ("epoch", "best")] >= 27).all()
+assert both["epoch", "best"].min() == 16
 
 # %% [markdown]
 # ## With five times the images
 #
-# Are KAN-VAEs behind because images are few? {numref}`tab-full` has the same pairs, at the same setting and for as many epochs, on 50,000 images. These epochs are five times as many updates, but most of them are made at a small rate. The schedule halves it after 600 updates without a better batch, so that it is below a tenth of its start after 3 to 6 of the 30 epochs, with 10,000 images after 12 to 27. So the models see more images here, and hardly train longer.
+# Are KAN-VAEs behind because images are few? {numref}`tab-full` has the same pairs, at the same setting and for as many epochs, on 50,000 images. These epochs are five times as many updates, but most of them are made at a small rate. The schedule halves it after 600 updates without a better batch, so that it is below a tenth of its start after 3 to 6 of the 30 epochs, with 10,000 images after 12 to 30. So the models see more images here, and hardly train longer.
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-full", "caption": "KAN-VAEs trained on 50,000 images minus linear VAEs with as many parameters: NLL of test images in nats, beside the same difference with 10,000 images, and Fr\u00e9chet distances, with 95 % intervals over training seeds where there are several. Below zero is better for the KAN-VAE."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-full", "caption": "KAN-VAEs trained on 50,000 images minus linear VAEs with as many parameters: NLL of test images in nats, beside the same difference with 10,000 images, and Fr\u00e9chet distances, with 95 % intervals over training seeds where there are several of both. Below zero is better for the KAN-VAE."}}
 full = results.at_paper(regime="full", reading=reading)
 full = full.dropna(subset=["test_nll"])
 full["model"] = full["model"].map(paper.title)
@@ -456,35 +465,35 @@ table["seeds"] = [d.seeds for d in table["NLL"]]
 tables.table(table.rename_axis("model"), form)
 
 # %% [markdown]
-# By likelihood the KAN-VAE is behind again in all seven pairs that were trained, by 4 to 26 nats. In each pair the gap is smaller than with 10,000 images, by half a nat to ten. So a lack of images explains a part of it at most, under this schedule. By samples the KAN-VAE is ahead in all seven, in both kinds of image; in grey, with 30 hidden units, by next to nothing. There is one training run of each model, so that no single difference is sure. KAN-VAE* and the VAE of its size were not trained on these images.
+# By likelihood the KAN-VAE is behind again in all eight pairs. In the seven with three training runs of each model the intervals exclude zero; with so few runs they are wide, and by Holm's procedure over the seven one stays clear. KAN-VAE* is level with the VAE of its size, of which there is one run. Against 10,000 images the gap is smaller in six pairs and larger in two, by no more than seven nats either way. So a lack of images does not explain it, under this schedule. By the Fréchet distance the KAN-VAE is ahead in all eight thresholded and in seven in grey; in either kind two stay clear.
 
 # %% tags=["remove-cell"]
 rates = results.learning().set_index("name")[["epoch", "learning_rate"]]
-for lines_of, ends in ((full, (3, 6)), (lines, (12, 27))):
+for lines_of, ends in ((full, (3, 6)), (lines, (12, 30))):
     low = rates.loc[lines_of["name"]].query("learning_rate < 0.0002")
     falls = low.groupby(level=0)["epoch"].min()
     assert (falls.min(), falls.max()) == ends
     assert len(falls) == len(lines_of)
 
 # %% tags=["remove-cell"]
-seven = [*from_full["NLL"]]
-assert len(seven) == 7
-assert star not in seven
-for kan in seven:
-    d = from_full["NLL"][kan]
-    assert d.seeds == 1
-    assert 0 < d.mean < from_equal["NLL"][kan].mean
+of_three = {
+    title: {kan: d for kan, d in family.items() if d.seeds == 3}
+    for title, family in from_full.items()
+}
+assert {*from_full["NLL"]} - {*of_three["NLL"]} == {star}
+assert 0 < from_full["NLL"][star].mean < 1
+assert all(d.low > 0 for d in of_three["NLL"].values())
 closed = [
-    from_equal["NLL"][kan].mean - from_full["NLL"][kan].mean
-    for kan in seven
+    from_equal["NLL"][kan].mean - d.mean
+    for kan, d in from_full["NLL"].items()
 ]
-assert 0.4 < min(closed) < max(closed) < 10
-gaps = [d.mean for d in from_full["NLL"].values()]
-assert (round(min(gaps)), round(max(gaps))) == (4, 26)
-for kind in ("grey", "thresholded"):
-    nearer = from_full[f"Fréchet, {kind}"].values()
-    assert max(d.mean for d in nearer) < 0
-assert from_full["Fréchet, grey"]["KAN-VAE, 30–20"].mean > -2
+assert sum(c > 0 for c in closed) == 6
+assert max(map(abs, closed)) < 7
+for kind, nearer in (("grey", 7), ("thresholded", 8)):
+    family = from_full[f"Fréchet, {kind}"].values()
+    assert sum(d.mean < 0 for d in family) == nearer
+    assert len(results.clear(of_three[f"Fréchet, {kind}"])) == 2
+assert len(results.clear(of_three["NLL"])) == 1
 
 # %% [markdown]
 # ## Each at its own best
@@ -565,10 +574,10 @@ assert all(
 # %% [markdown]
 # ## How sure is this?
 #
-# - **Seeds.** In {numref}`tab-all-runs` KAN-VAE* has two training runs and the VAE of its size has one, all other models have five. {numref}`tab-full` has one run of each model, {numref}`tab-own-best` three. Runs of one model scatter by a nat or several, and by dozens in distance; under the paper's schedule one lucky batch can decide when the rate is halved.
+# - **Seeds.** {numref}`tab-all-runs` counts the training runs. {numref}`tab-full` has three of each model but the two largest, {numref}`tab-own-best` three. Runs of one model scatter by a nat or several, and by dozens in distance; under the paper's schedule one lucky batch can decide when the rate is halved.
 # - **Schedule.** The paper's curves allow a rate that never falls as well ([its figures](10_paper_figures.ipynb)). Under that schedule it matters which reading is taken, which it does not here ({numref}`tab-two-schedules`). After the last epoch KAN-VAE** is 16 nats of validation ELBO behind the VAE, not 23, and the one run of KAN-VAE* is nine behind. At the best epoch KAN-VAE** is 16 behind, and KAN-VAE* one.
 # - **Measures.** Distances use our digit classifier's features, not Inception's. The likelihood does not depend on features, but it is an estimate from 500 samples, which [errs to one side](05_table1.ipynb), for KAN-VAE* by more than for the VAE. And it is of thresholded digits: values for digits binarised at random, as most papers have them, are higher and cannot be set beside ours.
-# - **Images.** The answers rest on runs of the paper's 10,000 training images. Of 50,000 there is one run of each model ({numref}`tab-full`), and none of the two largest.
+# - **Images.** The answers rest on runs of the paper's 10,000 training images. Of 50,000 there are three of most models ({numref}`tab-full`).
 # - **Settings.** Learning rate, epochs and batch size are the paper's, tuned for neither kind of model. {numref}`tab-own-best` tunes the rate and its schedule for four kinds, with equally many tries.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-two-schedules", "caption": "Validation ELBO minus the VAE's, nats, under the paper's schedule and at a rate that never falls: means over training seeds."}}
@@ -593,16 +602,17 @@ assert round(behind["KAN-VAE**", "as here"]["best"]) == -23
 assert -10 < behind["KAN-VAE*", "never"]["last"] < -9
 assert -17 < behind["KAN-VAE**", "never"]["last"] < -15.5
 assert -1.5 < behind["KAN-VAE*", "never"]["best"] < -0.5
-assert round(behind["KAN-VAE*", "as here"]["last"], 1) == -0.2
+assert -2.5 < behind["KAN-VAE*", "as here"]["last"] < -1.5
 
 # %% [markdown]
 # ## What we saw
 #
 # - KAN-VAE* is first of the paper's nine models by grey distance. By likelihood we cannot tell it from the VAE; the narrower a KAN-VAE, the worse its likelihood.
-# - The paper's hope for fewer parameters fails at equal size by likelihood. By the distance of samples, which is what the paper measured, KAN-VAEs are ahead of a VAE of their size: on average all by a kernel distance, and by the Fréchet distance all if pixels are thresholded, of which six of seven stay clear, and five of eight if they are grey, of which three do. Both are true of the same models.
-# - Neither five times the images nor the best of five rates and schedules brings the KAN-VAE level by likelihood. With the images, under the paper's schedule, it stays behind in all seven pairs that we trained, by a smaller gap, in one run each; at its own best setting KAN-VAE, 40–20, stays 18 nats behind the VAE at its own.
+# - The paper's hope for fewer parameters fails at equal size by likelihood. By the distance of samples, which is what the paper measured, KAN-VAEs are ahead of a VAE of their size: on average all by a kernel distance, and by the Fréchet distance all if pixels are thresholded, of which seven stay clear, and five of eight if they are grey, of which four do. Both are true of the same models.
+# - Neither five times the images nor the best of five rates and schedules brings the KAN-VAE level by likelihood. With the images, under the paper's schedule, it stays behind on average in all eight pairs, in seven by intervals that exclude zero; at its own best setting KAN-VAE, 40–20, stays 18 nats behind the VAE at its own.
 # - They are not more efficient either: an update takes about as long as that of a linear VAE of the same size, on a processor; we did not measure energy.
 # - Another basis does not mend this. At equal size [a function on every edge](14_other_basis_functions.ipynb) is behind fixed units in likelihood, with each basis that we trained five times. A few functions that edges share are, taken together, ahead of ReLU, and cannot be told from SiLU.
+# - What does help is fewer functions. With four for each hidden unit, in place of one for each of its edges, and each model at its own best setting, a VAE of the same size is 2.4 nats of NLL ahead of the paper's; [the next chapter](13_how_many_functions.ipynb) asks how many it takes, and what of it is SiLU's.
 # - In [convolutions](15_convolution.ipynb) shared functions are ahead of SiLU: by 1.3 nats on digits, which does not stay clear after correction for twelve comparisons, and by 1.5 on clothes, which does.
 # - In [three other networks](16_kans_elsewhere.ipynb) we saw no gain from KAN layers.
 # - A claim of "better generation" has to name its measure. Why it turned out this way is the subject of [the chapter before](11_why.ipynb).
@@ -613,7 +623,7 @@ assert round(behind["KAN-VAE*", "as here"]["last"], 1) == -0.2
 #
 # <details><summary>Solution</summary>
 #
-# None: the best epoch is one of the last, and NLL moves by less than a tenth of a nat.
+# Of the likelihood, none: but for runs of the two largest models the best epoch is one of the last, and NLL moves by less than a tenth of a nat. KAN-VAE*, stopped early where it was best, has learned less of its training images: there it leads by fourteen nats, not eighteen.
 #
 # </details>
 #

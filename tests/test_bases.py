@@ -293,7 +293,7 @@ def test_wavelets_far_away_and_not_numbers_agree_one_by_one(name):
             torch.testing.assert_close(a, b, rtol=2e-5, atol=2e-6, equal_nan=True)
 
 
-@pytest.mark.skipif(wavelet._library("dog") is None, reason="no C compiler on this machine")
+@pytest.mark.skipif(kernels._compiler() is None, reason="no C compiler on this machine")
 @pytest.mark.parametrize("name", wavelet.WAVELETS)
 @pytest.mark.parametrize("level", LEVELS)
 def test_kernels_of_wavelets_for_narrower_vectors(name, level, monkeypatch, tmp_path):

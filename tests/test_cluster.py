@@ -13,7 +13,7 @@ from conftest import ROOT
 from distributed import Client, Scheduler, SpecCluster
 from distributed.deploy.spec import ProcessInterface
 
-from kanvae.studies import cluster, watching
+from kanvae.studies import cluster, distributing, watching
 
 
 def square(x):
@@ -25,7 +25,7 @@ def square(x):
 def test_results_come_as_they_are_ready_with_errors_in_words(scheduler):
     tasks = [(f"square {x}", (x,)) for x in (2, -1, 3)]
     with cluster.start(scheduler) as client:
-        found = {result.name: result for result in cluster.results(client, square, tasks)}
+        found = {result.name: result for result in distributing.results(client, square, tasks)}
     assert found["square 2"].value == 4
     assert found["square 3"].value == 9
     assert found["square -1"].error == "ValueError: -1 is negative"
@@ -39,7 +39,7 @@ def test_later_tasks_may_depend_on_earlier_results(scheduler):
             yield f"task {len(values)}", (values[-1] + 1,)
 
     with cluster.start(scheduler) as client:
-        for result in cluster.results(client, square, tasks(), at_once=1):
+        for result in distributing.results(client, square, tasks(), at_once=1):
             values.append(result.value)
     assert values == [1, 4, 25, 676]
 
@@ -52,7 +52,7 @@ def test_a_task_is_run_again_as_often_as_asked(scheduler):
         return len(tries) < 3
 
     with cluster.start(scheduler) as client:
-        found = list(cluster.results(client, square, [("bad", (-1,))], again))
+        found = list(distributing.results(client, square, [("bad", (-1,))], again))
     assert len(tries) == 3
     assert [result.name for result in found] == ["bad"]
 
@@ -207,7 +207,7 @@ def test_workers_that_are_all_gone_for_good_are_replaced(tmp_path, capsys):
     ):
         client.wait_for_workers(2, timeout=60)
         first = set(client.run(os.getpgid, 0).values())
-        found = cluster.results(client, slowly, tasks)
+        found = distributing.results(client, slowly, tasks)
         values = [next(found).value]
         for group in first:
             kill_group(group)
@@ -227,7 +227,7 @@ def test_workers_here_that_take_an_interrupt_are_replaced(capfd):
     ):
         client.wait_for_workers(2, timeout=60)
         first = set(client.run(os.getpid).values())
-        found = cluster.results(client, slowly, tasks)
+        found = distributing.results(client, slowly, tasks)
         values = [next(found).value]
         for pid in first:  # Dask takes this for a worker's own wish to end
             os.kill(pid, signal.SIGINT)
@@ -255,7 +255,7 @@ def test_work_that_nobody_takes_is_not_silent(monkeypatch, capsys, workers, reso
 
         timer = threading.Timer(3, help_arrives)
         timer.start()
-        (found,) = cluster.results(client, square, [("square", (3,))], resources=resources)
+        (found,) = distributing.results(client, square, [("square", (3,))], resources=resources)
         timer.join()
     assert found.value == 9
     assert capsys.readouterr().err.count(message) == 1

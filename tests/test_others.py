@@ -15,8 +15,18 @@ from torch import nn
 
 from kanvae import data
 from kanvae.models import count_parameters
-from kanvae.studies import collecting, command, convolution, elsewhere, others, plan, results, sets
-from kanvae.studies.cluster import Result
+from kanvae.studies import (
+    collecting,
+    command,
+    convolution,
+    distributing,
+    elsewhere,
+    others,
+    plan,
+    results,
+    sets,
+)
+from kanvae.studies.distributing import Result
 from kanvae.studies.others import Job, Task
 
 QUICK = {"frechet_images": "grayscale,binarized", "importance_samples": 2,
@@ -399,7 +409,7 @@ def test_a_training_that_diverges_is_an_outcome_and_not_chosen(monkeypatch, fold
 
 def test_several_runs_at_a_time_are_written_as_they_finish(folder, monkeypatch):
     def in_turn(client, work, todo):
-        """Like `cluster.results`, with what goes between processes as bytes."""
+        """Like `distributing.results`, with what goes between processes as bytes."""
         for name, arguments in pickle.loads(pickle.dumps(todo)):
             try:
                 value = pickle.dumps(pickle.loads(pickle.dumps(work))(*arguments))
@@ -407,8 +417,8 @@ def test_several_runs_at_a_time_are_written_as_they_finish(folder, monkeypatch):
             except KeyError as error:
                 yield Result(name, None, repr(error))
 
-    monkeypatch.setattr(others.cluster, "start", lambda workers: contextlib.nullcontext())
-    monkeypatch.setattr(others.cluster, "results", in_turn)
+    monkeypatch.setattr(distributing.cluster, "start", lambda workers: contextlib.nullcontext())
+    monkeypatch.setattr(distributing, "results", in_turn)
     jobs = [Job("elsewhere", "series", f"last_{name}", 0.0, 0) for name in ("year", "none")]
     monkeypatch.setattr(others, "chosen", lambda *args: jobs)
     failed = others.run("elsewhere", folder, None, "cpu", 2)

@@ -256,8 +256,9 @@ def test_grid_update_follows_the_data_and_keeps_the_function(groups):
     before = layer(x).detach()
     change = layer.update_grid(x)
     inner = layer.grid[:, 3:-3]
-    torch.testing.assert_close(inner[:, 0], x.min(0).values, rtol=0, atol=0.02)
-    torch.testing.assert_close(inner[:, -1], x.max(0).values, rtol=0, atol=0.02)
+    margin = 0.02 * 0.01  # the share of even knots, and how much wider these reach
+    torch.testing.assert_close(inner[:, 0], x.min(0).values - margin, rtol=0, atol=1e-5)
+    torch.testing.assert_close(inner[:, -1], x.max(0).values + margin, rtol=0, atol=1e-5)
     assert change == pytest.approx(float((layer(x) - before).detach().abs().max()))
     assert change < 0.01 * float(before.std())
     with torch.no_grad():  # and the layer is the definition on the knots that it now has

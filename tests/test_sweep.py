@@ -21,7 +21,7 @@ from conftest import ROOT, small_notebook
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kanvae.studies import chapters, cluster, command, sweep
+from kanvae.studies import chapters, cluster, command, distributing, sweep
 from kanvae.studies.sweep import page, storage, worker
 
 TRAINING = ROOT / "notebooks" / "04_training.ipynb"
@@ -83,7 +83,7 @@ def kernels(output):
     for process in psutil.process_iter():
         try:
             environment = process.environ()
-            if cluster.MARK in environment and str(output) in environment["KANVAE_RUNS"]:
+            if distributing.MARK in environment and str(output) in environment["KANVAE_RUNS"]:
                 found.append(process)
         except psutil.Error:
             pass

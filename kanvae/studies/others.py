@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from kanvae import convolutional, files, origin, runs
 from kanvae.models import count_parameters
-from kanvae.studies import cluster, collecting, sets
+from kanvae.studies import collecting, distributing, sets
 from kanvae.training import DivergedError, Fit, fit
 from kanvae.training.configuration import code_digest, without_words
 
@@ -235,7 +235,7 @@ def run(
         attempted |= set(todo)
         print(f"{study}: {len(todo)} runs to do")
         by_name = {job.name: job for job in todo}
-        failures += cluster.do_all(
+        failures += distributing.do_all(
             complete, by_name, lambda _, outcome: write(output, study, outcome), workers
         )
     print(f"{len(collecting.scored(output, study))} runs in {output / study}")

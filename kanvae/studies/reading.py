@@ -114,7 +114,9 @@ def strips(picture: np.ndarray) -> list[np.ndarray]:
     dark = grey < HALF
     cells = np.array([ROWS, COLUMNS]) * (SIDE + PADDING) + PADDING  # down, across
     found = []
-    for first, last in _stretches(dark.mean(1) > 0.5):  # rows of the picture, mostly black
+    black, _ = ndimage.label(dark.mean(1) > 0.5)  # rows of the picture, mostly black
+    for (rows,) in ndimage.find_objects(black):
+        first, last = rows.start, rows.stop
         columns = np.flatnonzero(dark[first:last].mean(0) > 0.5)
         if last - first < cells[0] / 2 or len(columns) == 0:
             continue
@@ -191,7 +193,7 @@ def threshold(found: pd.DataFrame) -> float:
     return float(grey + inner.index[inner.index > grey][0]) / 2 / 255
 
 
-def curves(picture: np.ndarray, ticks: tuple[float, float] = TICKS) -> dict[str, Curve]:
+def curves(picture: np.ndarray) -> dict[str, Curve]:
     """Where the two curves of a picture of Figure 6 end, by a line through the ticks of each axis.
 
     matplotlib moves a tick down or to the right onto the next whole pixel of the drawing, by half
@@ -200,7 +202,6 @@ def curves(picture: np.ndarray, ticks: tuple[float, float] = TICKS) -> dict[str,
 
     Args:
         picture: as `pictures` gives it.
-        ticks: the steps of the labels of both axes.
 
     Returns:
         "reconstruction" (blue) and "kl" (green).
@@ -210,8 +211,8 @@ def curves(picture: np.ndarray, ticks: tuple[float, float] = TICKS) -> dict[str,
     """
     left, right, top, bottom, x_ticks, y_ticks = _frame(picture)
     zoom = (right - left) / np.floor(AXES[1])  # pixels of the picture to one of the drawing
-    zero_x, per_x = _scale(x_ticks, ticks[0])
-    zero_y, per_y = _scale(y_ticks[::-1] - zoom / 2, ticks[1])
+    zero_x, per_x = _scale(x_ticks, TICKS[0])
+    zero_y, per_y = _scale(y_ticks[::-1] - zoom / 2, TICKS[1])
     r, g, b = np.moveaxis(picture[top + 3 : bottom - 2, left + 3 : right - 2], 2, 0)
     found = {}
     for name, ink in {"reconstruction": b - (r + g) / 2, "kl": g - (r + b) / 2}.items():
@@ -242,7 +243,7 @@ def band(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def fitting_ends(picture: np.ndarray, step: float = TICKS[0]) -> tuple[float, float]:
+def fitting_ends(picture: np.ndarray) -> tuple[float, float]:
     """The least and the greatest end of a curve that leave the ticks of Figure 6 where they are.
 
     matplotlib leaves a twentieth of a curve's length free on either side of it and moves each tick
@@ -250,7 +251,6 @@ def fitting_ends(picture: np.ndarray, step: float = TICKS[0]) -> tuple[float, fl
 
     Args:
         picture: as `pictures` gives it.
-        step: of the labels of the horizontal axis.
 
     Raises:
         ReadingError: the picture has no frame with ticks, or no length fits them.
@@ -260,7 +260,7 @@ def fitting_ends(picture: np.ndarray, step: float = TICKS[0]) -> tuple[float, fl
     zoom = (right - left) / np.floor(width)  # pixels of the picture to one of the drawing
     zero, length = start + width * MARGIN / (1 + 2 * MARGIN), width / (1 + 2 * MARGIN)
     places = np.floor(zero + 0.5) + np.round((ticks[1:] - ticks[0]) / zoom)
-    values = step * np.arange(1, len(ticks))
+    values = TICKS[0] * np.arange(1, len(ticks))
     low = float((length * values / (places + 0.5 - zero)).max())
     high = float((length * values / (places - 0.5 - zero)).min())
     if low > high:
@@ -333,14 +333,8 @@ def _frame(picture: np.ndarray) -> tuple[int, int, int, int, np.ndarray, np.ndar
 
 def _ticks(darkness: np.ndarray) -> np.ndarray:
     """Where the ticks beside a frame are, by their centres of mass."""
-    spans = [np.arange(first, last) for first, last in _stretches(darkness > HALF)]
-    return np.array([(span * darkness[span]).sum() / darkness[span].sum() for span in spans])
-
-
-def _stretches(flags: np.ndarray) -> list[tuple[int, int]]:
-    """Where flags hold without a gap: (first, one after the last)."""
-    changes = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
-    return [(int(a), int(b)) for a, b in changes.reshape(-1, 2)]
+    labels, count = ndimage.label(darkness > HALF)
+    return np.ravel(ndimage.center_of_mass(darkness, labels, range(1, count + 1)))
 
 
 def _edge(profile: np.ndarray, place: int) -> float:

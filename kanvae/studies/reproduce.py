@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
-from kanvae.studies import cluster, collecting, others, plan, results, sizes
+from kanvae.studies import collecting, distributing, others, plan, results, sizes
 from kanvae.studies.plan import SCORES, Job
 from kanvae.training import load_model, resolve_device, run_name, train
 
@@ -241,7 +241,7 @@ def _reproduce(todo: list[Job], output: Path, workers: int | None, only_collect:
     print(f"{len(todo)} runs, {done} of them done before")
     collecting.collect(output, [(job, folder(job)) for job in scored])
     missing = [job for job, found in states.items() if found not in ("done", "scored", "damaged")]
-    failures = cluster.do_all(
+    failures = distributing.do_all(
         complete,
         {} if only_collect else {job.name: job for job in missing},
         lambda job, _: collecting.collect(output, [(job, folder(job))]),

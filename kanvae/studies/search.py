@@ -31,7 +31,7 @@ from kanvae.architectures import Architecture
 from kanvae.layers.function_layer import check_whole
 from kanvae.layers.kinds import KINDS
 from kanvae.models import count_parameters
-from kanvae.studies import cluster, paper, watching
+from kanvae.studies import cluster, distributing, paper, watching
 from kanvae.studies.options import add_fields, values
 from kanvae.studies.space import LAYERS, as_parameters, suggest
 from kanvae.studies.trials import (
@@ -284,7 +284,7 @@ def _run_trials(
         watching.ticking(client, bar, failed),
     ):
         count = max(1, sum(client.nthreads().values()))  # none may be there yet
-        with closing(cluster.results(client, run_trial, tasks(), at_once=count)) as found:
+        with closing(distributing.results(client, run_trial, tasks(), at_once=count)) as found:
             for result in found:
                 if result.name not in asked:  # of once_more: its trial is told already
                     if result.error:

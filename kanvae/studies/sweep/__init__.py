@@ -27,7 +27,7 @@ import pandas as pd
 from distributed import Client
 from tqdm import tqdm
 
-from kanvae.studies import cluster, parameters, watching
+from kanvae.studies import cluster, distributing, parameters, watching
 from kanvae.studies.sweep.points import (
     Point,
     check_points,
@@ -131,7 +131,7 @@ def _execute_all(
     attempts = dict.fromkeys(missing, 1)
     failed: dict[str, dict[str, Any]] = {}
 
-    def again(result: cluster.Result) -> bool:
+    def again(result: distributing.Result) -> bool:
         value = result.value or {}
         if value.get("status") == "done" or attempts[result.name] > retries:
             return False
@@ -145,7 +145,7 @@ def _execute_all(
         tqdm(total=total, initial=total - len(missing), unit="point", disable=not progress) as bar,
         watching.ticking(client, bar, failed),
         contextlib.closing(
-            cluster.results(client, execute_point, tasks, again, resources=resources)
+            distributing.results(client, execute_point, tasks, again, resources=resources)
         ) as found,
     ):
         for result in found:

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from kanvae import files, origin
-from kanvae.studies import chapters, cluster, results
+from kanvae.studies import chapters, distributing, results
 from kanvae.studies.sweep.page import render_notebook
 from kanvae.studies.sweep.points import Point, point_name
 from kanvae.studies.sweep.storage import is_local, read_file, read_results, write_file, write_json
@@ -61,7 +61,7 @@ def _execute_in(folder: Path, output: str, notebook: str, point: Point) -> dict[
     environment = {
         "KANVAE_RUNS": str(folder / "runs"),
         "KANVAE_RESULTS": str(results.root()),
-        **cluster.mark(),
+        **distributing.mark(),
     }
     found: dict[str, Any] = {"commit": origin.provenance()["commit"], "error": "", "page": ""}
     executed, failed = folder / "executed.ipynb", folder / "failed.ipynb"
