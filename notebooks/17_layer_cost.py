@@ -48,6 +48,7 @@ if (
 
 # %%
 import functools
+import statistics
 
 import pandas as pd
 import torch
@@ -319,7 +320,7 @@ print(
 # **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor where the batch is large. Where the batch is small, everything depends on memory: the layer has ten numbers an edge to read and write where the floor has nine, and merges them and takes them apart for few products. On a processor with vectors of sixteen numbers the library's product gains
 # most, so there the layer should lie further above. With two-valued inputs it should be far below.
 #
-# All candidates take turns, so that a slow moment of the machine meets them all. We show the time of one forward and backward pass in the fastest round, with gradients of weights and, except for bits, of the input, and its ratio to the floor's. What else the machine does can only add to a time, so the fastest round says most about the code.
+# All candidates take turns, so that a slow moment of the machine meets them all. We show the time of one forward and backward pass in the fastest round, with gradients of weights and, except for bits, of the input, and its ratio to the floor's. What else the machine does can only add to a time, so the fastest round says most about the code. Where the middle round of some candidate took twice its fastest, the machine had much else to do, and this page leaves the checks of its sentences on times out.
 
 
 # %%
@@ -365,9 +366,18 @@ shapes = [
     (784, 35, 32),
     (784, 35, 512),
 ]
-times, ratios = {}, {}
+slow = []  # the middle round of each candidate over its fastest
+
+
+def measured(candidates):
+    found = interleaved(candidates, rounds, turn_seconds)
+    slow.extend(statistics.median(v) / min(v) for v in found.values())
+    return found
+
+
+times = {}
 for shape in shapes:
-    found = interleaved(candidates(*shape), rounds, turn_seconds)
+    found = measured(candidates(*shape))
     row = "{}→{}, {}".format(*shape)
     times[row] = {k: min(v) for k, v in found.items()}
 times = pd.DataFrame(times).T.rename_axis("layer, batch")
@@ -422,9 +432,7 @@ def shared_candidates(inputs, outputs, batch, dial):
 dial = (1, 2, 4, 8, 16, 64, 400)
 growth = {}
 for batch in (32, 512):
-    found = interleaved(
-        shared_candidates(784, 400, batch, dial), rounds, turn_seconds
-    )
+    found = measured(shared_candidates(784, 400, batch, dial))
     growth[f"batch {batch}"] = [
         min(found[g]) / min(found["mlp"]) for g in dial
     ]
@@ -443,7 +451,7 @@ one, four, edges = (
     [values[dial.index(g)] for values in growth.values()]
     for g in (1, 4, 400)
 )
-if rounds >= 7:
+if rounds >= 7 and max(slow) < 2:
     assert min(one) > 1
     assert max(one) < min(edges)
 Markdown(
@@ -484,7 +492,7 @@ x = data.binarize(data.load("MNIST").pixels[:32])
 steps = {}
 for name in ("KAN-VAE*", "KAN-VAE**"):
     key = str(paper.FEATURED[name])
-    found = interleaved(
+    found = measured(
         {
             "obvious": training_step(key, Obvious, x.float(), None),
             "obvious, fused Adam": training_step(
@@ -492,8 +500,6 @@ for name in ("KAN-VAE*", "KAN-VAE**"):
             ),
             "KANLinear": training_step(key, None, x, True),
         },
-        rounds,
-        turn_seconds,
     )
     steps[name] = {f"{k}, ms": min(v) for k, v in found.items()}
 steps = pd.DataFrame(steps).T.rename_axis("model")
@@ -503,7 +509,7 @@ steps["times faster"] = (
 tables.table(steps, dict.fromkeys(steps, ".2f"))
 
 # %% tags=["hide-input", "found"]
-if kernels_used and rounds >= 7:  # with fewer, one disturbed turn decides
+if kernels_used and rounds >= 7 and max(slow) < 2:
     assert (steps["times faster"] > 1).all()
     assert (ratios["on bits"] < ratios["KANLinear"]).all()
     assert (ratios["KANLinear"] < ratios["obvious"]).all()
