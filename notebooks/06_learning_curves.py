@@ -22,7 +22,7 @@
 #
 # **The question.** How do reconstruction and KL develop during training, and what becomes of them on images that were not trained on?
 #
-# **The answer.** On the training images KAN-VAE* reconstructs best and KAN-VAE** worst, as in the paper, and one of KAN-VAE*'s five runs ends where the paper's curves do, to half a nat. On average KAN-VAE* leads the VAE by eighteen nats of reconstruction on training images; on unseen ones it is behind by one, which is less than the scatter between runs.
+# **The answer.** On the training images KAN-VAE* reconstructs best and KAN-VAE** worst, as in the paper, and one of KAN-VAE*'s five runs ends where the paper's curves do, to half a nat. On average KAN-VAE* leads the VAE by eighteen nats of reconstruction on training images; on unseen ones it is behind by less than one, which is less than the scatter between runs.
 #
 # **You need** the two terms of the [loss](03_vae_elbo.ipynb). **On this page** we draw the paper's Figure 6 again for its three featured models, and beside the training images what it does not show, the validation
 # images. The page reads the curves of finished runs.
@@ -171,11 +171,11 @@ lead = {
     )
 }
 assert round(lead["train_reconstruction"]) == -18
-assert 0.7 < lead["test_reconstruction"] < 1
+assert round(lead["test_reconstruction"], 1) == 0.8
 scatter = last.rename(names).loc["VAE", "test_reconstruction"].std()
 assert scatter > lead["test_reconstruction"]
 assert round(lead["train_elbo"]) == 16
-assert -2.8 < lead["test_elbo"] < -2.2
+assert abs(lead["test_elbo"] + 2.5) < 0.1
 loss = mean["train_elbo"] - mean["test_elbo"]
 assert round(loss["KAN-VAE*"]) == 26
 assert loss[["VAE", "KAN-VAE**"]].between(4.5, 8).all()
@@ -224,7 +224,7 @@ late = {name: curve[-1] - curve[19] for name, curve in by_epoch.items()}
 assert all(curve.max() - curve[-1] < 0.05 for curve in by_epoch.values())
 assert all(0 < gain < 0.5 for gain in late.values())
 end = {name: curve[-1] for name, curve in by_epoch.items()}
-assert 1.5 < end["VAE"] - end["KAN-VAE*"] < 2.5
+assert round(end["VAE"] - end["KAN-VAE*"], 1) == 2.0
 assert end["VAE"] - end["KAN-VAE**"] > 20
 assert 1 + held.argmax() == 12
 assert round(held.max(), 1) == -97.7

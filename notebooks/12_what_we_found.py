@@ -148,7 +148,7 @@ grey, binary = (
 for family in kernel.values():
     assert sum(d.mean < 0 for d in family.values()) == len(nats)
 star_gap = from_vae["NLL"][star]
-assert reading != "last" or round(star_gap.mean, 1) == 0.3
+assert round(star_gap.mean, 1) == {"last": 0.3, "best": 0.1}[reading]
 assert star_gap.low < 0 < star_gap.high
 assert len(nats) == 8
 assert min(nats) > 0
@@ -286,8 +286,9 @@ assert below["Fréchet, grey"] == [star] + [
     f"KAN-VAE, {size}" for size in ("50–10", "40–20", "40–10")
 ]
 for title in panels[1:]:
-    stays = [*results.clear(tested[title])]
-    assert stays == below[title] or reading != "last"
+    lost = {*below[title]} - {*results.clear(tested[title])}
+    read_early = title == "Fréchet, grey" and reading == "best"
+    assert lost == ({"KAN-VAE, 40–10"} if read_early else set())
 several = {
     kind: {kan: d for kan, d in family.items() if d.seeds > 2}
     for kind, family in kernel.items()
@@ -602,7 +603,7 @@ assert round(behind["KAN-VAE**", "as here"]["best"]) == -23
 assert -10 < behind["KAN-VAE*", "never"]["last"] < -9
 assert -17 < behind["KAN-VAE**", "never"]["last"] < -15.5
 assert -1.5 < behind["KAN-VAE*", "never"]["best"] < -0.5
-assert -2.5 < behind["KAN-VAE*", "as here"]["last"] < -1.5
+assert round(behind["KAN-VAE*", "as here"]["last"], 1) == -2.0
 
 # %% [markdown]
 # ## What we saw
@@ -623,7 +624,7 @@ assert -2.5 < behind["KAN-VAE*", "as here"]["last"] < -1.5
 #
 # <details><summary>Solution</summary>
 #
-# Of the likelihood, none: but for runs of the two largest models the best epoch is one of the last, and NLL moves by less than a tenth of a nat. KAN-VAE*, stopped early where it was best, has learned less of its training images: there it leads by fourteen nats, not eighteen.
+# Of the likelihood, none: but for runs of the two largest models the best epoch is one of the last, and NLL moves by less than a tenth of a nat. KAN-VAE*, stopped early where it was best, has learned less of its training images: there it leads by fourteen nats, not eighteen. And the lead of KAN-VAE, 40–10 in grey samples over the VAE of its size no longer stays clear.
 #
 # </details>
 #

@@ -48,7 +48,6 @@ if (
 
 # %%
 import functools
-import statistics
 
 import pandas as pd
 import torch
@@ -320,7 +319,7 @@ print(
 # **Prediction.** The obvious layer should be worst where the layer is narrow. `KANLinear` should be near the floor where the batch is large. Where the batch is small, everything depends on memory: the layer has ten numbers an edge to read and write where the floor has nine, and merges them and takes them apart for few products. On a processor with vectors of sixteen numbers the library's product gains
 # most, so there the layer should lie further above. With two-valued inputs it should be far below.
 #
-# All candidates take turns, so that a slow moment of the machine meets them all. We show the time of one forward and backward pass in the fastest round, with gradients of weights and, except for bits, of the input, and its ratio to the floor's. What else the machine does can only add to a time, so the fastest round says most about the code. Where the middle round of some candidate took twice its fastest, the machine had much else to do, and this page leaves the checks of its sentences on times out.
+# All candidates take turns, so that a slow moment of the machine meets them all. We show the time of one forward and backward pass in the fastest round, with gradients of weights and, except for bits, of the input, and its ratio to the floor's. What else the machine does can only add to a time, so the fastest round says most about the code.
 
 
 # %%
@@ -366,18 +365,9 @@ shapes = [
     (784, 35, 32),
     (784, 35, 512),
 ]
-slow = []  # the middle round of each candidate over its fastest
-
-
-def measured(candidates):
-    found = interleaved(candidates, rounds, turn_seconds)
-    slow.extend(statistics.median(v) / min(v) for v in found.values())
-    return found
-
-
 times = {}
 for shape in shapes:
-    found = measured(candidates(*shape))
+    found = interleaved(candidates(*shape), rounds, turn_seconds)
     row = "{}→{}, {}".format(*shape)
     times[row] = {k: min(v) for k, v in found.items()}
 times = pd.DataFrame(times).T.rename_axis("layer, batch")
@@ -432,7 +422,9 @@ def shared_candidates(inputs, outputs, batch, dial):
 dial = (1, 2, 4, 8, 16, 64, 400)
 growth = {}
 for batch in (32, 512):
-    found = measured(shared_candidates(784, 400, batch, dial))
+    found = interleaved(
+        shared_candidates(784, 400, batch, dial), rounds, turn_seconds
+    )
     growth[f"batch {batch}"] = [
         min(found[g]) / min(found["mlp"]) for g in dial
     ]
@@ -451,9 +443,8 @@ one, four, edges = (
     [values[dial.index(g)] for values in growth.values()]
     for g in (1, 4, 400)
 )
-if rounds >= 7 and max(slow) < 2:
-    assert min(one) > 1
-    assert max(one) < min(edges)
+assert min(one) > 1
+assert max(one) < min(edges)
 Markdown(
     f"- One learnable function an input took {min(one):.1f} to "
     f"{max(one):.1f} times as long as `nn.Linear` and SiLU, four took "
@@ -492,7 +483,7 @@ x = data.binarize(data.load("MNIST").pixels[:32])
 steps = {}
 for name in ("KAN-VAE*", "KAN-VAE**"):
     key = str(paper.FEATURED[name])
-    found = measured(
+    found = interleaved(
         {
             "obvious": training_step(key, Obvious, x.float(), None),
             "obvious, fused Adam": training_step(
@@ -500,6 +491,8 @@ for name in ("KAN-VAE*", "KAN-VAE**"):
             ),
             "KANLinear": training_step(key, None, x, True),
         },
+        rounds,
+        turn_seconds,
     )
     steps[name] = {f"{k}, ms": min(v) for k, v in found.items()}
 steps = pd.DataFrame(steps).T.rename_axis("model")
@@ -509,10 +502,11 @@ steps["times faster"] = (
 tables.table(steps, dict.fromkeys(steps, ".2f"))
 
 # %% tags=["hide-input", "found"]
-if kernels_used and rounds >= 7 and max(slow) < 2:
-    assert (steps["times faster"] > 1).all()
+assert (steps["times faster"] > 1).all()
+if kernels_used:
     assert (ratios["on bits"] < ratios["KANLinear"]).all()
     assert (ratios["KANLinear"] < ratios["obvious"]).all()
+if kernels_used and rounds >= 7:
     assert (ratios["KANLinear"] < 1.8).all()
     assert (ratios["on bits"] < 1).all()
     assert longer.median() < 10

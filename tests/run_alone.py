@@ -24,7 +24,7 @@ SMALL = {
     "08_posterior_sampling": {"seed": 0},
     "09_prior_sampling": {"samples": 1000},
     "10_paper_figures": {"seed": 0},
-    "17_layer_cost": {"rounds": 1, "turn_seconds": 0.001},
+    "17_layer_cost": {"rounds": 7, "turn_seconds": 0.001},
     "11_why": {"seed": 0},
     "12_what_we_found": {"reading": "best"},
     "13_how_many_functions": {"reading": "last"},
