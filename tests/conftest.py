@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import torch
 
 from kanvae import data, evaluation, kernels, runs
 from kanvae.training import TrainingConfig, train
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us with &
 
 with warnings.catch_warnings():  # a layer warns where there is no C compiler: no error in tests
     warnings.simplefilter("ignore")
