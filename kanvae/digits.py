@@ -44,9 +44,13 @@ class DigitClassifier(nn.Module):
         x = F.relu(self.convolution2(x))  # (B, 32, 7, 7)
         return self.linear1(x.flatten(1))
 
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits of the ten classes, by an image's features: (N, 64) -> (N, 10)."""
+        return self.linear2(F.relu(features))
+
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the ten digits: images (N, 784) in [0, 1] -> (N, 10)."""
-        return self.linear2(F.relu(self.features(x)))
+        """Logits of the ten classes: images (N, 784) in [0, 1] -> (N, 10)."""
+        return self.logits(self.features(x))
 
 
 def load(device: torch.device | str = "cpu", name: str = "digits") -> DigitClassifier:
@@ -54,6 +58,25 @@ def load(device: torch.device | str = "cpu", name: str = "digits") -> DigitClass
     model = DigitClassifier()
     model.load_state_dict(load_file(CLASSIFIERS[name][1]))
     return model.to(device).eval()
+
+
+def recognition(logits: Tensor) -> dict[str, float]:
+    """How sure a classifier is of images, and of how many kinds they seem to be, by its logits.
+
+    Args:
+        logits: (N, 10).
+
+    Returns:
+        `confidence`, the mean probability of its best guess; `recognised`, the share of images
+        whose best guess has more than 0.9; and `variety`, the entropy of its guesses in bits.
+    """
+    best, guesses = logits.detach().softmax(1).max(1)
+    share = torch.bincount(guesses, minlength=logits.shape[1]).double() / len(guesses)
+    return {
+        "confidence": float(best.double().mean()),
+        "recognised": float((best > 0.9).double().mean()),
+        "variety": float(torch.special.entr(share).sum() / math.log(2)),
+    }
 
 
 @torch.no_grad()

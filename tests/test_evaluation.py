@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import make_blobs
 
 from kanvae import Architecture, data, digits, evaluation, runs, training
-from kanvae.evaluation import Statistics, frechet_distance
+from kanvae.evaluation import Statistics, frechet_distance, samples
 from kanvae.studies import command
 
 
@@ -42,6 +42,14 @@ def test_shipped_classifier_is_at_least_99_percent_right(test_set):
     model = digits.load()
     for x in (test_set.pixels / 255.0, data.binarize(test_set.pixels)):
         assert digits.accuracy(model, x, test_set.labels) >= 0.99
+
+
+def test_recognition_tells_how_sure_and_how_varied_guesses_are():
+    sure = digits.recognition(50 * torch.eye(10).repeat(3, 1))
+    assert sure == pytest.approx({"confidence": 1, "recognised": 1, "variety": math.log2(10)})
+    odds = torch.tensor([[0.95, 0.05], [0.55, 0.45], [0.9, 0.1], [0.85, 0.15]]).log()
+    half = digits.recognition(odds)
+    assert half == pytest.approx({"confidence": 0.8125, "recognised": 0.25, "variety": 0})
 
 
 def test_statistics_are_those_of_the_features(test_set):
@@ -285,15 +293,24 @@ def test_evaluation_gives_every_score_and_the_command_line_records_them(run):
 def test_several_features_and_images_are_scored_under_their_names(run):
     settings = evaluation.Settings(
         frechet_images="grayscale,binarized", frechet_samples=100, frechet_seeds=1,
-        fidelity_samples=50, importance_samples=1, likelihood_images=5,
+        fidelity_samples=50, importance_samples=1, likelihood_images=5, plane_images=100,
     )  # fmt: skip
     scores = evaluation.evaluate(run, settings)
-    for kind in ("frechet", "kernel", "fidelity"):
+    for kind in ("frechet", "kernel", "fidelity", "recognition"):
         assert list(scores[kind]) == ["digits grayscale", "digits binarized"]
         assert scores[kind]["digits grayscale"] != scores[kind]["digits binarized"]
     assert list(scores["fidelity"]["digits grayscale"]) == [
         "precision", "recall", "density", "coverage",
     ]  # fmt: skip
+    model, drawn = training.load_model(run), training.random_stream(0, samples.PRIOR_STREAM)
+    images = evaluation.sample_prior(model, 50, model.latent_dim, drawn)
+    for kind, seen in (("grayscale", images), ("binarized", (images > 0.5).float())):
+        expected = digits.recognition(digits.load()(seen))
+        assert scores["recognition"][f"digits {kind}"] == pytest.approx(expected)
+    means = evaluation.latent_means(model, data.binarize(data.load("MNIST", "test").pixels[:100]))
+    plane = evaluation.plane(means)
+    labels = data.load("MNIST", "test").labels[:100]
+    assert scores["plane_silhouette"] == evaluation.silhouette(plane, labels)
 
 
 def test_inception_counts_as_here_only_with_its_weights(inception_file, monkeypatch, tmp_path):
@@ -322,6 +339,7 @@ def test_unknown_images_are_refused(trained_run):
         ("importance_samples", 0),
         ("likelihood_images", -5),
         ("likelihood_images", 2.5),
+        ("plane_images", 99),
     ],
 )
 def test_impossible_settings_are_refused_before_anything_is_scored(name, value):

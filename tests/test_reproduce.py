@@ -120,6 +120,22 @@ def test_small_sets_have_models_of_one_size(monkeypatch):
         assert min(found) > 0.85 * budget
 
 
+def test_constant_rates_are_tried_in_full_and_choose_nothing(monkeypatch):
+    def elbo(config):  # the highest rate does best where it is held
+        if config.scheduler == "constant":
+            return config.learning_rate
+        return -abs(config.learning_rate - 0.002)
+
+    tries, kinds = tried(monkeypatch, elbo), ("ReLU", "KAN", "1 function", "4 functions")
+    held = [job for job in plan.best() if job.scores == "validation"]
+    assert {job.config.learning_rate for job in held} == set(plan.RATES)
+    assert {job.config.scheduler for job in held} == {"constant"}
+    assert len(held) == len(kinds) * len(plan.RATES)
+    known(monkeypatch, [*tries, *held], elbo)
+    setting = plan.best_setting(plan.tries("vae-400-20"))
+    assert setting == {"learning_rate": 0.002, "scheduler": "constant"}
+
+
 def test_the_best_setting_is_the_best_on_validation(monkeypatch):
     def elbo(config):
         found = {("cosine", 0.002): -90.0, ("constant", 0.002): -91.0}
@@ -202,7 +218,9 @@ def test_other_sets_see_the_best_of_the_dial(monkeypatch):
     known(monkeypatch, tries + plan.at_best(sizes.DIAL, range(3)), elbo)
     best = ["ReLU", "SiLU", "16 functions", "4 functions", "one per edge"]
     assert plan.contenders() == best
-    assert len(plan.fashion()) == len(best) * (2 * 5 + 3)
+    kan = [job for job in plan.fashion() if job.config.architecture.layer == "kan"]
+    assert len(plan.fashion()) == len(best) * (2 * 5 + 3) + 5
+    assert [job.config.seed for job in kan] == list(range(5))
     assert {job.config.dataset for job in plan.fashion()} == {"FashionMNIST"}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kanvae import data, likelihoods, objective, runs
+from kanvae import data, digits, likelihoods, objective, runs
 from kanvae.evaluation.features import (
     FEATURES,
     INCEPTION_BLOCKS,
@@ -33,6 +33,15 @@ from kanvae.evaluation.features import (
     summary,
     values,
 )
+from kanvae.evaluation.latents import (
+    SILHOUETTE_IMAGES,
+    active_units,
+    latent_means,
+    neighbour_accuracy,
+    outside_grid,
+    plane,
+    silhouette,
+)
 from kanvae.evaluation.samples import (
     frechet_distances,
     kernel_distance,
@@ -41,24 +50,21 @@ from kanvae.evaluation.samples import (
     sample_prior,
 )
 from kanvae.evaluation.settings import Settings
-from kanvae.extras import extra
 from kanvae.layers.function_layer import check_text
 from kanvae.likelihoods import Likelihood
 from kanvae.models import count_parameters
-from kanvae.training import grids, load_model, mean_terms, random_stream, resolve_device
-from kanvae.training.updates import GRID_STREAM
+from kanvae.training import load_model, mean_terms, random_stream, resolve_device
 
 __all__ = [
     "FEATURES", "INCEPTION_BLOCKS", "Features", "FeaturesError", "Settings", "Statistics",
     "active_units", "evaluate", "evaluate_model", "evaluate_run", "features_for", "features_here",
     "frechet_distance", "frechet_distances", "kernel_distance", "latent_means", "load_features",
-    "negative_log_likelihood", "neighbour_accuracy", "precision_recall", "reference_statistics",
-    "reference_values", "sample_features", "sample_prior", "silhouette", "summary",
-    "values",
+    "negative_log_likelihood", "neighbour_accuracy", "outside_grid", "plane", "precision_recall",
+    "reference_statistics", "reference_values", "sample_features", "sample_prior", "silhouette",
+    "summary", "values",
 ]  # fmt: skip
 
 NLL_STREAM = 2**32 - 3  # of random numbers
-SILHOUETTE_IMAGES = 5_000
 
 
 def negative_log_likelihood(
@@ -72,44 +78,6 @@ def negative_log_likelihood(
     generator = random_stream(seed, NLL_STREAM)
     bound = objective.importance_weighted_bound(model, x, samples, generator, likelihood=likelihood)
     return -float(bound.double().mean())
-
-
-@torch.no_grad()
-def latent_means(model: nn.Module, x: Tensor) -> Tensor:
-    """The means of q(z|x): images (N, D) -> (N, L)."""
-    objective.check_parts(model)
-    parts = (objective.as_input(model, part) for part in x.split(1000))
-    return torch.cat([model.encode(part)[0] for part in parts])  # type: ignore[operator]
-
-
-def active_units(means: Tensor, threshold: float = 0.01) -> int:
-    """How many latents' means (N, L) have a variance above the threshold (Burda et al. 2015)."""
-    return int((means.var(dim=0) > threshold).sum())
-
-
-def neighbour_accuracy(
-    known: Tensor, labels: Tensor, means: Tensor, truth: Tensor, k: int = 10
-) -> float:
-    """How often the `k` nearest known latent means vote for an image's label.
-
-    Args:
-        known: (N, L) latent means of labelled images, `labels` (N,) theirs; of fewer than `k`
-            all vote.
-        means: (M, L) latent means to label, `truth` (M,) their labels.
-    """
-    with extra("evaluation"):
-        from sklearn.neighbors import KNeighborsClassifier
-
-    classifier = KNeighborsClassifier(min(k, len(known))).fit(known.numpy(), labels.numpy())
-    return float(classifier.score(means.numpy(), truth.numpy()))
-
-
-def silhouette(means: Tensor, labels: Tensor, images: int = SILHOUETTE_IMAGES) -> float:
-    """The mean silhouette score of labels among the first `images` latent means (N, L): -1 to 1."""
-    with extra("evaluation"):
-        from sklearn.metrics import silhouette_score
-
-    return float(silhouette_score(means[:images].numpy(), labels[:images].numpy()))
 
 
 DEFAULT_SETTINGS = Settings()
@@ -284,24 +252,20 @@ def _scores(
             drawn = sample_features(*subject, kind == "binarized", count, **how)
             scores.setdefault("kernel", {})[name] = kernel_distance(real, drawn)
             scores.setdefault("fidelity", {})[name] = precision_recall(real, drawn)
+            if features.name in digits.CLASSIFIERS:
+                classifier = digits.load(name=features.name)
+                logits = classifier.logits(torch.from_numpy(drawn).float())
+                scores.setdefault("recognition", {})[name] = digits.recognition(logits)
     if labels is not None:
         first = labels[:SILHOUETTE_IMAGES]
         if 1 < len(first.unique()) < len(first):  # else there is nothing to tell apart
             scores["silhouette"] = silhouette(means, labels)
+            if count := settings.plane_images:
+                scores["plane_silhouette"] = silhouette(plane(means[:count]), labels[:count])
         if known is not None:
             seen = latent_means(model, known[0].to(x.device)).cpu()
             scores["neighbour_accuracy"] = neighbour_accuracy(seen, known[1], means, labels)
     return scores
-
-
-def outside_grid(model: nn.Module, x: Tensor) -> dict[str, float]:
-    """The share of what each layer of splines sees of images (N, ...) that lies beyond its grid."""
-    noise, found = random_stream(0, GRID_STREAM, x.device), {}
-    images = objective.as_input(model, x)
-    for name, (layer, inputs) in grids.inputs_of_layers(model, images, noise).items():
-        low, high = layer.grid[:, layer.spline_order], layer.grid[:, -1 - layer.spline_order]
-        found[name] = float(((inputs < low) | (inputs > high)).double().mean())
-    return found
 
 
 def _names(asked: str, dataset: str) -> str:

@@ -20,9 +20,11 @@ class Settings:
         frechet_samples: images in a set of samples; 20,000 in the paper.
         frechet_seeds: sets of samples; 5 in the paper.
         fidelity_samples: images in a set for kernel distance, precision, recall, density and
-            coverage; 0 for none of these.
+            coverage, and for what a classifier recognises; 0 for none of these.
         importance_samples: latents an image of the bound on the likelihood.
         likelihood_images: the first so many of the test set, for that bound.
+        plane_images: the first so many of the test set, for the silhouette of their t-SNE plane; 0
+            for none.
         weights: "last", or "best" for those of the epoch with the best validation ELBO.
 
     Raises:
@@ -36,6 +38,7 @@ class Settings:
     fidelity_samples: int = 0
     importance_samples: int = 100
     likelihood_images: int = 1000
+    plane_images: int = 0
     weights: str = "last"
 
     def __post_init__(self) -> None:
@@ -44,6 +47,8 @@ class Settings:
         check_whole("frechet_samples", self.frechet_samples, 2)  # they have a covariance
         if self.fidelity_samples != 0:
             check_whole("fidelity_samples", self.fidelity_samples, NEIGHBOURS + 2)
+        if self.plane_images != 0:
+            check_whole("plane_images", self.plane_images, 100)  # three times its neighbours
         for name in ("features", "frechet_images"):
             check_text(name, getattr(self, name))
         for kind in self.kinds:

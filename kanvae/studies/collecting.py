@@ -67,8 +67,9 @@ def lines(job: Job, run: runs.Run) -> list[dict[str, Any]]:
             line[f"{column}_std"] = np.std(distances, ddof=1)
         for kind, distance in scores.get("kernel", {}).items():
             line[f"kernel_{_column(kind)}"] = distance
-        for kind, values in scores.get("fidelity", {}).items():
-            line |= {f"{name}_{_column(kind)}": value for name, value in values.items()}
+        for part in ("fidelity", "recognition"):
+            for kind, values in scores.get(part, {}).items():
+                line |= {f"{name}_{_column(kind)}": value for name, value in values.items()}
         line["updates"] = int(end["update"])
         line["seconds"] = end["seconds"]
         line["cpu_seconds"] = run.provenance["cpu_seconds"]
@@ -85,7 +86,7 @@ FIRST = (
 COPIED = (
     *("train_reconstruction", "train_kl", "train_elbo"),
     *("test_reconstruction", "test_kl", "test_elbo", "test_nll", "test_nll_few", "test_nll_many"),
-    *("active_units", "neighbour_accuracy", "silhouette"),
+    *("active_units", "neighbour_accuracy", "silhouette", "plane_silhouette"),
 )
 
 

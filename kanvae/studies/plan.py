@@ -6,14 +6,15 @@
     ablation  what the grid and the first layer do to KAN-VAE**, five seeds
     depth     the paper's "more than two layers": KAN-VAE** with two and three hidden layers
     best      kinds of model at their own best setting, as `rates` found it, and at the paper's,
-              three seeds
+              three seeds; every rate without a schedule
     sharing   how many functions an input: a dial at three budgets, five seeds, each at its best;
               its best three on 50,000 images, three seeds
     controls  where its gain comes from, three seeds (five of functions without their splines)
     grids     grids that change in training, against fixed ones, three seeds
     front     what the architecture search found best, five other seeds, on test images
     small     the dial on grey digits and on a table of seven columns, five seeds
-    fashion   the best three of the dial on FashionMNIST, five seeds, and on all of it, three
+    fashion   the best three of the dial, and a KAN-VAE, on FashionMNIST, five seeds, and the three
+              on all of it, three
     bases     other basis functions at KAN-VAE**'s widths and at its parameters, five seeds
     full      `paper` on 50,000 images, three seeds
     anchor    a model whose likelihood others have published
@@ -194,7 +195,13 @@ def best() -> list[Job]:
     """Kinds of model at their own best setting, and at the paper's."""
     kinds = "ReLU", "KAN", "1 function", "4 functions"
     keys = [sizes.fitted(kind, sizes.BUDGET) for kind in kinds]
-    return [*at_best(kinds, range(3)), *table(keys, "paper", range(3))]
+    return [*at_best(kinds, range(3)), *table(keys, "paper", range(3)), *constant_rates(keys)]
+
+
+def constant_rates(keys: Iterable[str]) -> list[Job]:
+    """The rest of a grid of rates and schedules: every rate, held; nothing is chosen by these."""
+    how = [{"learning_rate": rate, "scheduler": "constant"} for rate in RATES]
+    return [Job(config(key, **each), "validation") for each in how for key in keys]
 
 
 def sharing() -> list[Job]:
@@ -240,6 +247,7 @@ def fashion() -> list[Job]:
     kinds, images = contenders(), "FashionMNIST"
     return [
         *at_best(kinds, SEEDS, (sizes.BUDGET, sizes.BUDGET // 2), dataset=images),
+        *at_best(("KAN",), SEEDS, dataset=images),
         *at_best(kinds, range(3), regime="full", dataset=images),
     ]
 

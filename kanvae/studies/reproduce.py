@@ -27,7 +27,7 @@ from kanvae.training import load_model, resolve_device, run_name, train
 
 SETTINGS = evaluation.Settings(
     frechet_images="grayscale,binarized", fidelity_samples=10_000, importance_samples=500,
-    likelihood_images=10_000,
+    likelihood_images=10_000, plane_images=5_000,
 )  # fmt: skip
 MORE_SAMPLES, FEWER_IMAGES = 5_000, 2_000  # of the likelihood, once more, for models in figures
 
@@ -69,7 +69,7 @@ def complete(job: Job, progress: bool = True) -> None:
         settings = dataclasses.replace(
             SETTINGS, features=",".join(evaluation.features_here(dataset))
         )
-        brief = dataclasses.replace(settings, fidelity_samples=0)
+        brief = dataclasses.replace(settings, fidelity_samples=0, plane_images=0)
         found = evaluation.evaluate_run(run, settings if job.scores == "all" else brief, device)
         if run.best_epoch == job.config.epochs:
             found["best"] = dict(found)
