@@ -53,7 +53,7 @@ class DigitClassifier(nn.Module):
         return self.logits(self.features(x))
 
 
-def load(device: torch.device | str = "cpu", name: str = "digits") -> DigitClassifier:
+def load_classifier(device: torch.device | str = "cpu", name: str = "digits") -> DigitClassifier:
     """A trained classifier that comes with the package: "digits" or "fashion"."""
     model = DigitClassifier()
     model.load_state_dict(load_file(CLASSIFIERS[name][1]))

@@ -79,7 +79,7 @@ images = "grayscale"
 # ```{admonition} What can and cannot be compared
 # :class: warning
 # **Not the values.** Our features are 64 values of our own digit classifier (see [Conventions](../book/conventions.md)), not Inception's, whose layer the paper does not
-# state. Distances under different features have different units. Nor does the paper say whether its images were grey or thresholded.
+# state. Inception's weights were not at hand for our runs; where they are, our code scores by each of its blocks, too. Distances under different features have different units. Nor does the paper say whether its images were grey or thresholded.
 #
 # **The order of the models** can be compared, and should survive a change of features and of images if the claim behind it is solid.
 # ```
@@ -265,63 +265,98 @@ compared = {
 }
 tables.table(pd.DataFrame(compared).T.rename_axis("model"))
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fidelity-pairs", "caption": "The same measures, KAN-VAE minus the linear VAE with as many parameters, grey / thresholded, means over training seeds. Above zero is better for the KAN-VAE, for the kernel distance below zero."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-fidelity-pairs", "caption": "The same measures, KAN-VAE minus the linear VAE with as many parameters, grey / thresholded, means over training seeds. \u2020: stays clear by Holm's procedure over the eight pairs. Above zero is better for the KAN-VAE, for the kernel distance below zero."}}
 apart = {
-    kan: {
-        measure: " / ".join(
-            f"{sampled.loc[kan, field] - sampled.loc[equal, field]:+.2f}"
-            for kind in kinds
-            for field in [f"{measure}_digits_{kind}"]
+    (measure, kind): {
+        kan: results.difference(
+            last, kan, equal, f"{measure}_digits_{kind}"
         )
-        for measure in measures
+        for kan, equal in equals.items()
     }
-    for kan, equal in equals.items()
+    for measure in measures
+    for kind in kinds
 }
-tables.table(pd.DataFrame(apart).T.rename_axis("model"))
+sure = {which: results.clear(family) for which, family in apart.items()}
+
+
+def gained(kan, measure):
+    pairs = [(measure, kind) for kind in kinds]
+    return " / ".join(
+        f"{apart[which][kan].mean:+.2f}{'†' * (kan in sure[which])}"
+        for which in pairs
+    )
+
+
+frame = pd.DataFrame(
+    {m: {kan: gained(kan, m) for kan in equals} for m in measures}
+)
+tables.table(frame.rename_axis("model"))
 
 # %% [markdown]
-# {numref}`tab-fidelity` compares the KAN-VAEs with the paper's VAE. The samples of all narrow KAN-VAEs look real more often: their precision and density are higher. But the narrower a KAN-VAE, the lower its recall, in grey down to zero for the narrowest: its samples are alike, and few real digits lie among them. Coverage, which counts around the real digits, is higher than the VAE's for every KAN-VAE with 30 hidden units or more, and the kernel distance of the same models is lower. Only KAN-VAE* gains in recall, and it does so without losing in precision.
+# {numref}`tab-fidelity` compares the KAN-VAEs with the paper's VAE. The samples of all narrow KAN-VAEs look real more often: their precision and density are higher. In both kinds of image, and for each of the narrow models, this stays clear. But the narrower a KAN-VAE, the lower its recall, in grey down to zero for the narrowest: its samples are alike, and few real digits lie among them. Coverage, which counts around the real digits, is higher than the VAE's for every KAN-VAE with 30 hidden units or more, and the kernel distance of the same models is lower. Only KAN-VAE* gains in recall, and its precision is no lower.
 #
-# {numref}`tab-fidelity-pairs` compares models of equal size. Every narrow KAN-VAE has lower recall than its linear VAE. Its grey precision is higher by a tenth and more in the three pairs with 15 or 20 latents, about the same in the three with 10, and a little lower in the pair with 5, by less than a tenth. The linear VAEs with few latents have high precision too, so few latents may be what raises it. The KAN-VAE has the higher coverage in six of the eight pairs in grey, and in seven if thresholded. It has the lower kernel distance in all eight, in both kinds of image.
+# {numref}`tab-fidelity-pairs` compares models of equal size. Every narrow KAN-VAE has lower recall than its linear VAE, and all these differences [stay clear](../book/conventions.md), in both kinds of image. Its precision is higher by about a tenth and more in the three pairs with 15 or 20 latents, and they stay clear too. In the three with 10 latents it is about the same in grey, and in the pair with 5 it is lower by less than a tenth. The linear VAEs with few latents have high precision too, so few latents may be what raises it. The KAN-VAE has the higher coverage in six of the eight pairs in grey, and in seven if thresholded; five and six of these stay clear, and so does each pair in which it is behind. It has the lower kernel distance in all eight, in both kinds of image; five stay clear in grey and four thresholded.
 
 # %% tags=["remove-cell"]
-recall, precision, density, cover = (
-    sampled[f"{measure}_digits_grayscale"]
-    for measure in ("recall", "precision", "density", "coverage")
-)
 ours, star = titles["vae-400-20"], titles["kan-400-20"]
-by_width = recall[[titles[f"kan-{width}"] for width in (
-    "50-10", "40-20", "40-10", "35-15", "30-20", "20-10", "10-5"
-)]]  # fmt: skip
-assert by_width.is_monotonic_decreasing
-assert by_width.iloc[0] < 0.6 * recall[ours]
-assert (precision[narrow] > precision[ours] + 0.1).all()
-assert (density[narrow] > density[ours] + 0.1).all()
-wider = [*by_width.index[:5]]
-assert (cover[wider] > cover[ours] + 0.05).all()
-kernel = sampled["kernel_digits_grayscale"]
-assert (kernel[wider] < kernel[ours]).all()
-assert recall[star] > recall[ours] + 0.05
-assert precision[star] > precision[ours] - 0.02
-more_latents = [
-    titles[key] for key in narrow_keys if int(key.split("-")[2]) > 10
-]
-assert len(more_latents) == 3
-for kan in narrow:
-    assert recall[kan] < recall[equals[kan]]
-    gained = precision[kan] - precision[equals[kan]]
-    assert gained > 0.1 if kan in more_latents else abs(gained) < 0.09
+from_ours = {
+    which: {
+        kan: results.difference(last, kan, ours, "_digits_".join(which))
+        for kan in equals
+    }
+    for which in apart
+}
+for kind in kinds:
+    recall, precision, density, cover, kernel = (
+        sampled[f"{measure}_digits_{kind}"]
+        for measure in (
+            "recall",
+            "precision",
+            "density",
+            "coverage",
+            "kernel",
+        )
+    )
+    by_width = recall[[titles[f"kan-{width}"] for width in (
+        "50-10", "40-20", "40-10", "35-15", "30-20", "20-10", "10-5"
+    )]]  # fmt: skip
+    assert by_width.is_monotonic_decreasing
+    assert (recall[narrow] < recall[ours]).all()
+    for measure in ("precision", "density"):
+        raised = results.clear(from_ours[measure, kind])
+        assert {*narrow} <= {*raised}
+        assert all(raised[kan].low > 0 for kan in narrow)
+    wider = [*by_width.index[:5], star]
+    assert (cover[wider] > cover[ours] + 0.05).all()
+    assert (kernel[wider] < kernel[ours]).all()
+    assert recall[star] > recall[ours]
+    assert precision[star] > precision[ours]
 
 # %% tags=["remove-cell"]
-for kind, wins in zip(kinds, (6, 7), strict=True):
-    covered, kernel = (
-        sampled[f"{measure}_digits_{kind}"]
-        for measure in ("coverage", "kernel")
-    )
-    assert sum(covered[k] > covered[e] for k, e in equals.items()) == wins
-    assert all(kernel[k] < kernel[e] for k, e in equals.items())
-    reached = sampled[f"recall_digits_{kind}"]
-    assert (reached[narrow] < reached[ours]).all()
+grey_recall = sampled["recall_digits_grayscale"]
+assert grey_recall[titles["kan-10-5"]] < 0.001
+latents = {titles[key]: int(key.split("-")[2]) for key in narrow_keys}
+assert sorted(latents.values()) == [5, 10, 10, 10, 15, 20, 20]
+for kind in kinds:
+    assert {*narrow} <= {*sure["recall", kind]}
+    for kan in narrow:
+        assert apart["recall", kind][kan].mean < 0
+        found = apart["precision", kind][kan].mean
+        if latents[kan] > 10:
+            assert found > 0.095
+            assert kan in sure["precision", kind]
+        elif kind == "grayscale":
+            assert -0.09 < found < (0.04 if latents[kan] == 10 else 0)
+for kind, wins, stay, near in zip(
+    kinds, (6, 7), (5, 6), (5, 4), strict=True
+):
+    covered, clear = apart["coverage", kind], sure["coverage", kind]
+    ahead = {kan for kan, d in covered.items() if d.mean > 0}
+    assert len(ahead) == wins
+    assert len(ahead & {*clear}) == stay
+    assert {*covered} - ahead <= {*clear}
+    assert all(d.mean < 0 for d in apart["kernel", kind].values())
+    assert len(sure["kernel", kind]) == near
 
 # %% [markdown]
 # ## How sure is one number?

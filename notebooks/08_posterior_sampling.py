@@ -101,7 +101,7 @@ figures.image_rows(rows)
 # - **same digit**: how often the [digit classifier](../book/conventions.md) sees in the sample what it sees in the input.
 
 # %%
-classifier = digits.load()
+classifier = digits.load_classifier()
 
 
 def judge(images, drawn):

@@ -98,7 +98,7 @@ figures.image_rows(rows)
 # A model that always draws the same perfect 1 would have full confidence and no variety; both must be read together, and the [Fréchet distance](05_table1.ipynb) combines the two.
 
 # %%
-classifier = digits.load()
+classifier = digits.load_classifier()
 
 
 def judge(images: torch.Tensor) -> dict[str, float]:

@@ -784,7 +784,7 @@ else:
 # The author's repository, linked in the references, also has weights. Its layers are those of efficient-kan {cite}`cao2024`, whose parameters have the names of ours, so a file of them becomes one of our models with
 #
 #     from kanvae.studies import weights
-#     model = weights.load("path/to/weights.pth", "kan-400-20")
+#     model = weights.load_published("path/to/weights.pth", "kan-400-20")
 #
 # Layers are told apart by the names and shapes of their parameters. If they differ from what is expected, the error lists both. We have not seen the author's file, so this is untested on it.
 #

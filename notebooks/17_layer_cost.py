@@ -376,7 +376,7 @@ print(f"milliseconds on {torch.get_num_threads()} threads")
 tables.table(times, dict.fromkeys(times, ".2f"))
 
 # %% mystnb={"table": {"name": "tab-ratios", "caption": "Time of one forward and backward pass over that of the dense floor, fastest rounds."}}
-kernels_used = kernels.load("kan", DEGREE=3, COUNT=8) is not None
+kernels_used = kernels.load_library("kan", DEGREE=3, COUNT=8) is not None
 print("ratios to the dense floor; compiled kernels:", kernels_used)
 tables.table(ratios, dict.fromkeys(ratios, ".2f"))
 

@@ -21,7 +21,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shel
 
 with warnings.catch_warnings():  # a layer warns where there is no C compiler: no error in tests
     warnings.simplefilter("ignore")
-    if kernels.load("kan", DEGREE=3, COUNT=8) is None and kernels._compiler() is None:
+    if kernels.load_library("kan", DEGREE=3, COUNT=8) is None and kernels._compiler() is None:
         os.environ["KANVAE_KERNELS"] = "0"
 
 ROOT = Path(__file__).resolve().parents[1]

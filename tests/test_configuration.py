@@ -71,6 +71,20 @@ def test_a_new_layer_changes_the_digest(code):
     assert digest() != before
 
 
+def test_what_errors_and_warnings_say_is_words_and_what_they_are_is_not(tmp_path):
+    path = tmp_path / "a.py"
+
+    def seen(text):
+        path.write_text(text)
+        return configuration.without_words(path)
+
+    warned = 'import warnings\nwarnings.warn("{}", {}, stacklevel=2)\n'
+    assert seen(warned.format("a", "UserWarning")) == seen(warned.format("b", "UserWarning"))
+    assert seen(warned.format("a", "UserWarning")) != seen(warned.format("a", "RuntimeWarning"))
+    assert seen('raise ValueError("a")\n') == seen('raise ValueError("b")\n')
+    assert seen('raise ValueError("a")\n') != seen('raise TypeError("a")\n')
+
+
 def test_a_text_that_is_used_is_no_comment(tmp_path):
     path = tmp_path / "a.py"
     found = []

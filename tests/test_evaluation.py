@@ -39,7 +39,7 @@ def test_distance_agrees_with_the_eigenvalues_of_the_product():
 
 
 def test_shipped_classifier_is_at_least_99_percent_right(test_set):
-    model = digits.load()
+    model = digits.load_classifier()
     for x in (test_set.pixels / 255.0, data.binarize(test_set.pixels)):
         assert digits.accuracy(model, x, test_set.labels) >= 0.99
 
@@ -56,7 +56,7 @@ def test_statistics_are_those_of_the_features(test_set):
     features = evaluation.load_features("digits")
     found = evaluation.reference_statistics(features, test_set.pixels[:1500])
     with torch.no_grad():
-        values = digits.load().features(test_set.pixels[:1500] / 255.0).double().numpy()
+        values = digits.load_classifier().features(test_set.pixels[:1500] / 255.0).double().numpy()
     np.testing.assert_allclose(found.mean, values.mean(0), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.covariance, np.cov(values.T), rtol=1e-4, atol=1e-3)
 
@@ -305,7 +305,7 @@ def test_several_features_and_images_are_scored_under_their_names(run):
     model, drawn = training.load_model(run), training.random_stream(0, samples.PRIOR_STREAM)
     images = evaluation.sample_prior(model, 50, model.latent_dim, drawn)
     for kind, seen in (("grayscale", images), ("binarized", (images > 0.5).float())):
-        expected = digits.recognition(digits.load()(seen))
+        expected = digits.recognition(digits.load_classifier()(seen))
         assert scores["recognition"][f"digits {kind}"] == pytest.approx(expected)
     means = evaluation.latent_means(model, data.binarize(data.load("MNIST", "test").pixels[:100]))
     plane = evaluation.plane(means)
@@ -372,7 +372,7 @@ def test_the_shipped_fashion_classifier_is_as_right_as_its_notes_say():
         notes = file.metadata()
     images = {"grayscale": test.pixels / 255.0, "binarized": data.binarize(test.pixels)}
     for kind, x in images.items():
-        found = digits.accuracy(digits.load(name="fashion"), x, test.labels)
+        found = digits.accuracy(digits.load_classifier(name="fashion"), x, test.labels)
         assert found == pytest.approx(float(notes[f"accuracy_{kind}"]), abs=0.001)
         assert found > 0.85
 

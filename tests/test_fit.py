@@ -81,6 +81,7 @@ def test_anybodys_model_learns_from_bits_of_any_type(dtype, first):
     x = stripes().to(dtype)
     model = Own(first=first)
     found = fit(model, x[:200], x[200:], epochs=40, **QUICK)
+    assert (found.settings.epochs, found.settings.optimizer) == (40, "adam")
     elbo = -(found.history["validation_reconstruction"] + found.history["validation_kl"])
     elbo = elbo[np.isfinite(elbo)]
     assert len(elbo) == 40

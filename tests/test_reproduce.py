@@ -13,6 +13,7 @@ from conftest import ROOT
 from kanvae import Architecture, data, evaluation, runs
 from kanvae.models import count_parameters
 from kanvae.studies import collecting, command, paper, plan, reproduce, results, sizes
+from kanvae.studies.plan import Job
 
 QUICK = evaluation.Settings(
     frechet_images="grayscale,binarized", frechet_samples=100, fidelity_samples=50,
@@ -224,6 +225,14 @@ def test_other_sets_see_the_best_of_the_dial(monkeypatch):
     assert {job.config.dataset for job in plan.fashion()} == {"FashionMNIST"}
 
 
+def test_models_in_figures_their_equals_and_the_anchor_are_judged_twice():
+    named = ["vae-400-20", "kan-400-20", "kan-35-15", "vae-4000-20", "vae-350-15"]
+    jobs = [Job(plan.config(key)) for key in named] + plan.anchor()
+    assert all(map(reproduce.judged_twice, jobs))
+    others = [plan.config("kan-35-15", seed=1), plan.config("kan-40-10")]
+    assert not any(reproduce.judged_twice(Job(config)) for config in others)
+
+
 def test_a_run_is_trained_scored_and_written_to_the_tables(small, capsys):
     run("--status", seeds="1")
     assert "0 of 2 runs" in capsys.readouterr().out
@@ -336,12 +345,12 @@ def test_tables_do_not_depend_on_which_run_was_written_first(reproduced, tmp_pat
 def test_a_featured_run_is_read_back_with_its_weights(reproduced):
     small = reproduced
     (original,) = (runs.read(p) for p in (small / "reproduce").glob("kan-*"))
-    name = results.run_name(plan.config(KAN))
+    name = results.row_name(plan.config(KAN))
     copy = runs.read(small / "results" / "runs" / name)
     assert copy.weights.keys() == original.weights.keys()
     assert all(bool((copy.weights[k] == original.weights[k]).all()) for k in copy.weights)
     assert copy.history["kl"].tolist() == original.history["kl"].tolist()
-    assert not (small / "results" / "runs" / results.run_name(plan.config(VAE))).exists()
+    assert not (small / "results" / "runs" / results.row_name(plan.config(VAE))).exists()
 
 
 def test_own_results_begin_as_a_copy_of_the_reference(reproduced, monkeypatch, capsys, tmp_path):
@@ -370,7 +379,7 @@ def test_runs_that_fail_are_listed_and_the_others_go_on(tmp_path):
     assert done.returncode == 1
     last = done.stderr.splitlines()[-2:]
     assert [line.partition(":")[0] for line in sorted(last)] == [
-        results.run_name(plan.config("vae-6-2", seed=seed)) for seed in (0, 1)
+        results.row_name(plan.config("vae-6-2", seed=seed)) for seed in (0, 1)
     ]
     assert all("is damaged" in line for line in last)
     assert "2 runs: 100%" in done.stderr

@@ -62,7 +62,7 @@ def test_a_line_follows_from_its_configuration(last):
             given["dataset"] = sets.path(Path(given["dataset"]).stem)
         config, line = TrainingConfig(**given), last.loc[name]
         assert config.to_dict().get("dataset_md5") == checksum
-        assert name == results.run_name(config)
+        assert name == results.row_name(config)
         assert line["model"] == str(config.architecture)
         assert line["regime"] == config.regime
         assert line["epoch"] == config.epochs

@@ -48,14 +48,14 @@ def same(ours, theirs):
 def test_a_model_with_other_names_computes_the_same(tmp_path, heads):
     theirs = Theirs(heads)
     torch.save(theirs.state_dict(), tmp_path / "kan.pth")
-    same(weights.load(tmp_path / "kan.pth", "kan-8-3"), theirs)
+    same(weights.load_published(tmp_path / "kan.pth", "kan-8-3"), theirs)
 
 
 def test_the_log_variance_may_be_defined_before_the_mean(tmp_path):
     theirs = Theirs(("logvar_layer", "mu_layer"))
     torch.save(theirs.state_dict(), tmp_path / "kan.pt")
     theirs.heads = ("mu_layer", "logvar_layer")
-    same(weights.load(tmp_path / "kan.pt", "kan-8-3"), theirs)
+    same(weights.load_published(tmp_path / "kan.pt", "kan-8-3"), theirs)
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict"])
@@ -65,7 +65,7 @@ def test_a_checkpoint_within_an_archive_is_found(tmp_path, key):
     with zipfile.ZipFile(tmp_path / "weights.zip", "w") as archive:
         archive.writestr("README.md", "weights")
         archive.write(tmp_path / "kan.pth", "models/kan.pth")
-    same(weights.load(tmp_path / "weights.zip", "kan-8-3"), theirs)
+    same(weights.load_published(tmp_path / "weights.zip", "kan-8-3"), theirs)
 
 
 def test_several_files_of_an_archive_are_named(tmp_path):
@@ -75,10 +75,10 @@ def test_several_files_of_an_archive_are_named(tmp_path):
         for name in ("one.pth", "two.pth"):
             archive.write(tmp_path / "x.pth", name)
     with pytest.raises(weights.WeightsError, match=r"several files: .*'one.pth', 'two.pth'"):
-        weights.load(tmp_path / "weights.zip", "kan-8-3")
+        weights.load_published(tmp_path / "weights.zip", "kan-8-3")
     with pytest.raises(weights.WeightsError, match=r"no 'three.pth': choose one of"):
-        weights.load(tmp_path / "weights.zip", "kan-8-3", "three.pth")
-    same(weights.load(tmp_path / "weights.zip", "kan-8-3", "two.pth"), theirs)
+        weights.load_published(tmp_path / "weights.zip", "kan-8-3", "three.pth")
+    same(weights.load_published(tmp_path / "weights.zip", "kan-8-3", "two.pth"), theirs)
 
 
 def test_a_vae_of_dense_layers_loads(tmp_path):
@@ -87,7 +87,7 @@ def test_a_vae_of_dense_layers_loads(tmp_path):
          "fc3": nn.Linear(3, 8), "fc4": nn.Linear(8, 784)}
     )  # fmt: skip
     torch.save(theirs.state_dict(), tmp_path / "vae.pth")
-    ours = weights.load(tmp_path / "vae.pth", "vae-8-3")
+    ours = weights.load_published(tmp_path / "vae.pth", "vae-8-3")
     assert torch.equal(ours.encoder.mean.weight, theirs["fc21"].weight)
     assert torch.equal(ours.encoder.log_var.bias, theirs["fc22"].bias)
     assert torch.equal(ours.decoder.pixels.weight, theirs["fc4"].weight)
@@ -96,7 +96,7 @@ def test_a_vae_of_dense_layers_loads(tmp_path):
 def test_other_layers_are_listed_beside_those_expected(tmp_path):
     torch.save(Theirs().state_dict(), tmp_path / "kan.pth")
     with pytest.raises(weights.WeightsError) as caught:
-        weights.load(tmp_path / "kan.pth", "kan-9-3")
+        weights.load_published(tmp_path / "kan.pth", "kan-9-3")
     text = str(caught.value)
     expected, found = text.split("found:")
     assert "encoder.hidden.first: {" in expected
@@ -109,18 +109,18 @@ def test_a_layer_too_many_is_not_dropped(tmp_path):
     state = Theirs().state_dict() | {"extra.weight": torch.zeros(2)}
     torch.save(state, tmp_path / "kan.pth")
     with pytest.raises(weights.WeightsError, match=r"extra: \{'weight': \(2,\)\}"):
-        weights.load(tmp_path / "kan.pth", "kan-8-3")
+        weights.load_published(tmp_path / "kan.pth", "kan-8-3")
 
 
 def test_what_is_not_weights_is_refused_and_not_executed(tmp_path):
     with pytest.raises(weights.WeightsError, match="there is no file"):
-        weights.load(tmp_path / "none.pth", "kan-8-3")
+        weights.load_published(tmp_path / "none.pth", "kan-8-3")
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(weights.WeightsError, match="no file of weights alone"):
-        weights.load(tmp_path / "text.pth", "kan-8-3")
+        weights.load_published(tmp_path / "text.pth", "kan-8-3")
     torch.save(Theirs(), tmp_path / "model.pth")  # a whole model: unpickling it would run code
     with pytest.raises(weights.WeightsError, match=r"save its `state_dict\(\)`"):
-        weights.load(tmp_path / "model.pth", "kan-8-3")
+        weights.load_published(tmp_path / "model.pth", "kan-8-3")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(weights.WeightsError, match="holds a list and no state dict"):
-        weights.load(tmp_path / "list.pth", "kan-8-3")
+        weights.load_published(tmp_path / "list.pth", "kan-8-3")

@@ -253,7 +253,7 @@ def _scores(
             scores.setdefault("kernel", {})[name] = kernel_distance(real, drawn)
             scores.setdefault("fidelity", {})[name] = precision_recall(real, drawn)
             if features.name in digits.CLASSIFIERS:
-                classifier = digits.load(name=features.name)
+                classifier = digits.load_classifier(name=features.name)
                 logits = classifier.logits(torch.from_numpy(drawn).float())
                 scores.setdefault("recognition", {})[name] = digits.recognition(logits)
     if labels is not None:

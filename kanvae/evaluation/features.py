@@ -78,7 +78,7 @@ def load_features(name: str, device: str = "cpu") -> Features:
         raise FeaturesError(f"unknown features {name!r}: choose one of {list(FEATURES)}.")
     device = resolve_device(device)
     if name in digits.CLASSIFIERS:
-        return Features(name, digits.load(device, name).features, device)
+        return Features(name, digits.load_classifier(device, name).features, device)
     network = _inception(INCEPTION_BLOCKS[name]).to(device).eval()
 
     def extract(x: Tensor) -> Tensor:

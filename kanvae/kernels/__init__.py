@@ -1,6 +1,6 @@
 """Compiled inner loops of the layers on the CPU: how they are built, kept, and when they may run.
 
-`load` compiles a source of this folder once, in a second or two, and keeps the library in
+`load_library` compiles a source of this folder once, in a second or two, and keeps the library in
 `~/.cache/kanvae`. Without a C compiler, or with `KANVAE_KERNELS=0`, layers use torch's own
 operations, which give the same numbers to rounding in several times the time. README.md beside
 this file tells what the kernels compute and how.
@@ -38,7 +38,7 @@ COMPILING = 120.0  # seconds, at most
 
 
 @functools.cache
-def load(name: str, **defines: int) -> ctypes.CDLL | None:
+def load_library(name: str, **defines: int) -> ctypes.CDLL | None:
     """The library of `name`.c, compiled with these macros; None where it cannot be had.
 
     The caller declares the types of the functions that it calls. Never raises: where there is no
@@ -47,13 +47,13 @@ def load(name: str, **defines: int) -> ctypes.CDLL | None:
     if os.environ.get("KANVAE_KERNELS") == "0" or os.name == "nt":
         return None
     try:
-        return _library(name, tuple(f"-D{key}={value}" for key, value in defines.items()))
+        return _kept_or_built(name, tuple(f"-D{key}={value}" for key, value in defines.items()))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         _warn(str(error))
         return None
 
 
-def _library(name: str, defines: tuple[str, ...]) -> ctypes.CDLL:
+def _kept_or_built(name: str, defines: tuple[str, ...]) -> ctypes.CDLL:
     """The kept library of the best level that there is, or a new one; raises where there is none.
 
     The name of a kept file holds digests of all that it was made from and of its content.

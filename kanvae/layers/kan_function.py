@@ -121,7 +121,7 @@ def library(degree: int, count: int) -> ctypes.CDLL | None:
     """The kernels for splines of a degree with `count` bases; None where they cannot be had."""
     if not (0 <= degree <= MOST_DEGREE and 1 <= count <= MOST_COUNT):
         return None
-    found = kernels.load("kan", DEGREE=degree, COUNT=count)
+    found = kernels.load_library("kan", DEGREE=degree, COUNT=count)
     if found is not None:
         pointer, whole, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
         sizes = (whole, whole, *(size,) * 4)  # is x of two values, threads, B, I, O, g

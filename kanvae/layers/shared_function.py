@@ -129,7 +129,7 @@ def library(
 
 @functools.cache
 def _load(order: int, count: int) -> ctypes.CDLL | None:
-    library = kernels.load("shared", DEGREE=order, COUNT=count)
+    library = kernels.load_library("shared", DEGREE=order, COUNT=count)
     if library is not None:
         pointer, whole = ctypes.c_void_p, ctypes.c_long
         sizes = (ctypes.c_int, *(whole,) * 3, ctypes.c_int)  # base, B, I, g, threads

@@ -153,7 +153,7 @@ def wavelet_sum(
 @functools.cache
 def _library(wavelet: str) -> ctypes.CDLL | None:
     """The compiled kernels of a wavelet; None where they cannot be had."""
-    found = kernels.load("wavelet", WAVELET=list(WAVELETS).index(wavelet))
+    found = kernels.load_library("wavelet", WAVELET=list(WAVELETS).index(wavelet))
     if found is not None:
         sizes = (*(ctypes.c_long,) * 3, ctypes.c_int)  # B, I, O, threads
         found.forward.argtypes = (*sizes, *(ctypes.c_void_p,) * 5)

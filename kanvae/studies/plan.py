@@ -62,7 +62,7 @@ class Job(NamedTuple):
     @property
     def name(self) -> str:
         """What its run is called in the tables."""
-        return results.run_name(self.config)
+        return results.row_name(self.config)
 
 
 TABLE = [str(row.architecture) for row in paper.TABLE_I]

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
-from kanvae.studies import collecting, distributing, others, plan, results, sizes
+from kanvae.studies import collecting, distributing, others, paper, plan, results, sizes
 from kanvae.studies.plan import SCORES, Job
 from kanvae.training import load_model, resolve_device, run_name, train
 
@@ -29,7 +29,7 @@ SETTINGS = evaluation.Settings(
     frechet_images="grayscale,binarized", fidelity_samples=10_000, importance_samples=500,
     likelihood_images=10_000, plane_images=5_000,
 )  # fmt: skip
-MORE_SAMPLES, FEWER_IMAGES = 5_000, 2_000  # of the likelihood, once more, for models in figures
+MORE_SAMPLES, FEWER_IMAGES = 5_000, 2_000  # of the likelihood, once more, where `judged_twice`
 
 
 def folder(job: Job) -> Path:
@@ -77,9 +77,18 @@ def complete(job: Job, progress: bool = True) -> None:
             found["best"] = evaluation.evaluate_run(
                 run, dataclasses.replace(brief, weights="best"), device
             )
-        if collecting.drawn(job) or job.name in [each.name for each in plan.anchor()]:
+        if judged_twice(job):
             found |= more_likely(run, device)
     runs.record(run, found | {"scores": job.scores})
+
+
+def judged_twice(job: Job) -> bool:
+    """Whether the likelihood of a run is estimated with more samples, too: of models in figures, of
+    the linear VAEs of their size, and of the anchor.
+    """
+    kans = (model for model in paper.FEATURED.values() if model.layer == "kan")
+    pairs = [results.paper_name(sizes.baseline(kan)) for kan in kans]
+    return collecting.drawn(job) or job.name in (*pairs, *(each.name for each in plan.anchor()))
 
 
 def more_likely(run: runs.Run, device: str) -> dict[str, float]:

@@ -70,7 +70,7 @@ def root() -> Path:
     return own if (own / "runs").exists() else checkout / "book" / "results"
 
 
-def run_name(config: TrainingConfig) -> str:
+def row_name(config: TrainingConfig) -> str:
     """What a run is called in the tables: its model, its images, what is not at its default."""
     parts = [str(config.architecture), Path(config.dataset).stem, config.regime]
     parts += [f"{name}={value}" for name, value in settings(config).items()]
@@ -79,7 +79,7 @@ def run_name(config: TrainingConfig) -> str:
 
 def paper_name(architecture: Architecture | str, regime: str = "paper", seed: int = 0) -> str:
     """What a run at the paper's setting is called in the tables."""
-    return run_name(paper.config(str(architecture), regime, seed))
+    return row_name(paper.config(str(architecture), regime, seed))
 
 
 def settings(config: TrainingConfig) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def at_paper(how: Mapping[str, Any] = paper.SETTINGS, **chosen: Any) -> pd.DataF
     """
     lines = scores(dataset="MNIST", **chosen)
     columns = zip(lines["name"], lines["model"], lines["regime"], lines["seed"], strict=True)
-    return lines[[name == run_name(paper.config(*which, **how)) for name, *which in columns]]
+    return lines[[name == row_name(paper.config(*which, **how)) for name, *which in columns]]
 
 
 def learning() -> pd.DataFrame:

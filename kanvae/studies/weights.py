@@ -28,7 +28,9 @@ class WeightsError(ValueError):
     """A file holds no weights, or not those of the model."""
 
 
-def load(path: Path | str, architecture: Architecture | str, member: str | None = None) -> VAE:
+def load_published(
+    path: Path | str, architecture: Architecture | str, member: str | None = None
+) -> VAE:
     """A model with the weights of a file that another program wrote.
 
     Args:

@@ -239,7 +239,7 @@ def code_digest(folder: Path = Path(__file__).parents[1]) -> str:
 
 
 def without_words(path: Path) -> str:
-    """A source file without comments, docstrings, layout, and what its errors say."""
+    """A source file without comments, docstrings, layout, and what errors and warnings say."""
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         kept = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
@@ -249,6 +249,8 @@ def without_words(path: Path) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             node.exc = node.exc.func
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn":
+            node.args = node.args[1:]
         body = getattr(node, "body", None)
         if isinstance(body, list):  # a text that stands alone does nothing
             node.body = [  # type: ignore[attr-defined]

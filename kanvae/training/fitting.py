@@ -56,6 +56,7 @@ class Fit(NamedTuple):
     best_epoch: int | None  # with the best validation ELBO; None without validation
     best_weights: dict[str, Tensor] | None  # of that epoch, with its grids
     provenance: dict[str, Any]
+    settings: FitSettings
 
 
 def fit(
@@ -104,24 +105,17 @@ def fit(
         runs.RunError: the folder holds the checkpoint of another training, or cannot be used.
     """
     chosen = FitSettings(**settings)
-    if not any(weight.requires_grad for weight in model.parameters()):
-        raise ValueError(f"{type(model).__name__} has no parameter that can be trained.")
-    if chosen.grid_sizes or chosen.grid_updates:
-        grids.check(model)
-    device = torch.device(chosen.device)
     judge = likelihoods.of(model, likelihood)
     is_judged = loss is objective.terms or likelihood is not None or hasattr(model, "likelihood")
     images, validation = _checked(
         model, images, validation, transform, judge if is_judged else None, chosen
     )
-    try:
-        wanted = json.loads(json.dumps(dict(config or ())))
-    except TypeError as error:
-        raise ValueError(f"config is not what JSON can hold: {error}.") from None
+    wanted = _plain(config)
     if folder is not None and not wanted:
         wanted = checkpoints.identity(model, chosen, images, validation, judge, loss, transform)
     if likelihood is not None and loss is objective.terms:
         loss = functools.partial(objective.terms, likelihood=likelihood)
+    device = torch.device(chosen.device)
     model.to(device)
     images = images.to(device)
     validation = None if validation is None else validation.to(device)
@@ -132,6 +126,7 @@ def fit(
         checkpoints.restore(state, model, optimizer, scheduler)
     generator = torch.Generator(device)
     infinite = {name for name, b in model.named_buffers() if not _is_finite(b)}  # masks, say
+    every_update = chosen.scheduler_counts == "updates"
 
     def step(rows: Tensor) -> Tensor:
         x = images[rows]
@@ -139,11 +134,8 @@ def fit(
             x = objective.as_input(model, transform(x, generator))
         return update(model, optimizer, x, generator, loss, chosen.beta)
 
-    is_gpu = device.type == "cuda"
-    every_update = chosen.scheduler_counts == "updates"
-    finer = grids.extensions(chosen.grid_sizes, chosen.epochs)
-
     def prepared() -> Callable[[Tensor], Tensor]:
+        is_gpu = device.type == "cuda"
         run = captured(step, optimizer, generator, chosen.batch_size) if is_gpu else step
         return updates.watching(run, scheduler, chosen.beta) if every_update else run
 
@@ -151,12 +143,8 @@ def fit(
     per_epoch = math.ceil(len(images) / chosen.batch_size)
     with _bar(chosen, per_epoch, state["epoch"], progress) as bar:
         for epoch in range(state["epoch"], chosen.epochs):
-            start, started = time.perf_counter(), time.process_time()
-            if (move := 0 < epoch <= chosen.grid_updates) or epoch in finer:
-                noise = random_stream(chosen.seed, updates.GRID_STREAM + epoch, device)
-                x = images[torch.randperm(len(images), generator=noise, device=device)[:1000]]
-                x = x if transform is None else objective.as_input(model, transform(x, noise))
-                grids.change(model, optimizer, x, noise, finer.get(epoch), move)
+            started = time.perf_counter(), time.process_time()
+            if _grids_changed(model, optimizer, images, transform, chosen, epoch):
                 run = prepared()  # some parameters may be new
             with updates.flushing(), updates.seeded(chosen.seed, epoch, generator):
                 losses = _epoch(model, run, len(images), per_epoch, chosen, epoch, generator, bar)
@@ -166,36 +154,27 @@ def fit(
             ends = tested if validation is not None else ()
             _refuse_divergence(model, infinite, losses, ends, epoch)
             rate = optimizer.param_groups[0]["lr"]
-            watched = losses if chosen.scheduler_watches == "training" else torch.tensor([tested])
             if not every_update:
+                watches_training = chosen.scheduler_watches == "training"
+                watched = losses if watches_training else torch.tensor([tested])
                 updates.advance(scheduler, (watched[:, 0] + chosen.beta * watched[:, 1]).mean())
-            state["seconds"] += time.perf_counter() - start
-            state["cpu_seconds"] += time.process_time() - started
-            elbo = -sum(tested)
-            state |= {"epoch": epoch + 1, "elbos": [*state["elbos"], elbo]}
-            if elbo == max(state["elbos"]) and state["elbos"].count(elbo) == 1:
-                state |= {"best_epoch": epoch + 1, "best": copy.deepcopy(model.state_dict())}
-            _record(state, losses, (rate, *tested, state["seconds"]))
-            bar.set_postfix_str(
-                f"validation ELBO {elbo:.1f} nats" if validation is not None else ""
-            )
+            _record(state, model, losses, rate, tested, started)
+            if validation is not None:
+                bar.set_postfix_str(f"validation ELBO {state['elbos'][-1]:.1f} nats")
             if path is not None:
                 checkpoints.save(path, state, model, optimizer, scheduler)
             if after_epoch is not None:
-                model.eval()
-                means = losses.mean(0).tolist()
-                after_epoch(
-                    Epoch(
-                        epoch + 1, (epoch + 1) * per_epoch, model, means[0], means[1], rate,
-                        state["seconds"], list(state["elbos"]), state["best_epoch"] or None,
-                    )
-                )  # fmt: skip
+                after_epoch(_told(state, model.eval(), losses, rate))
     model.eval()
-    return _finished(state, device)
+    return _finished(state, chosen)
 
 
 def _checked(model, images, validation, transform, judge, settings: FitSettings):
-    """The images in the type that the model takes, once they are known to be data for it."""
+    """The images in the type that the model takes, once all is known to be fit for a training."""
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError(f"{type(model).__name__} has no parameter that can be trained.")
+    if settings.grid_sizes or settings.grid_updates:
+        grids.check(model)
     for x in (images, validation):
         if x is not None:
             likelihoods.check_tensor(x)
@@ -215,6 +194,14 @@ def _checked(model, images, validation, transform, judge, settings: FitSettings)
     return images, validation
 
 
+def _plain(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a checkpoint is to be known by, as JSON gives it back."""
+    try:
+        return json.loads(json.dumps(dict(config or ())))
+    except TypeError as error:
+        raise ValueError(f"config is not what JSON can hold: {error}.") from None
+
+
 def _bar(settings: FitSettings, updates: int, done: int, progress: bool) -> tqdm:
     return tqdm(
         total=updates * settings.epochs,
@@ -224,6 +211,19 @@ def _bar(settings: FitSettings, updates: int, done: int, progress: bool) -> tqdm
         disable=not progress,
         mininterval=1.0,
     )
+
+
+def _grids_changed(model, optimizer, images, transform, settings: FitSettings, epoch) -> bool:
+    """Move or refine the grids of a model, where the settings want that before this epoch."""
+    finer = grids.extensions(settings.grid_sizes, settings.epochs).get(epoch)
+    move = 0 < epoch <= settings.grid_updates
+    if not move and finer is None:
+        return False
+    noise = random_stream(settings.seed, updates.GRID_STREAM + epoch, images.device)
+    x = images[torch.randperm(len(images), generator=noise, device=images.device)[:1000]]
+    x = x if transform is None else objective.as_input(model, transform(x, noise))
+    grids.change(model, optimizer, x, noise, finer, move)
+    return True
 
 
 def _epoch(model, step, count, updates, settings, epoch, generator, bar) -> Tensor:
@@ -270,21 +270,50 @@ def _diverged(what: str, epoch: int, number: int) -> DivergedError:
     )
 
 
-def _record(state: dict[str, Any], losses: Tensor, ends: tuple[float, ...]) -> None:
-    """Add an epoch's lines to the history."""
-    updates, epoch = len(losses), state["epoch"]
+def _record(
+    state: dict[str, Any],
+    model: nn.Module,
+    losses: Tensor,
+    rate: float,
+    tested: tuple[float, float],
+    started: tuple[float, float],
+) -> None:
+    """Add an epoch to the state of a training, and its weights, if they are the best so far.
+
+    Args:
+        rate: the learning rate that it was trained with.
+        tested: both terms on the validation images.
+        started: the clock's time and the processor's when it began.
+    """
+    elbo, updates, epoch = -sum(tested), len(losses), state["epoch"] + 1
+    if all(elbo > other for other in state["elbos"]) and not math.isnan(elbo):
+        state |= {"best_epoch": epoch, "best": copy.deepcopy(model.state_dict())}
+    state |= {"epoch": epoch, "elbos": [*state["elbos"], elbo]}
+    state["seconds"] += time.perf_counter() - started[0]
+    state["cpu_seconds"] += time.process_time() - started[1]
     block = torch.full((updates, len(runs.COLUMNS)), torch.nan, dtype=torch.float64)
     block[:, 0] = torch.arange((epoch - 1) * updates + 1, epoch * updates + 1)
     block[:, 1] = epoch
     block[:, 2:4] = losses
-    block[-1, 4:] = torch.tensor(ends, dtype=torch.float64)
+    block[-1, 4:] = torch.tensor((rate, *tested, state["seconds"]), dtype=torch.float64)
     state["history"] = torch.cat((state["history"], block))
 
 
-def _finished(state: dict[str, Any], device: torch.device) -> Fit:
+def _told(state: dict[str, Any], model: nn.Module, losses: Tensor, rate: float) -> Epoch:
+    """What those who watch hear of the last epoch."""
+    reconstruction, kl = losses.mean(0).tolist()
+    number, best = state["epoch"], state["best_epoch"] or None
+    return Epoch(
+        number, number * len(losses), model, reconstruction, kl, rate, state["seconds"],
+        list(state["elbos"]), best,
+    )  # fmt: skip
+
+
+def _finished(state: dict[str, Any], settings: FitSettings) -> Fit:
     names = np.dtype([(name, float) for name in runs.COLUMNS])
-    starts, peak = state["provenance"], origin.peak_memory(device)
+    starts, peak = state["provenance"], origin.peak_memory(torch.device(settings.device))
     times = {name: state[name] for name in ("seconds", "cpu_seconds")}
     found = times | {"peak_memory": peak, "code": configuration.code_digest(), "starts": starts}
     history = unstructured_to_structured(state["history"].numpy(), names)
-    return Fit(history, state["best_epoch"] or None, state["best"] or None, {**starts[-1], **found})
+    best = state["best_epoch"] or None, state["best"] or None
+    return Fit(history, *best, {**starts[-1], **found}, settings)
