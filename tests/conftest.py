@@ -30,6 +30,8 @@ BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+
 LONGEST = ("book", "notebooks", "sweep", "kernels", "soak", "cluster", "site", "slurm", "search")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
-from conftest import BROWSER, HTML, ROOT
+from conftest import HTML, ROOT, needs_browser
 from test_figures import contrast
 
 from kanvae.figures import style
@@ -32,7 +32,6 @@ PAGES = [CONTENTS["root"]] + [
 pytestmark = pytest.mark.skipif(
     not (HTML / "index.html").exists(), reason="the book is not built: run `nox -s book`"
 )
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 
 
 class Links(HTMLParser):

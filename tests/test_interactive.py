@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from conftest import BROWSER, HTML, ROOT
+from conftest import HTML, ROOT, needs_browser
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
@@ -42,7 +42,7 @@ CHAPTERS = {  # of each kind, where the book has it
     "scores": ("13_how_many_functions", "fig-by-size"),
 }
 needs_book = pytest.mark.skipif(not (HTML / "index.html").exists(), reason="the book is not built")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+pytestmark = needs_browser
 STYLE = """
     :root { --pst-color-background: #fff; --pst-color-text-base: #222832 }
     html[data-theme="dark"] { --pst-color-background: #14181e; --pst-color-text-base: #ced6dd }

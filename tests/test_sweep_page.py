@@ -8,7 +8,7 @@ import time
 import nbformat
 import pandas as pd
 import pytest
-from conftest import small_notebook
+from conftest import needs_browser, small_notebook
 
 from kanvae.studies import sweep
 from kanvae.studies.sweep import page, storage, values
@@ -73,6 +73,79 @@ def test_the_table_has_heads_captions_and_numbers_to_sort_by(swept):
     assert not re.search(r"<th(?![^>]*scope)[ >]", text)
     assert text.count('<td data-number="0.01">0.01</td>') == 2
     assert re.search(r'<tr id="[^"]+" class=failed>.*DivergedError: &lt;script&gt;', text)
+
+
+@pytest.fixture
+def tab(swept, browser):
+    """The page in Chromium, which fails its tests if it complains."""
+    storage.collect(str(swept))
+    tab, complaints = browser.new_page(viewport={"width": 390, "height": 844}), []
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.goto((swept / "index.html").as_uri())
+    yield tab
+    tab.close()
+    assert not complaints
+
+
+def column(tab, name):
+    """What a column of the table shows, from top to bottom, without the stars of the best."""
+    script = """name => {
+        const table = document.getElementById("points");
+        const heads = [...table.tHead.rows[0].cells].map(head => head.textContent.trim());
+        const rows = [...table.tBodies[0].rows].filter(row => row.checkVisibility());
+        const cells = rows.map(row => row.cells[heads.indexOf(name)].textContent);
+        return cells.map(text => text.replace("★", "").replace("−", "-").trim());
+    }"""
+    return tab.evaluate(script, name)
+
+
+@needs_browser
+def test_a_click_on_a_head_sorts_up_then_down_with_nothing_last(tab):
+    head = tab.locator("#points thead button", has_text="rate")
+    rates = [0.001, 0.001, 0.01, 0.01, 0.1, 0.1, 1.0]
+    for order, said in ((rates, "ascending"), (rates[::-1], "descending")):
+        head.click()
+        assert [float(value) for value in column(tab, "rate")] == order
+        assert tab.locator("#points th[aria-sort]").get_attribute("aria-sort") == said
+    elbo = tab.locator("#points thead button", has_text="elbo")
+    for order in ([-101, -101, -101, -101, -100, -100], [-100, -100, -101, -101, -101, -101]):
+        elbo.click()
+        *numbers, missing = column(tab, "elbo")
+        assert [float(value) for value in numbers] == order
+        assert missing in ("", "–")  # of the point that failed
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("words", "rates"),
+    [
+        ("", [0.001, 0.001, 0.01, 0.01, 0.1, 0.1, 1.0]),
+        ("rate>=0.1", [0.1, 0.1, 1.0]),
+        ("rate<0.1 word=a", [0.001, 0.01]),
+        ("rate!=0.1 elbo>-101", [0.01, 0.01]),
+        ("Diverged", [1.0]),
+        ("nowhere", []),
+    ],
+)
+def test_words_and_conditions_filter_and_are_counted(tab, words, rates):
+    tab.get_by_label("Filter").fill(words)
+    assert sorted(map(float, column(tab, "rate"))) == rates
+    assert tab.locator("output").text_content() == f"{len(rates)} of 7 points"
+
+
+@needs_browser
+def test_the_page_is_light_or_dark_and_no_wider_than_a_phone(tab):
+    def brightness(what):
+        color = tab.evaluate(f"getComputedStyle(document.body).{what}")
+        return sum(map(float, re.findall(r"[\d.]+", color)[:3])) / 3
+
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        ink, paper = brightness("color"), brightness("backgroundColor")
+        assert (ink > 150 > 100 > paper) if scheme == "dark" else (ink < 100 < 150 < paper)
+        wide = "document.documentElement.scrollWidth"
+        assert tab.evaluate(wide) <= 390
 
 
 @pytest.mark.parametrize(
