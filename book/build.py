@@ -46,6 +46,7 @@ EXECUTED = ROOT / "book" / "_executed"
 SOURCE = ROOT / "book" / "_build" / "source"
 EXTRA = ROOT / "book" / "_build" / "extra"  # files beside the pages: PDF, EPUB, all notebooks
 JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+ELSEWHERE = {"changelog": "CHANGELOG.md", "kernels": "kanvae/kernels/README.md"}  # pages of book/
 KEPT = ("tags", "mystnb")  # of a cell's metadata: it is source, too
 # An exercise as the notebooks have it, so that Colab shows and folds it, too.
 EXERCISE = re.compile(
@@ -240,7 +241,8 @@ def sources(executed: dict[str, dict[str, Any]]) -> dict[Path, bytes]:
         filled = filled.replace(f"<!-- figure {stem} {name} -->", text)
         pages[Path("book", f"{name}.png")] = picture
     pages[index] = filled.encode()
-    pages[Path("book", "changelog.md")] = (ROOT / "CHANGELOG.md").read_bytes()
+    for name, path in ELSEWHERE.items():
+        pages[Path("book", f"{name}.md")] = (ROOT / path).read_bytes()
     pages[Path("book", "colophon.md")] = colophon(executed).encode()
     for stem in executed:
         notebook = page(stem)
@@ -266,7 +268,8 @@ def about(executed: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What book/head.py tells of the book and its pages: who, when, how long, from which file."""
     book = citation()
     changed = last_changes()
-    origins = {"book/changelog": "CHANGELOG.md", "book/colophon": "book/build.py"}
+    origins = {f"book/{name}": path for name, path in ELSEWHERE.items()}
+    origins["book/colophon"] = "book/build.py"
     origins |= {f"notebooks/{stem}": f"notebooks/{stem}.py" for stem in executed}
     for path in (ROOT / "book").rglob("*.md"):
         inside = path.relative_to(ROOT)

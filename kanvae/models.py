@@ -54,21 +54,24 @@ class VAE(nn.Module):
     Args:
         encoder: x -> mean and log-variance of q(z|x), (..., L) each.
         decoder: z (..., L) -> the parameters of p(x|z) (..., P): for Bernoulli pixels their logits.
-        latent_dim: L.
+        latent_dim: L; by default what the heads of an `Encoder` give.
         likelihood: p(x|z), or its name (`kanvae.likelihoods`).
+
+    Raises:
+        ValueError: no latent_dim, and an encoder whose heads do not tell it.
     """
 
     def __init__(
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        latent_dim: int,
+        latent_dim: int | None = None,
         likelihood: Likelihood | str = likelihoods.BERNOULLI,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
-        self.latent_dim = latent_dim
+        self.latent_dim = _latent_dim(encoder) if latent_dim is None else latent_dim
         self.likelihood = likelihoods.of(None, likelihood)
 
     def forward(
@@ -119,6 +122,17 @@ class VAE(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         _rename(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _latent_dim(encoder: nn.Module) -> int:
+    """How many latents an encoder's layer for the means, or for both halves, gives."""
+    width = getattr(getattr(encoder, "mean", None), "out_features", None)
+    if not isinstance(width, int):
+        raise ValueError(
+            f"latent_dim is not given, and {type(encoder).__name__} has no layer `mean` with "
+            "`out_features` that tells it: give latent_dim."
+        )
+    return width if getattr(encoder, "log_var", None) is not None else width // 2
 
 
 def _rename(state: dict[str, Any], prefix: str) -> None:

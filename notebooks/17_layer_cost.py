@@ -27,7 +27,7 @@
 # Without these passes a layer takes little longer than the one product that it needs, which is nine times as large as that of a linear layer. On binary pixels, where every edge function is a line, it takes less than that product.
 #
 # **You need** the [KAN layer](02_kan_layers.ipynb) of the second chapter, and for one section [functions that edges share](13_how_many_functions.ipynb). **On this page** we count operations and
-# bytes, find a floor, follow the steps by which `KANLinear` approaches it, check that each is exact up to rounding, find a case that goes below it, and measure all of it on the machine that built this page. The kernels of this chapter are for the CPU; the end of the chapter says what a GPU needs instead.
+# bytes, find a floor, follow the steps by which `KANLinear` approaches it, check that each is exact up to rounding, find a case that goes below it, and measure all of it on the machine that built this page. The kernels of this chapter are for the CPU ([how they work](../book/kernels.md)); the end of the chapter says what a GPU needs instead.
 
 # %% tags=["remove-cell"]
 import importlib.util

@@ -45,12 +45,18 @@ def test_a_model_of_ones_own_layers():
     halves = Encoder({"a": nn.Linear(30, 7)}, nn.Linear(7, 4))
     decoder = Decoder(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 30))
     x = torch.rand(3, 30)
-    for model in (VAE(encoder, decoder, 2), VAE(halves, decoder, 2)):
+    for model in (VAE(encoder, decoder), VAE(halves, decoder), VAE(halves, decoder, 2)):
+        assert model.latent_dim == 2
         assert model(x)[0].shape == (3, 30)
         assert model.sample_prior(5).shape == (5, 30)
         assert [part.shape for part in model.encode(x)] == [(3, 2), (3, 2)]
     mean, log_var = halves(x)
     torch.testing.assert_close(torch.cat((mean, log_var), 1), halves.mean(halves.hidden.a(x)))
+
+
+def test_an_encoder_that_does_not_tell_its_latents_needs_them_told():
+    with pytest.raises(ValueError, match="latent_dim is not given, and Linear has no layer `mean`"):
+        VAE(nn.Linear(30, 4), nn.Linear(2, 30))
 
 
 @pytest.mark.parametrize("key", KEYS)
