@@ -110,15 +110,23 @@ def schedule() -> list[Job]:
     return [Job(config(key, seed=seed, **some), "validation") for key, some, seed in trained]
 
 
-def variants() -> list[Job]:
-    """Other readings of the paper's words, on its VAE, at both habits that its curves allow.
+# Weights of the KL that make terms of the loss means over their numbers in place of sums, as
+# `reduction="mean"` does: 784 times the mean of the reconstruction is its sum; the KL has as many
+# numbers as latents.
+REDUCTIONS = {
+    "means": 784 / LATENT_DIM,
+    "mean of the cross-entropy": 784.0,
+    "mean of the KL": 1 / LATENT_DIM,
+}
 
-    Other activations; and both terms as means over their numbers, as `reduction="mean"` gives them,
-    in place of sums: 784 times the reconstruction's mean is its sum, the KL has as many as latents.
+
+def variants() -> list[Job]:
+    """Other readings of the paper's words, on its VAE, at both habits that its curves allow:
+    other activations, and terms of the loss as means.
     """
     vae = str(paper.FEATURED["VAE"])
     habits: list[dict[str, Any]] = [paper.SETTINGS, paper.NEVER]
-    read: list[tuple[str, dict[str, Any]]] = [(vae, {"beta": 784 / LATENT_DIM})]
+    read: list[tuple[str, dict[str, Any]]] = [(vae, {"beta": each}) for each in REDUCTIONS.values()]
     read += [(f"{vae}+activation={name}", {}) for name in ("silu", "gelu", "tanh")]
     return [Job(config(key, **habit, **how), "validation") for habit in habits for key, how in read]
 
