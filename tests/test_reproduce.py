@@ -228,6 +228,7 @@ def test_other_sets_see_the_best_of_the_dial(monkeypatch):
 def test_models_in_figures_their_equals_and_the_anchor_are_judged_twice():
     named = ["vae-400-20", "kan-400-20", "kan-35-15", "vae-4000-20", "vae-350-15"]
     jobs = [Job(plan.config(key)) for key in named] + plan.anchor()
+    jobs += [Job(plan.config("vae-350-15", seed=3))]
     assert all(map(reproduce.judged_twice, jobs))
     others = [plan.config("kan-35-15", seed=1), plan.config("kan-40-10")]
     assert not any(reproduce.judged_twice(Job(config)) for config in others)

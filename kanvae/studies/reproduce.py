@@ -87,7 +87,7 @@ def judged_twice(job: Job) -> bool:
     the linear VAEs of their size, and of the anchor.
     """
     kans = (model for model in paper.FEATURED.values() if model.layer == "kan")
-    pairs = [results.paper_name(sizes.baseline(kan)) for kan in kans]
+    pairs = [results.paper_name(sizes.baseline(kan), seed=job.config.seed) for kan in kans]
     return collecting.drawn(job) or job.name in (*pairs, *(each.name for each in plan.anchor()))
 
 
