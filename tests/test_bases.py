@@ -299,7 +299,7 @@ def test_wavelets_far_away_and_not_numbers_agree_one_by_one(name):
 def test_kernels_of_wavelets_for_narrower_vectors(name, level, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(kernels, "OPTIONAL", ((f"-march={level}", "-fopenmp"),))
-    monkeypatch.setattr(kernels, "load", kernels.load.__wrapped__)
+    monkeypatch.setattr(kernels, "load_library", kernels.load_library.__wrapped__)
     narrow = wavelet._library.__wrapped__(name)
     assert narrow is not None
     layer, x = far_and_near(name, 21, 19, 13, seed=0)

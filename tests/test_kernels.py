@@ -292,7 +292,7 @@ def test_a_training_by_the_kernels_is_a_training_by_the_formula():
 def load_anew(degree=3, count=8):
     """As a process that has not loaded any library yet."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "load", kernels.load.__wrapped__)
+        patch.setattr(kernels, "load_library", kernels.load_library.__wrapped__)
         return kan_function.library.__wrapped__(degree, count)
 
 
@@ -308,7 +308,7 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def load():
-        library = kernels.load.__wrapped__("tiny", FACTOR=2)
+        library = kernels.load_library.__wrapped__("tiny", FACTOR=2)
         return library and library.number()
 
     return load

@@ -138,7 +138,7 @@ def test_kernels_for_narrower_vectors_give_the_same(level, monkeypatch, tmp_path
     """Built as for a processor without AVX-512, and for one without AVX."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(kernels, "OPTIONAL", ((f"-march={level}", "-fopenmp"),))
-    monkeypatch.setattr(kernels, "load", kernels.load.__wrapped__)
+    monkeypatch.setattr(kernels, "load_library", kernels.load_library.__wrapped__)
     monkeypatch.setattr(shared_function, "_load", shared_function._load.__wrapped__)
     for order, size, width, groups in ((3, 5, 20, 1), (1, 3, 9, 4), (2, 40, 13, 2)):
         layer = learned(width, 8, groups, grid_size=size, spline_order=order)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kanvae import kernels, splines
+from kanvae.layers.function_layer import of_bits
 
 # Beyond these the compiler takes long and the kernels gain little.
 MOST_DEGREE, MOST_COUNT = 7, 64
@@ -71,7 +72,7 @@ def _affine(x, base_weight, spline_weight, spline_scaler, grid, base_activation)
     curves = torch.einsum("oij,eij->eoi", spline, features)
     base = base_activation(points).unsqueeze(1)  # (2, 1, I)
     at_zero, at_one = base_weight * base + spline_scaler * curves  # (O, I) each
-    return F.linear(x.to(at_one.dtype), at_one - at_zero, at_zero.sum(1))
+    return of_bits(x, at_zero, at_one)
 
 
 def _for_each(spline_weight: Tensor, outputs: int) -> Tensor:
@@ -218,23 +219,11 @@ class _Product(torch.autograd.Function):
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad
         if torch.is_grad_enabled() or not kernels.may_run(grad):
             knots = torch.tensor(list(ctx.kernel[1]), dtype=torch.float32)
-            found = _by_formula(grad, (*inputs, knots.expand(inputs[0].shape[-1], -1)), needed[:4])
-            return *found, None, None
+            inputs = (*inputs, knots.expand(inputs[0].shape[-1], -1))
+            return *kernels.gradients(formula, inputs, grad)[:4], None, None
         x, base, spline, scaler = inputs
         library, knots = ctx.kernel
         return *_backward(grad, x, base, spline, scaler, library, knots, needed[0]), None, None
-
-
-def _by_formula(grad: Tensor, inputs: Any, needed: Any) -> list[Any]:
-    """Gradients by way of the formula, which can be batched, and differentiated again."""
-    again = torch.is_grad_enabled()
-    if not again:
-        inputs = [t.detach().requires_grad_(t.is_floating_point()) for t in inputs]
-    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
-        y = formula(*inputs)
-        wanted = [t for t, n in zip(inputs, needed, strict=False) if n]
-        found = iter(torch.autograd.grad(y, wanted, grad, create_graph=again))
-    return [next(found) if n else None for n in needed]
 
 
 def _may_be_one_operator(x: Tensor, *others: Tensor) -> bool:
@@ -285,7 +274,8 @@ def _operator_backward(
     kernel = _kernel(*tensors, grid)
     if kernel is None or not kernels.may_run(grad):
         with torch._C._ForceDispatchKeyGuard(*_OUTSIDE):  # within an operator nothing is recorded
-            found = _by_formula(grad, (*tensors, grid), (is_float, True, True, True))
+            fresh = [t.detach().requires_grad_(t.is_floating_point()) for t in tensors]
+            found = kernels.gradients(formula, (*fresh, grid), grad)
     else:
         found = _backward(grad, *tensors, *kernel, is_float)
     x_grad = found[0] if is_float else x.new_empty(0)

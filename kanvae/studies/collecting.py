@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,21 @@ NARROW = 2_000_000  # models with more parameters are stored in float16
 def scored(output: Path, study: str = "runs") -> dict[str, str]:
     """Of the runs whose lines stand in a folder of results, how much of them is scored."""
     return {name: about["scores"] for name, about in provenance(output, study).items()}
+
+
+def report(states: Mapping[str, str], words: str = "runs") -> str:
+    """What is done and what is not: a line for each model and setting, with its seeds.
+
+    Args:
+        states: how far each run is, by its name.
+    """
+    found: dict[str, list[str]] = {}
+    for name, state in states.items():
+        plain, _, seed = name.rpartition("-seed")
+        found.setdefault(plain, []).append(f"{seed}:{state}")
+    rows = [f"{plain:60s} {'  '.join(cells)}" for plain, cells in found.items()]
+    done = sum(state in ("done", "scored") for state in states.values())
+    return "\n".join([*rows, f"{done} of {len(states)} {words} are trained and scored"])
 
 
 def lines(job: Job, run: runs.Run) -> list[dict[str, Any]]:

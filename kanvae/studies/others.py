@@ -203,14 +203,8 @@ def state(job: Job, tabled: Mapping[str, str]) -> str:
 
 def report(study: str, output: Path, seeds: Collection[int] | None, device: str) -> str:
     """What is done of a study and what is not, a line for each model and learning rate."""
-    tabled, lines, done = collecting.scored(output, study), dict[str, list[str]](), 0
-    todo = chosen(study, output, seeds, device)
-    for job in todo:
-        found = state(job, tabled)
-        done += found == "done"
-        lines.setdefault(job.name.rpartition("-")[0], []).append(f"{job.seed}:{found}")
-    rows = [f"{name:60s} {'  '.join(cells)}" for name, cells in lines.items()]
-    return "\n".join([*rows, f"{done} of {len(todo)} runs of {study} are trained and scored"])
+    tabled, todo = collecting.scored(output, study), chosen(study, output, seeds, device)
+    return collecting.report({job.name: state(job, tabled) for job in todo}, f"runs of {study}")
 
 
 def run(

@@ -111,17 +111,6 @@ def effort(job: Job) -> float:
     return (3 * trained + decoded) * (1 + sizes.parameters(str(config.architecture)) / 1e6)
 
 
-def report(todo: list[Job], tabled: dict[str, str]) -> str:
-    """What is done and what is not, a line for each model and setting."""
-    lines: dict[str, list[str]] = {}
-    states = {job: state(job, tabled) for job in todo}
-    for job, found in states.items():
-        lines.setdefault(job.name.rpartition("-")[0], []).append(f"{job.config.seed}:{found}")
-    rows = [f"{name:60s} {'  '.join(cells)}" for name, cells in lines.items()]
-    done = sum(found in ("done", "scored") for found in states.values())
-    return "\n".join([*rows, f"{done} of {len(todo)} runs are trained and scored"])
-
-
 def _own_results() -> Path:
     """`runs/results`; it begins as a copy of the reference, whose runs are replaced one by one."""
     own = runs.root() / "results"
@@ -224,7 +213,9 @@ def command(options: argparse.Namespace) -> str | None:
     with results.using(output := options.output or own()):  # what is chosen, is chosen by these
         todo = _chosen(options, planned, seeds)
         if options.status:
-            reports = [report(todo, collecting.scored(output))] if planned else []
+            tabled, reports = collecting.scored(output), []
+            if planned:
+                reports += [collecting.report({job.name: state(job, tabled) for job in todo})]
             reports += [others.report(study, output, seeds, device) for study in apart]
             print("\n".join(reports))
             return None
