@@ -241,8 +241,8 @@ def sources(executed: dict[str, dict[str, Any]]) -> dict[Path, bytes]:
         filled = filled.replace(f"<!-- figure {stem} {name} -->", text)
         pages[Path("book", f"{name}.png")] = picture
     pages[index] = filled.encode()
-    for name, path in ELSEWHERE.items():
-        pages[Path("book", f"{name}.md")] = (ROOT / path).read_bytes()
+    for name, place in ELSEWHERE.items():
+        pages[Path("book", f"{name}.md")] = (ROOT / place).read_bytes()
     pages[Path("book", "colophon.md")] = colophon(executed).encode()
     for stem in executed:
         notebook = page(stem)

@@ -22,9 +22,9 @@
 #
 # **The question.** What do the models invent on their own?
 #
-# **The answer.** Digits, about as often as not: a classifier recognises 46 % of the VAE's samples, 57 % of KAN-VAE*'s and 60 % of KAN-VAE**'s (one training run of each). The paper, too, finds the samples of both KAN-VAEs more recognisable.
+# **The answer.** Digits, about as often as not: a classifier recognises 47 % of the VAE's samples, 56 % of KAN-VAE*'s and 59 % of KAN-VAE**'s, on average over three or four training runs of each. The paper, too, finds the samples of both KAN-VAEs more recognisable.
 #
-# **In more detail.** If the samples are thresholded, the classifier recognises more of them, with the models in the same order. We add a VAE whose hidden units learn four functions each, which [a later chapter](13_how_many_functions.ipynb) explains. The classifier recognises 52 % of its samples. It was trained with another learning-rate schedule, so its architecture alone may not explain the difference. Another training run may shift these percentages by more than drawing new samples would.
+# **In more detail.** The leads of both KAN-VAEs over the VAE stay clear, and if the samples are thresholded, too; then the classifier recognises more of all of them. We add a VAE whose hidden units learn four functions each, which [a later chapter](13_how_many_functions.ipynb) explains. The classifier recognises 51 % of its samples. It was trained with another learning-rate schedule, so its architecture alone may not explain the difference.
 #
 # **You need** the three [featured models](06_learning_curves.ipynb). **On this page** we redraw the paper's Figure 9 from noise that the models share, and measure how recognisable and how varied the inventions are. The models were trained before.
 
@@ -51,7 +51,7 @@ import torch
 
 from kanvae import data, digits, export, figures
 from kanvae.figures import interactive, tables
-from kanvae.studies import paper, results
+from kanvae.studies import paper, results, sizes
 from kanvae.training import load_model
 
 # %% tags=["parameters"]
@@ -101,21 +101,10 @@ figures.image_rows(rows)
 classifier = digits.load_classifier()
 
 
+@torch.no_grad()
 def judge(images: torch.Tensor) -> dict[str, float]:
-    with torch.no_grad():
-        p = torch.cat(
-            [classifier(part).softmax(1) for part in images.split(1000)]
-        )
-    share = torch.bincount(p.argmax(1), minlength=10) / len(p)
-    best = p.max(1).values
-    entropy = (
-        -torch.special.xlogy(share, share).sum() / torch.tensor(2.0).log()
-    )
-    return {
-        "confidence": float(best.mean()),
-        "recognised": float((best > 0.9).double().mean()),
-        "variety (bits)": float(entropy),
-    }
+    logits = [classifier(part) for part in images.split(1000)]
+    return digits.recognition(torch.cat(logits))
 
 
 # %% mystnb={"table": {"name": "tab-prior", "caption": "Samples from the prior, seed 0, and real test digits, as the digit classifier sees them."}}
@@ -134,6 +123,7 @@ table.insert(
     [judge(images)["recognised"] for images in cut.values()],
 )
 shares = dict.fromkeys(("recognised", "thresholded"), ".1%")
+table = table.rename(columns={"variety": "variety (bits)"})
 tables.table(
     table, {"confidence": ".3f", "variety (bits)": ".2f"} | shares
 )
@@ -148,9 +138,7 @@ if samples >= 5000 and seed == 0:
     for kind in ("recognised", "thresholded"):
         assert [*models[kind].sort_values().index] == order
     assert (models["thresholded"] > models["recognised"]).all()
-    bits = models["variety (bits)"]
-    assert bits.idxmax() == "KAN-VAE*"
-    assert 3.1 < bits.min() < bits.max() < 3.25
+    assert table["variety (bits)"].idxmax() == "real test digits"
 recall = (
     results.at_paper(regime="paper", reading="last")
     .groupby("model")["recall_digits_grayscale"]
@@ -161,8 +149,73 @@ assert narrow < 0.5 * vae
 assert vae < star
 
 # %% [markdown]
-# In these runs, one of each model, the samples of both KAN-VAEs are recognised more often than the VAE's, as the paper sees ({numref}`tab-prior`). The model with four functions lies in between, in both kinds of image. All four fall far behind real digits. Their variety, 3.1 to 3.2 bits, is a little below that of real digits. That alone does not show that every digit occurs: nine equally frequent digits would give 3.17. Nor is variety among the ten digits variety within them. By [recall](05_table1.ipynb) in grey, more of the real test digits lie among the samples of KAN-VAE* than among those of the VAE, and less than half as many among those of KAN-VAE**, which are more alike.
+# In {numref}`tab-prior` the samples of both KAN-VAEs are recognised more often than the VAE's, in both kinds of image. These are samples of one training run of each model. Does another training change the picture? The classifier judged the samples of several:
+
+# %% tags=["hide-input"]
+every = results.scores(dataset="MNIST", regime="paper", reading="last")
+wanted = {str(key): name for name, key in paper.FEATURED.items()}
+equal = "VAE, 350–15"  # as large as KAN-VAE**
+wanted[str(sizes.baseline(paper.FEATURED["KAN-VAE**"]))] = equal
+several = results.at_paper(regime="paper", reading="last")
+several = several[several["model"].isin(wanted)]
+like = results.RECOMMENDED.rpartition("seed")[0]
+shared = every[every["name"].str.startswith(like)]
+several = pd.concat([several, shared]).dropna(
+    subset=["recognised_digits_grayscale"]
+)
+names = several["model"].map(wanted).fillna("4 functions")
+percent = several.assign(
+    model=names,
+    grey=100 * several["recognised_digits_grayscale"],
+    thresholded=100 * several["recognised_digits_binarized"],
+)
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-prior-seeds", "caption": "Shares of recognised samples in percent, and their variety in bits: mean \u00b1 standard deviation over training seeds; and the differences from the VAE in points, with 95 % intervals. \u2020: stays clear of zero by Holm's procedure over the six."}}
+columns = {
+    "grey": ("grey", 0),
+    "thresholded": ("thresholded", 0),
+    "variety": ("variety_digits_grayscale", 2),
+}
+rows = [*paper.FEATURED, equal, "4 functions"]
+summed = results.summary(percent, {name: name for name in rows}, columns)
+leads = {
+    (name, kind): results.difference(percent, name, "VAE", kind)
+    for name in ("KAN-VAE*", "KAN-VAE**", "4 functions")
+    for kind in ("grey", "thresholded")
+}
+mark = results.marker(leads, 0)
+for kind in ("grey", "thresholded"):
+    summed[f"{kind}, minus VAE"] = [
+        mark(leads[name, kind]) if (name, kind) in leads else ""
+        for name in summed.index
+    ]
+tables.table(summed.drop(columns="parameters").rename_axis("model"))
+
+# %% [markdown]
+# On average the order holds ({numref}`tab-prior-seeds`). The classifier recognises 47 % of the VAE's samples, 56 % of KAN-VAE*'s and 59 % of KAN-VAE**'s, so the paper's impression is right. Both leads over the VAE stay clear, in both kinds of image. KAN-VAE** does not owe its lead to few latents or to its size: the linear VAE with as many of both, VAE, 350–15, is at 49 %. The model with four functions lies in between. All fall far behind real digits.
 #
+# The variety of all models, 3.1 to 3.3 bits, is a little below that of real digits. That alone does not show that every digit occurs: nine equally frequent digits would give 3.17. Nor is variety among the ten digits variety within them. By [recall](05_table1.ipynb) in grey, more of the real test digits lie among the samples of KAN-VAE* than among those of the VAE, and less than half as many among those of KAN-VAE**, which are more alike.
+
+# %% tags=["remove-cell"]
+rates = percent.groupby("model")["grey"].mean().round()
+wanted_rates = {"VAE": 47, "KAN-VAE*": 56, "KAN-VAE**": 59, equal: 49}
+assert rates[[*wanted_rates]].to_dict() == wanted_rates
+counted = percent.groupby("model").size()
+assert counted[[*paper.FEATURED]].isin((3, 4)).all()
+sure = results.clear(leads)
+for name in ("KAN-VAE*", "KAN-VAE**"):
+    for kind in ("grey", "thresholded"):
+        assert leads[name, kind].low > 0
+        assert (name, kind) in sure
+cut_rates = percent.groupby("model")["thresholded"].mean()
+assert (cut_rates > percent.groupby("model")["grey"].mean()).all()
+for kind in ("grey", "thresholded"):
+    ahead = results.difference(percent, "KAN-VAE**", equal, kind)
+    assert ahead.low > 0
+bits = percent["variety_digits_grayscale"]
+assert 3.1 < bits.min() < bits.max() < 3.3
+assert round(float(torch.tensor(9.0).log2()), 2) == 3.17
+
+# %% [markdown]
 # ## A walk through the latent space
 #
 # Samples show single points of the latent space. To see what one latent does, we encode an image, the first digit 0 of the test set, and start from its mean $\mu(x)$. Then we move one latent from $-3$ to 3 and keep the others. The latents of a model are numbered in no particular order, so we take the one that carries the most nats of KL per image. We do this for two of the paper's models and the recommended one.
@@ -209,8 +262,8 @@ print(f"outside all knots: {outside_knots:.1%}")
 #
 # ## What we saw
 #
-# - All models invent something like digits; the classifier recognises about half of them, more for the KAN-VAEs than for the VAE (one run each).
-# - The samples of KAN-VAE** are recognised most often (one run), and have the lowest recall of the real digits.
+# - All models invent something like digits; the classifier recognises about half of them, and clearly more for the KAN-VAEs than for the VAE, also than for a linear VAE as large as KAN-VAE**.
+# - The samples of KAN-VAE** are recognised most often, and have the lowest recall of the real digits.
 # - The first decoder layer's grid does not cover the prior that it is fed.
 #
 # ## Exercises

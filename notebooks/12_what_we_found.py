@@ -172,7 +172,7 @@ nearer to real digits in thresholded samples.
 # %% [markdown]
 # Can eight of eight be chance? If the pairs were independent, all eight would fall on one side, whichever it is, once in 128 times. But they share test images, classifier and seeds, so this is a guide only. For the grey Fréchet distance, with five of eight, it says nothing.
 #
-# Likelihood and distance disagree, and each says something of its own. A likelihood punishes every test image that a model would hardly draw, and judges the pixels that it would draw. A distance looks at the decoder's probabilities, as they are or thresholded, and never at drawn pixels. [Table I](05_table1.ipynb) takes the distance apart: the samples of narrow KAN-VAEs look real more often than those of the paper's VAE, and by recall they reach fewer of the real digits.
+# Likelihood and distance disagree, and each says something of its own. A likelihood punishes every test image that a model would hardly draw, and judges the pixels that it would draw. A distance looks at the decoder's probabilities, as they are or thresholded, and never at drawn pixels. [Table I](05_table1.ipynb) takes the distance apart: the samples of narrow KAN-VAEs look real more often than those of the paper's VAE, and by recall they reach fewer of the real digits. What the paper saw by eye holds as well: a classifier [recognises](09_prior_sampling.ipynb) clearly more of both featured KAN-VAEs' samples than of the VAE's.
 #
 # ## Do KAN layers improve generation, or reconstruction?
 #
@@ -391,7 +391,7 @@ tables.table(
 )
 
 # %% [markdown]
-# No KAN-VAE has better neighbours than the VAE, as far as we can tell ({numref}`tab-neighbours`). KAN-VAE* is level with it, by an interval that includes zero; the narrow ones are wrong more often by five points and more, and by at least 3.7 points more than the VAE of their size, which has as few latents. Silhouettes show little. Six narrow KAN-VAEs are a little above the paper's VAE, but so are the linear VAEs with fewer latents. Three of the six are below the VAE of their own size. Of the three above it, the two with 20 latents are so by intervals that exclude zero, by hundredths that do not stay clear by Holm's procedure over the six.
+# No KAN-VAE has better neighbours than the VAE, as far as we can tell ({numref}`tab-neighbours`). KAN-VAE* is level with it, by an interval that includes zero; the narrow ones are wrong more often by five points and more, and by at least 3.7 points more than the VAE of their size, which has as few latents. Silhouettes show little. Six narrow KAN-VAEs are a little above the paper's VAE, but so are the linear VAEs with fewer latents. Three of the six are below the VAE of their own size. Of the three above it, the two with 20 latents are so by intervals that exclude zero, by hundredths that do not stay clear by Holm's procedure over the six. In [t-SNE planes](07_latent_space.ipynb), which the paper judged by eye, KAN-VAE* cannot be told from the VAE.
 
 # %% tags=["remove-cell"]
 gaps = frame.map(lambda d: d.mean if isinstance(d, tuple) else d)
@@ -591,7 +591,7 @@ assert all(
 #
 # - **Seeds.** {numref}`tab-all-runs` counts the training runs. {numref}`tab-full` has three of each model but the two largest, {numref}`tab-own-best` three. Runs of one model scatter by a nat or several, and by dozens in distance; under the paper's schedule one lucky batch can decide when the rate is halved.
 # - **Schedule.** The paper's curves allow a rate that never falls as well ([its figures](10_paper_figures.ipynb)). Under that schedule it matters which reading is taken, which it does not here ({numref}`tab-two-schedules`). After the last epoch KAN-VAE** is 16 nats of validation ELBO behind the VAE, not 23, and the one run of KAN-VAE* is nine behind. At the best epoch KAN-VAE** is 16 behind, and KAN-VAE* one.
-# - **Measures.** Distances use our digit classifier's features, not Inception's. The likelihood does not depend on features, but it is an estimate from 500 samples, which [errs to one side](05_table1.ipynb), for KAN-VAE* by more than for the VAE. And it is of thresholded digits: values for digits binarised at random, as most papers have them, are higher and cannot be set beside ours.
+# - **Measures.** Distances use our digit classifier's features, not Inception's. The likelihood does not depend on features, but it is an estimate from 500 samples, which [errs to one side](05_table1.ipynb), for KAN-VAE* by more than for the paper's VAE, and by as much as for the VAE of its size. And it is of thresholded digits: values for digits binarised at random, as most papers have them, are higher and cannot be set beside ours.
 # - **Images.** The answers rest on runs of the paper's 10,000 training images. Of 50,000 there are three of most models ({numref}`tab-full`). On another set, FashionMNIST, one KAN-VAE was trained, KAN-VAE, 40–20, five times; it is [as far behind](13_how_many_functions.ipynb) there.
 # - **Settings.** Learning rate, epochs and batch size are the paper's, tuned for neither kind of model. {numref}`tab-own-best` tunes the rate and its schedule for four kinds, with equally many tries.
 

@@ -272,6 +272,7 @@ def _operator_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     tensors, is_float = (x, base_weight, spline_weight, spline_scaler), x.is_floating_point()
     kernel = _kernel(*tensors, grid)
+    found: Any
     if kernel is None or not kernels.may_run(grad):
         with torch._C._ForceDispatchKeyGuard(*_OUTSIDE):  # within an operator nothing is recorded
             fresh = [t.detach().requires_grad_(t.is_floating_point()) for t in tensors]

@@ -208,8 +208,11 @@ def best() -> list[Job]:
 
 def constant_rates(keys: Iterable[str]) -> list[Job]:
     """The rest of a grid of rates and schedules: every rate, held; nothing is chosen by these."""
-    how = [{"learning_rate": rate, "scheduler": "constant"} for rate in RATES]
-    return [Job(config(key, **each), "validation") for each in how for key in keys]
+    return [
+        Job(config(key, learning_rate=rate, scheduler="constant"), "validation")
+        for rate in RATES
+        for key in keys
+    ]
 
 
 def sharing() -> list[Job]:
