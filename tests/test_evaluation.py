@@ -414,6 +414,20 @@ def test_stochastic_binarisation_holds_in_evaluation(run, monkeypatch, test_set)
     assert evaluation.evaluate(run, settings)["test_elbo"] != first["test_elbo"]
 
 
+@pytest.mark.parametrize("dataset", ["KMNIST", "EMNIST-letters"])
+def test_a_set_that_no_classifier_knows_has_likelihood_and_latents_alone(
+    run, monkeypatch, test_set, dataset
+):
+    monkeypatch.setattr(data, "load", lambda *args: data.Images(*(part[:500] for part in test_set)))
+    settings = evaluation.Settings(importance_samples=1, likelihood_images=5, fidelity_samples=50)
+    assert settings.features == "auto"
+    found = evaluation.evaluate(run._replace(config=run.config | {"dataset": dataset}), settings)
+    assert (found["features"], found["frechet"]) == ("none", {})
+    assert not {"kernel", "fidelity", "recognition"} & set(found)
+    assert np.isfinite(found["test_nll"])
+    assert 0 < found["neighbour_accuracy"] < 1
+
+
 def test_the_best_epochs_weights_are_scored_beside_the_lasts(run):
     best = {name: w + 0.01 for name, w in run.weights.items()}
     save_file(best, run.path / "best.safetensors")
