@@ -131,7 +131,7 @@ def test_constant_rates_are_tried_in_full_and_choose_nothing(monkeypatch):
     held = [job for job in plan.best() if job.scores == "validation"]
     assert {job.config.learning_rate for job in held} == set(plan.RATES)
     assert {job.config.scheduler for job in held} == {"constant"}
-    assert len(held) == len(kinds) * len(plan.RATES)
+    assert len(held) == (len(kinds) + 1) * len(plan.RATES)  # and SiLU's
     known(monkeypatch, [*tries, *held], elbo)
     setting = plan.best_setting(plan.tries("vae-400-20"))
     assert setting == {"learning_rate": 0.002, "scheduler": "constant"}
@@ -195,11 +195,15 @@ def test_the_front_of_a_search_is_trained_with_seeds_that_it_has_not_seen(monkey
     trials = pd.DataFrame({"architecture": ["kan-9-3", "vae-90-3"], "front": [True, False]})
     about = {"config": {"regime": "paper", "epochs": 10, "schedule": "cosine", "seed": 0}}
     monkeypatch.setattr(results, "search", lambda: (trials, None, about))
-    jobs = plan.front()
+    jobs, deeper = plan.front()[:15], plan.front()[15:]
     assert [job.config.seed for job in jobs[::3]] == [1, 2, 3, 4, 5]
+    assert all(job.config.architecture.depth == 2 for job in deeper)
+    assert {(job.config.seed, job.config.epochs, job.scores) for job in deeper} == {
+        (0, 10, "validation")
+    }
+    assert len(deeper) == 8
     keys = ["kan-9-3", "vae-400-20", "vae-400-20+activation=silu"]
     assert [str(job.config.architecture) for job in jobs[:3]] == keys
-    assert len(jobs) == 15
     (how,) = {(job.config.epochs, job.config.scheduler, job.scores) for job in jobs}
     assert how == (10, "cosine", "brief")
     about["config"]["regime"] = "full"
@@ -225,12 +229,13 @@ def test_other_sets_see_the_best_of_the_dial(monkeypatch):
     assert {job.config.dataset for job in plan.fashion()} == {"FashionMNIST"}
 
 
-def test_models_in_figures_their_equals_and_the_anchor_are_judged_twice():
+def test_models_of_table_one_and_in_figures_and_the_anchor_are_judged_twice():
     named = ["vae-400-20", "kan-400-20", "kan-35-15", "vae-4000-20", "vae-350-15"]
     jobs = [Job(plan.config(key)) for key in named] + plan.anchor()
-    jobs += [Job(plan.config("vae-350-15", seed=3))]
+    jobs += [Job(plan.config("vae-350-15", seed=3)), Job(plan.config("kan-40-10", seed=1))]
     assert all(map(reproduce.judged_twice, jobs))
-    others = [plan.config("kan-35-15", seed=1), plan.config("kan-40-10")]
+    others = [plan.config("kan-35-15", "full"), plan.config("kan-35-15", epochs=3)]
+    others += [plan.config("kan-9-3"), plan.config("kan-35-15+depth=2")]
     assert not any(reproduce.judged_twice(Job(config)) for config in others)
 
 

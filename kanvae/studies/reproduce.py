@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
-from kanvae.studies import collecting, distributing, others, paper, plan, results, sizes
+from kanvae.studies import collecting, distributing, others, plan, results, sizes
 from kanvae.studies.plan import SCORES, Job
 from kanvae.training import load_model, resolve_device, run_name, train
 
@@ -84,11 +84,10 @@ def complete(job: Job, progress: bool = True) -> None:
 
 def judged_twice(job: Job) -> bool:
     """Whether the likelihood of a run is estimated with more samples, too: of models in figures, of
-    the linear VAEs of their size, and of the anchor.
+    Table I and the linear VAEs of equal size, and of the anchor.
     """
-    kans = (model for model in paper.FEATURED.values() if model.layer == "kan")
-    pairs = [results.paper_name(sizes.baseline(kan), seed=job.config.seed) for kan in kans]
-    return collecting.drawn(job) or job.name in (*pairs, *(each.name for each in plan.anchor()))
+    table = plan.table([*plan.TABLE, *plan.BASELINES], "paper", [job.config.seed])
+    return collecting.drawn(job) or job.name in {each.name for each in table + plan.anchor()}
 
 
 def more_likely(run: runs.Run, device: str) -> dict[str, float]:
