@@ -246,6 +246,8 @@ nodes = {
 assert nodes["KAN-VAE, 50–10"].high < 0
 assert len(nodes) == 7
 assert not results.clear(nodes)
+
+# %% tags=["remove-cell"]
 budget = sizes.parameters(str(paper.FEATURED["VAE"]))
 smaller = [
     paper.title(kan) for kan in kans if sizes.parameters(str(kan)) < budget
