@@ -117,6 +117,7 @@ assert (len(first), first["training_index"].nunique()) == (96, 95)
 assert (weak["first"].sum(), (first["lead"] == 0).sum()) == (8, 1)
 assert (weak["second"].sum(), (second["lead"] == 0).sum()) == (3, 1)
 assert second["pixels_off"].sum() == 11
+assert second["pixels_off"].max() == 2
 assert differs.sum() == 1
 assert differs[(first["lead"] == 0)].all()
 assert (second["digit"][weak["second"]] == 1).all()
