@@ -521,7 +521,7 @@ table = pd.DataFrame(beside_vae)[columns].rename_axis("model")
 tables.table(table, form)
 
 # %% [markdown]
-# **With more images KAN-VAE* is ahead of the paper's VAE** ({numref}`tab-full-vae`): by 4.1 nats of NLL (1.7 to 6.4), and by more than 200 in either distance. All three stay clear. So the ten times as many parameters pay here; but as many in a linear VAE pay as much in likelihood, if its one run is typical. The narrow KAN-VAEs stay 18 nats and more behind.
+# **With more images the paper's best model, KAN-VAE\*, is ahead of its VAE** ({numref}`tab-full-vae`): by 4.1 nats of NLL (1.7 to 6.4), and by more than 200 in either distance. All three stay clear. So the ten times as many parameters pay here; but as many in a linear VAE pay as much in likelihood, if its one run is typical. The narrow KAN-VAEs stay 18 nats and more behind.
 
 # %% tags=["remove-cell"]
 lead = beside_vae["NLL"][star]
