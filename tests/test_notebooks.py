@@ -6,6 +6,7 @@ import jupytext
 import nbformat
 import pytest
 from conftest import ROOT
+from markdown_it import MarkdownIt
 from run_alone import SMALL, run_alone
 from test_pairs import build
 
@@ -105,6 +106,16 @@ class TestForm:
                 assert table["caption"].endswith("."), table["name"]
                 assert table["name"].startswith("tab-")
                 assert f"{{numref}}`{table['name']}`" in prose, table["name"]
+
+    def test_the_star_of_a_models_name_ends_no_bold_words(self, chapter):
+        for cell in nbformat.read(chapter, as_version=4).cells:
+            if cell.cell_type != "markdown":
+                continue
+            for block in MarkdownIt().parse(cell.source):
+                depth = 0
+                for token in block.children or ():
+                    depth += (token.type == "em_open") - (token.type == "em_close")
+                    assert not depth or "VAE" not in token.content, block.content
 
     def test_every_numbered_equation_has_a_name_of_its_kind(self, chapter):
         text = jupytext.writes(nbformat.read(chapter, as_version=4), "md")
