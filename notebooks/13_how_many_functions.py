@@ -1188,7 +1188,7 @@ columns = {
 }
 rows = {}
 for name, words in sets.items():
-    models = plan.small_models(name)
+    models = sizes.small_models(name)
     table = results.summary(judged[name], models, columns)
     for kind, line in table.iterrows():
         own = judged[name][judged[name]["model"] == models[kind]]
@@ -1209,7 +1209,7 @@ from_silu = {
         if kind != "SiLU"
     }
     for name, words in sets.items()
-    for models in [plan.small_models(name)]
+    for models in [sizes.small_models(name)]
 }
 figures.intervals(
     {
@@ -1247,7 +1247,7 @@ if reading == "best":
     assert min(d.mean for d in on_digits.values()) > 0
     for kind, d in on_diamonds.items():
         assert d.low > 0 if kind in edges else d.low < 0 < d.high
-    models = plan.small_models("digits")
+    models = sizes.small_models("digits")
     assert Architecture.parse(models[edges[0]]).hidden_features == 6
 
 # %% [markdown]

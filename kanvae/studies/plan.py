@@ -39,12 +39,6 @@ LATENT_DIM = 20
 RATES = (0.0005, 0.001, 0.002, 0.005)
 SEEDS = range(5)
 
-# Small sets: columns, latents, and how they are trained; some 12,000 updates each.
-SMALL: dict[str, tuple[int, int, dict[str, Any]]] = {
-    "digits": (64, 8, {"likelihood": "binomial-16", "epochs": 300}),
-    "diamonds": (7, 3, {"likelihood": "gaussian", "epochs": 40, "batch_size": 128}),
-}
-
 # How grids can change in training, and what they are held against: of the key, of the training.
 GRIDS: dict[str, tuple[str, dict[str, Any]]] = {
     "fixed, G = 5": ("", {}),
@@ -286,25 +280,12 @@ def front() -> list[Job]:
     ]
 
 
-def small_models(name: str) -> dict[str, str]:
-    """The models for a small set, by kind: as many parameters as a ReLU VAE 64 units wide."""
-    columns, latents, how = SMALL[name]
-    likelihood = how["likelihood"]
-    budget = sizes.parameters(f"vae-64-{latents}+input_features={columns}", likelihood)
-    found = {}
-    for kind, form in sizes.FORMS.items():
-        form = f"{form}+input_features={columns}".format(latents)
-        key = form.format(sizes.width(form, budget, likelihood))
-        found[kind] = str(Architecture.parse(key))
-    return found
-
-
 def small() -> list[Job]:
     """Sets that are not binary images, where the first layer's functions are more than a line."""
     found = []
-    for name, (_, _, how) in SMALL.items():
+    for name, (_, _, how) in sizes.SMALL.items():
         others = how | {"dataset": sets.path(name), "regime": "full"}
-        for key in small_models(name).values():
+        for key in sizes.small_models(name).values():
             found += (tried := tries(key, **others))
             if best := best_setting(tried):
                 found += [Job(config(key, seed=seed, **best, **others)) for seed in SEEDS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
@@ -71,6 +72,13 @@ FORMS = {
 }
 
 
+# Small sets: columns, latents, and how they are trained; some 12,000 updates each.
+SMALL: dict[str, tuple[int, int, dict[str, Any]]] = {
+    "digits": (64, 8, {"likelihood": "binomial-16", "epochs": 300}),
+    "diamonds": (7, 3, {"likelihood": "gaussian", "epochs": 40, "batch_size": 128}),
+}
+
+
 @functools.cache
 def parameters(key: str, likelihood: str = "bernoulli") -> int:
     """How many parameters a model has."""
@@ -108,6 +116,19 @@ def width(form: str, budget: int, likelihood: str = "bernoulli") -> int:
         found += 1
     while found > 1 and size(found) > budget:
         found -= 1
+    return found
+
+
+def small_models(name: str) -> dict[str, str]:
+    """The models for a small set, by kind: as many parameters as a ReLU VAE 64 units wide."""
+    columns, latents, how = SMALL[name]
+    likelihood = how["likelihood"]
+    budget = parameters(f"vae-64-{latents}+input_features={columns}", likelihood)
+    found = {}
+    for kind, form in FORMS.items():
+        form = f"{form}+input_features={columns}".format(latents)
+        key = form.format(width(form, budget, likelihood))
+        found[kind] = str(Architecture.parse(key))
     return found
 
 
