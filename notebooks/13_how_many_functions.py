@@ -1016,11 +1016,12 @@ tables.table(table.rename_axis("model"))
 
 # %% tags=["remove-cell"]
 assert all(d.seeds == 5 for d in apart.values())
-assert len(results.clear(apart)) == 4
+assert len(results.clear(apart)) == {"best": 4, "last": 3}[reading]
 assert round(apart["test NLL"].mean) == 16
-assert round(apart["test ELBO"].mean) == -16
+assert -17 < apart["test ELBO"].mean < -15.5
 assert apart["Fréchet, grey"].low > 0
-assert apart["thresholded"].low > 0
+assert (apart["thresholded"].low > 0) == (reading == "best")
+assert apart["thresholded"].mean > 0
 for kind in ("grayscale", "binarized"):
     on_digits = results.difference(
         results.at_paper(regime="paper", reading="last"),

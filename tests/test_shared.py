@@ -466,6 +466,17 @@ def test_batched_gradients_of_the_parameters(groups):
 
 
 @EVERY
+def test_gradients_that_can_be_differentiated_are_the_gradients(groups):
+    layer, x = learned(4, 40, groups), torch.randn(5, 4, requires_grad=True)
+    loss, inputs = layer(x).square().sum(), [x, *layer.parameters()]
+    expected = torch.autograd.grad(loss, inputs, retain_graph=True)
+    for found, wanted in zip(
+        torch.autograd.grad(loss, inputs, create_graph=True), expected, strict=True
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
+
+
+@EVERY
 def test_gradients_of_gradients(groups):
     layer, x = learned(4, 40, groups), torch.randn(5, 4)
     wide = copy.deepcopy(layer).double()

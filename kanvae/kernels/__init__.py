@@ -237,11 +237,13 @@ def gradients(
     grad is the gradient of its output and as large, (...). They can be differentiated again, and
     taken in batches, which those of a kernel cannot.
     """
-    needed = [t for t in inputs if t is not None and t.requires_grad]
     with torch.enable_grad(), torch.autocast("cpu", enabled=False):
-        y = formula(*inputs)
+        # One input may come from another: with names of their own each has its own share.
+        own = [None if t is None else t.view_as(t) for t in inputs]
+        y = formula(*own)
+    needed = [t for t in own if t is not None and t.requires_grad]
     found = iter(torch.autograd.grad(y, needed, grad, create_graph=torch.is_grad_enabled()))
-    return [next(found) if t is not None and t.requires_grad else None for t in inputs]
+    return [next(found) if t is not None and t.requires_grad else None for t in own]
 
 
 _forked = False
