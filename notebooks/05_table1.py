@@ -355,6 +355,22 @@ for kind in kinds:
     )
 
 # %% tags=["remove-cell"]
+recall, precision, density = (
+    sampled[f"{measure}_digits_grayscale"]
+    for measure in ("recall", "precision", "density")
+)
+assert recall[titles["kan-50-10"]] < 0.6 * recall[ours]
+assert (precision[narrow] > precision[ours] + 0.1).all()
+assert (density[narrow] > density[ours] + 0.1).all()
+assert recall[star] > recall[ours] + 0.05
+assert precision[star] > precision[ours] - 0.02
+for kan in narrow:
+    assert recall[kan] < recall[equals[kan]]
+    found = precision[kan] - precision[equals[kan]]
+    more_latents = int(kan.partition("–")[2]) > 10
+    assert found > 0.1 if more_latents else abs(found) < 0.09
+
+# %% tags=["remove-cell"]
 grey_recall = sampled["recall_digits_grayscale"]
 assert grey_recall[titles["kan-10-5"]] < 0.001
 latents = {titles[key]: int(key.split("-")[2]) for key in narrow_keys}
@@ -454,6 +470,10 @@ largest = {titles["kan-400-20"], "VAE, 4000–20"}
 assert {*gain.nlargest(2).index} == largest
 assert max(abs(gain[k] - gain[e]) for k, e in equals.items()) < 0.35
 assert gain[titles["kan-400-20"]] - gain[titles["vae-400-20"]] > 0.3
+featured = gain[[*map(paper.title, paper.FEATURED.values()), four]]
+assert featured.between(0.4, 1.2).all()
+assert featured.max() - featured.min() < 0.5
+assert featured.idxmax() == titles["kan-400-20"]
 
 # %% [markdown]
 # ## Is the likelihood right?

@@ -139,6 +139,9 @@ if samples >= 5000 and seed == 0:
         assert [*models[kind].sort_values().index] == order
     assert (models["thresholded"] > models["recognised"]).all()
     assert table["variety (bits)"].idxmax() == "real test digits"
+    bits = models["variety (bits)"]
+    assert bits.idxmax() == "KAN-VAE*"
+    assert 3.1 < bits.min() < bits.max() < 3.25
 recall = (
     results.at_paper(regime="paper", reading="last")
     .groupby("model")["recall_digits_grayscale"]

@@ -370,6 +370,18 @@ tables.table(
 )
 
 # %% [markdown]
+# What the runs themselves took, over their training seeds:
+
+# %% tags=["hide-input"]
+took = lines["cpu_seconds"] / lines["updates"]
+of_model = took.groupby(lines["model"])
+minutes = lines["seconds"].groupby(lines["model"]).agg(["min", "max"]) / 60
+peak = lines.loc[lines["model"].isin(built), "peak_megabytes"]
+for name in built:
+    print("{}: {:.1f} to {:.1f} minutes".format(name, *minutes.loc[name]))
+print(f"peak memory: {peak.min():,.0f} to {peak.max():,.0f} MB")
+
+# %% [markdown]
 # On this processor time goes with parameters more than with the kind of layer: KAN-VAE** takes about as long as the VAE of its size, KAN-VAE* several times as long as the paper's VAE ({numref}`tab-time`). Memory goes with parameters too. Each parameter takes 16 bytes: for itself, its gradient and Adam's two averages. What a batch adds is little beside that. It is less with KAN layers than with linear ones of the same size, whose hidden layers are ten times as wide. (Our runs recorded times, too, but on machines and under loads that differ: of each model here, the slowest run took more than twice as long as the fastest. So we measure anew. A whole training took less than two minutes for the three smaller models, and 3 to 14 for the two large ones. The peak memory that they recorded is that of the whole process, libraries and evaluation included; it does not tell these models apart: all took between 0.9 and 2.2 GB.) A KAN layer that needs as many parameters saves nothing; [without kernels of its own](17_layer_cost.ipynb) it is slower.
 
 # %% tags=["remove-cell"]
@@ -378,14 +390,10 @@ assert 0.4 < ms[narrow] / ms[equals[narrow]] < 2.5
 assert ms[star] > 3 * ms[vae]
 per_parameter = times["MB, weights"] * 1e6 / times["parameters"]
 assert per_parameter.between(15.9, 16.1).all(), per_parameter
-took = lines["cpu_seconds"] / lines["updates"]
-of_model = took.groupby(lines["model"])
 assert (of_model.max() > 2 * of_model.min())[[*built]].all()
-minutes = lines["seconds"].groupby(lines["model"]).agg(["min", "max"]) / 60
 assert minutes.loc[[*built][:3], "max"].max() < 2
 assert minutes.loc[[*built][3:], "min"].min() > 2.6
 assert minutes["max"].max() < 14
-peak = lines.loc[lines["model"].isin(built), "peak_megabytes"]
 assert peak.between(900, 2200).all()
 batch = times["MB, batch"]
 assert (batch < times["MB, weights"] / 5).all()

@@ -59,7 +59,7 @@ __all__ = [
     "FEATURES", "INCEPTION_BLOCKS", "Features", "FeaturesError", "Settings", "Statistics",
     "active_units", "evaluate", "evaluate_model", "evaluate_run", "features_for", "features_here",
     "frechet_distance", "frechet_distances", "kernel_distance", "latent_means", "load_features",
-    "negative_log_likelihood", "neighbour_accuracy", "outside_grid", "plane", "precision_recall",
+    "negative_log_likelihood", "neighbour_accuracy", "plane", "precision_recall",
     "reference_statistics", "reference_values", "sample_features", "sample_prior", "silhouette",
     "summary", "values",
 ]  # fmt: skip
@@ -252,9 +252,8 @@ def _scores(
             drawn = sample_features(*subject, kind == "binarized", count, **how)
             scores.setdefault("kernel", {})[name] = kernel_distance(real, drawn)
             scores.setdefault("fidelity", {})[name] = precision_recall(real, drawn)
-            if features.name in digits.CLASSIFIERS:
-                classifier = digits.load_classifier(name=features.name)
-                logits = classifier.logits(torch.from_numpy(drawn).float())
+            if features.classify is not None:
+                logits = features.classify(torch.from_numpy(drawn).float().to(features.device))
                 scores.setdefault("recognition", {})[name] = digits.recognition(logits)
     if labels is not None:
         first = labels[:SILHOUETTE_IMAGES]

@@ -45,6 +45,7 @@ class Features(NamedTuple):
     name: str
     extract: Callable[[Tensor], Tensor]  # images (B, D) in [0, 1] -> (B, F)
     device: str = "cpu"
+    classify: Callable[[Tensor], Tensor] | None = None  # features (N, F) -> logits of classes
 
 
 class Statistics(NamedTuple):
@@ -78,7 +79,8 @@ def load_features(name: str, device: str = "cpu") -> Features:
         raise FeaturesError(f"unknown features {name!r}: choose one of {list(FEATURES)}.")
     device = resolve_device(device)
     if name in digits.CLASSIFIERS:
-        return Features(name, digits.load_classifier(device, name).features, device)
+        classifier = digits.load_classifier(device, name)
+        return Features(name, classifier.features, device, classifier.logits)
     network = _inception(INCEPTION_BLOCKS[name]).to(device).eval()
 
     def extract(x: Tensor) -> Tensor:

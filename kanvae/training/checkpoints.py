@@ -100,7 +100,7 @@ def begin(path: Path | None, config: dict[str, Any], device: torch.device) -> di
     }  # fmt: skip
     if path is not None:
         runs.make_folder(path.parent)
-    found = read(path, {*start, "model", "optimizer", "scheduler"}, device) if path else None
+    found = _read(path, {*start, "model", "optimizer", "scheduler"}, device) if path else None
     if found is not None and path is not None:
         runs.check_config(path.parent, found["config"], config)
         start = found | {"history": found["history"].cpu()}
@@ -119,7 +119,7 @@ def restore(state, model, optimizer, scheduler) -> None:
     scheduler.load_state_dict(state.pop("scheduler"))
 
 
-def read(path: Path, names: set[str], device: torch.device) -> dict[str, Any] | None:
+def _read(path: Path, names: set[str], device: torch.device) -> dict[str, Any] | None:
     """The checkpoint at `path`; None if there is none, or a damaged one, which is put aside.
 
     Raises:
