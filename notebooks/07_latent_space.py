@@ -162,7 +162,7 @@ for name, clear in in_plane.items():
 # %% [markdown]
 # These are three trained models. Over all training seeds, and beside the linear VAE with as many parameters and latents as KAN-VAE**, the same scores spread as follows:
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-latent-seeds", "caption": "The same scores over all training seeds, mean \u00b1 standard deviation; last, the silhouette in t-SNE planes of the first 5,000 test images, perplexity 30, t-SNE seed 0, of the training runs whose weights were kept: three or four, two of the linear VAE of KAN-VAE**'s size."}}
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-latent-seeds", "caption": "The same scores over all training seeds, mean \u00b1 standard deviation; and the silhouette in t-SNE planes of the first 5,000 test images, perplexity 30, t-SNE seed 0, of the training runs whose weights were kept: three or four, two of the linear VAE of KAN-VAE**'s size."}}
 lines = results.at_paper(regime="paper", reading="last")
 lines = lines.dropna(subset=["test_nll"])
 scores = {
@@ -225,7 +225,7 @@ assert 0 < ahead.sum() < len(ahead)
 # %% [markdown]
 # By neighbour accuracy the VAE and KAN-VAE* separate the digits equally well ({numref}`tab-latent-seeds`). KAN-VAE** is some seven points behind both, and it is behind the linear VAE of its own size and number of latents as well. The neighbour accuracy on the pixels lies between: by this score KAN-VAE** separates the digits less well than its input does, and the other two models separate them better.
 #
-# The silhouettes of the latents say little: all lie between 0.06 and 0.09. Nor do they measure what the paper's picture shows, the plane of a t-SNE. In the planes of several training runs (the last column) the digits of KAN-VAE** are less clearly separated on average than those of the VAE, by a silhouette lower by 0.06 (95 %: 0.02 to 0.11), and than those of the linear VAE of its size, by 0.08 (0.02 to 0.13). The paper's picture, too, has KAN-VAE** last. In so few runs neither difference [stays clear](../book/conventions.md) by Holm's procedure over three. Those of KAN-VAE*, which the paper finds the clearest, cannot be told from the VAE's. In single pictures either may come first; in {numref}`fig-tsne` it is KAN-VAE*.
+# The silhouettes of the latents say little: all lie between 0.06 and 0.09. Nor do they measure what the paper's picture shows, the plane of a t-SNE. In the planes of several training runs (the column before the last) the digits of KAN-VAE** are less clearly separated on average than those of the VAE, by a silhouette lower by 0.06 (95 %: 0.02 to 0.11), and than those of the linear VAE of its size, by 0.08 (0.02 to 0.13). The paper's picture, too, has KAN-VAE** last. In so few runs neither difference [stays clear](../book/conventions.md) by Holm's procedure over three. Those of KAN-VAE*, which the paper finds the clearest, cannot be told from the VAE's. In single pictures either may come first; in {numref}`fig-tsne` it is KAN-VAE*.
 #
 # Does each model use all of its latents? The KL tells: a latent whose distribution equals the prior for every image has no KL and carries nothing. The next figure sorts each model's latents by the nats per image that they carry.
 
@@ -281,7 +281,7 @@ assert active["KAN-VAE**"] == used["KAN-VAE**"] + 2
 #
 # <details><summary>Solution</summary>
 #
-# The numbers of {numref}`tab-latent`, since they do not use the picture. The last column of {numref}`tab-latent-seeds` does. With 5 the digits break into many islands, with 100 they form rounder, touching clouds; the impression of "compact clusters" changes with it.
+# The numbers of {numref}`tab-latent`, since they do not use the picture. The silhouettes of planes in {numref}`tab-latent-seeds` do. With 5 the digits break into many islands, with 100 they form rounder, touching clouds; the impression of "compact clusters" changes with it.
 #
 # </details>
 #
