@@ -153,22 +153,25 @@ def fit(x: Tensor, y: Tensor, knots: Tensor, degree: int) -> Tensor:
     Returns:
         (..., n, D) coefficients, in the dtype of `y`. The system is solved in float64.
     """
-    x, knots = x.double(), knots.double()
+    x, knots = in_float64(x), in_float64(knots)
     bases = cox_de_boor(x, knots.unsqueeze(-2) if knots.ndim > 1 else knots, degree)  # (..., N, n)
     return solve(bases, y)
 
 
 def solve(bases: Tensor, y: Tensor) -> Tensor:
-    """Least-squares coefficients (..., n, D) for bases (..., N, n), in float64, and values y."""
+    """Least-squares coefficients (..., n, D) for bases (..., N, n), in float64, and values y.
+
+    Computed where the bases are, and given where y (..., N, D) is.
+    """
     if min(bases.shape[-2:]) > 500:  # a pseudo-inverse would take minutes
         wide = bases.shape[-2] < bases.shape[-1]
         gram = bases @ bases.mT if wide else bases.mT @ bases
         factor, failed = torch.linalg.cholesky_ex(gram)
         if not bool(failed.any()):
             if wide:
-                return (bases.mT @ torch.cholesky_solve(y.double(), factor)).to(y.dtype)
-            return torch.cholesky_solve(bases.mT @ y.double(), factor).to(y.dtype)
-    return (torch.linalg.pinv(bases) @ y.double()).to(y.dtype)
+                return (bases.mT @ torch.cholesky_solve(y.to(bases), factor)).to(y)
+            return torch.cholesky_solve(bases.mT @ y.to(bases), factor).to(y)
+    return (torch.linalg.pinv(bases) @ y.to(bases)).to(y)
 
 
 def refit(coefficients: Tensor, knots: Tensor, new_knots: Tensor, degree: int) -> Tensor:
@@ -187,7 +190,7 @@ def refit(coefficients: Tensor, knots: Tensor, new_knots: Tensor, degree: int) -
         (I, n', D)
     """
     check_knots(new_knots, degree)
-    old, new = knots.double(), new_knots.double()
+    old, new = in_float64(knots), in_float64(new_knots)
     inside = slice(degree, -degree or None)
     # The interval ends of both grids, within the new one, where the new curve has to be right.
     ends = torch.cat((old[:, inside], new[:, inside]), dim=1).sort(dim=1).values
@@ -199,8 +202,13 @@ def refit(coefficients: Tensor, knots: Tensor, new_knots: Tensor, degree: int) -
         ends[:, :-1, None] + (ends[:, 1:] - ends[:, :-1]).unsqueeze(-1) * fractions
     )  # (I, intervals, k + 1)
     x = x.flatten(1)  # (I, N)
-    values = cox_de_boor(x, old.unsqueeze(1), degree) @ coefficients.double()  # (I, N, D)
-    return fit(x, values, new, degree).to(coefficients.dtype)
+    values = cox_de_boor(x, old.unsqueeze(1), degree) @ coefficients.to(x)  # (I, N, D)
+    return fit(x, values, new, degree).to(coefficients)
+
+
+def in_float64(x: Tensor) -> Tensor:
+    """x (...) in float64, on the CPU where its own device has no such numbers (MPS)."""
+    return x.to("cpu" if x.device.type == "mps" else x.device, torch.float64)
 
 
 def check_knots(knots: Tensor, degree: int) -> None:

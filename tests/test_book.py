@@ -303,19 +303,30 @@ EVERYTHING = {
 }
 COLOURS = {"runOnly": ["color-contrast"]}
 # Contrast takes axe minutes on a page of thousands of words in code. It is asked for the first of
-# those that styles cannot tell apart, being of the same kinds all the way up, and their own styles:
-# the first in the book, of what a theme shows at a width.
+# those that look alike: of the same colour and weight, as large in its sense, before the same
+# backgrounds all the way up; the first in the book, of what a theme shows at a width.
 FIRST = """before => {
-    const seen = new Set(before);
+    const seen = new Set(before), behind = new Map();
+    const ground = e => {
+        if (e === null) return '';
+        if (!behind.has(e)) {
+            const {backgroundColor, backgroundImage, opacity} = getComputedStyle(e), own = [];
+            if (backgroundColor !== 'rgba(0, 0, 0, 0)') own.push(backgroundColor);
+            if (backgroundImage !== 'none') own.push(backgroundImage);
+            if (opacity !== '1') own.push(opacity);
+            behind.set(e, [...own, ground(e.parentElement)].join(' before '));
+        }
+        return behind.get(e);
+    };
     for (const e of document.querySelectorAll('body *')) {
         e.removeAttribute('data-first');
         const words = [...e.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.data.trim());
         if (!words || !e.checkVisibility()) continue;
-        let path = '';
-        for (let at = e; at; at = at.parentElement)
-            path += [at.localName, at.className, at.getAttribute('style'), at.rowIndex % 2, ''];
-        if (!seen.has(path)) e.setAttribute('data-first', '');
-        seen.add(path);
+        const {color, fontSize, fontWeight, textShadow} = getComputedStyle(e);
+        const large = parseFloat(fontSize) >= (fontWeight >= 700 ? 18.66 : 24);
+        const look = [color, fontWeight, large, textShadow, ground(e)].join();
+        if (!seen.has(look)) e.setAttribute('data-first', '');
+        seen.add(look);
     }
     return [...seen];
 }"""

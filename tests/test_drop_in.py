@@ -222,6 +222,35 @@ def test_tangents_of_forward_mode_are_right_and_not_zero(layer, x):
         close(forward_ad.unpack_dual(layer(forward_ad.make_dual(x, direction))).tangent, expected)
 
 
+def test_tangents_of_an_upstream_gradient_reach_the_gradients(layer, x):
+    upstream, direction = torch.randn(5, 3), torch.randn(5, 3)
+    weights = [*layer.parameters()]
+    y = layer(x > 0)  # of floats, torch refuses: it knows no such derivative of SiLU's
+    expected = torch.autograd.grad(
+        y, weights, direction, retain_graph=True
+    )  # which is linear in it
+    with forward_ad.dual_level():
+        found = torch.autograd.grad(y, weights, forward_ad.make_dual(upstream, direction))
+        tangents = [forward_ad.unpack_dual(gradient).tangent for gradient in found]
+    for a, b in zip(tangents, expected, strict=True):
+        close(a, b)
+
+
+def test_weights_that_something_parametrises(layer, x):
+    """What is set in the place of weights is what the layer computes with."""
+    expected = exact(layer)
+    with torch.no_grad():
+        expected.spline_weight.mul_(2)
+    nn.utils.parametrize.register_parametrization(layer, "spline_weight", Twice())
+    close(layer(x), expected(x.double()))
+    close(layer(x > 0), expected((x > 0).double()))
+
+
+class Twice(nn.Module):
+    def forward(self, weight):
+        return 2 * weight
+
+
 def test_autocast_gives_what_a_linear_layer_gives(layer, x):
     for inputs in (x, x > 0):
         with torch.autocast("cpu", torch.bfloat16):

@@ -99,7 +99,7 @@ def test_outputs_that_share_coefficients(spline, width, outputs, groups, batch, 
         expected[2] = torch.zeros_like(shared).index_add(0, of, expected[2])
         point = inputs.clone().requires_grad_() if inputs is x else inputs
         weights = (layer.base_weight, shared, layer.spline_scaler)
-        assert kan_function._kernel(point, *weights, layer.grid) is not None
+        assert kan_function._library(point, *weights, layer.grid) is not None
         torch.set_num_threads(threads)
         try:
             y = kan_function.kan_linear(point, *weights, layer.grid)

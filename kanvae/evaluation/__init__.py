@@ -77,7 +77,7 @@ def negative_log_likelihood(
     """The importance-weighted estimate of -log p(x), mean over images (N, D), in nats per image."""
     generator = random_stream(seed, NLL_STREAM)
     bound = objective.importance_weighted_bound(model, x, samples, generator, likelihood=likelihood)
-    return -float(bound.double().mean())
+    return -float(bound.cpu().double().mean())
 
 
 DEFAULT_SETTINGS = Settings()

@@ -170,7 +170,7 @@ def values(features: Features, images: Iterable[Tensor]) -> np.ndarray:
     Raises:
         ValueError: fewer than two images, or features that are not finite.
     """
-    parts = [features.extract(batch.to(features.device)).double().cpu().numpy() for batch in images]
+    parts = [features.extract(batch.to(features.device)).cpu().double().numpy() for batch in images]
     every = np.concatenate(parts)
     if len(every) < 2 or not np.isfinite(every).all():
         raise ValueError(

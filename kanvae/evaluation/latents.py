@@ -70,5 +70,5 @@ def outside_grid(model: nn.Module, x: Tensor) -> dict[str, float]:
     images = objective.as_input(model, x)
     for name, (layer, inputs) in grids.inputs_of_layers(model, images, noise).items():
         low, high = layer.grid[:, layer.spline_order], layer.grid[:, -1 - layer.spline_order]
-        found[name] = float(((inputs < low) | (inputs > high)).double().mean())
+        found[name] = float(((inputs < low) | (inputs > high)).cpu().double().mean())
     return found

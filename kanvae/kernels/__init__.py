@@ -201,7 +201,10 @@ with torch.inference_mode():
     _NO_MODES.add(_dispatch_modes().raw_repr())
 
 
-def may_run(*tensors: Tensor) -> bool:
+_ORDINARY = frozenset((Tensor, torch.nn.Parameter))
+
+
+def may_run(first: Tensor, *others: Tensor) -> bool:
     """Whether kernels may compute with these tensors, at this moment.
 
     They read memory, so that the tensors must be ordinary ones of the CPU (no subclass, no fake or
@@ -212,21 +215,29 @@ def may_run(*tensors: Tensor) -> bool:
     """
     if (
         torch.compiler.is_compiling()
-        or _dispatch_modes().raw_repr() not in _NO_MODES
-        or forward_ad._current_level >= 0
+        or type(first) not in _ORDINARY
+        or not may_run_backward(first)
+        or (first.dtype is not torch.float32 and first.dtype is not torch.bool)
         or torch.is_autocast_enabled("cpu")
     ):
         return False
-    may_be_bool = True
-    for tensor in tensors:  # at every call of every layer: no generator, no function for each
-        if tensor.dtype is not torch.float32 and not (may_be_bool and tensor.dtype is torch.bool):
-            return False
-        may_be_bool = False
-        if type(tensor) is not torch.nn.Parameter and type(tensor) is not Tensor:
-            return False
-        if _dispatch_keys(tensor).raw_repr() not in _PLAIN:
+    for tensor in others:  # at every call of every layer: no generator, no function for each
+        if (
+            tensor.dtype is not torch.float32
+            or type(tensor) not in _ORDINARY
+            or _dispatch_keys(tensor).raw_repr() not in _PLAIN
+        ):
             return False
     return True
+
+
+def may_run_backward(grad: Tensor) -> bool:
+    """The same for the gradient (...) of what kernels have computed: less can be unusual there."""
+    return (
+        forward_ad._current_level < 0
+        and _dispatch_modes().raw_repr() in _NO_MODES
+        and _dispatch_keys(grad).raw_repr() in _PLAIN
+    )
 
 
 def gradients(

@@ -771,13 +771,18 @@ int share_even_knots(const float *knots, int64_t columns, float *shared)
     return 1;
 }
 
-/* x (B, I), coefficients (g, I, n) of `groups` groups of outputs, scaler (O, I), base (O, I), the shared knots -> y (B, O).
-   x holds bytes that are 0 or 1 where `binary`, else numbers. Not 0 if memory is lacking. */
+/* x (B, I), coefficients (g, I, n) of `groups` groups of outputs, scaler (O, I), base (O, I), the knots of all inputs
+   -> y (B, O), and the knots that they share. x holds bytes that are 0 or 1 where `binary`, else numbers. 1 if memory is
+   lacking, UNEVEN if the inputs share no even knots: then nothing is written. */
+enum { UNEVEN = 2 };
+
 int forward(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs, int64_t groups, const float *knots,
-            const void *x, const float *coefficients, const float *scaler, const float *base, float *y)
+            float *shared, const void *x, const float *coefficients, const float *scaler, const float *base, float *y)
 {
+    if (!share_even_knots(knots, columns, shared))
+        return UNEVEN;
     curves spline = {coefficients, outputs, groups};
-    grid g = grid_of(knots);
+    grid g = grid_of(shared);
     if (!binary && rows > FEW_ROWS)
         return forward_by_tables(threads, x, spline, scaler, base, rows, columns, outputs, g, y);
     if (!binary)
@@ -1051,8 +1056,8 @@ INLINE int backward_of(const int binary, int threads, const void *x, const float
     return failed;
 }
 
-/* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. x and the knots are
-   what `forward` got; bytes have no gradient. Not 0 if memory is lacking. */
+/* The gradient of the output (B, O) -> those of the input (not if x_grad is null) and the weights. x is what `forward`
+   got, the knots are those that it found to be shared; bytes have no gradient. Not 0 if memory is lacking. */
 int backward(int binary, int threads, int64_t rows, int64_t columns, int64_t outputs, int64_t groups, const float *knots,
              const void *x, const float *grad, const float *coefficients, const float *scaler, const float *base,
              float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from numbers import Integral
 from typing import Any
 
@@ -35,26 +35,8 @@ class FunctionLayer(nn.Module):
         self.out_features = out_features
 
     def check_input(self, x: Tensor) -> None:
-        """Raise a ValueError that says what is wrong with an input (..., I), if anything is.
-
-        Where tensors stand for any others, as in a trace, nothing is looked at.
-        """
-        if isinstance(x, torch.fx.Proxy) or torch.jit.is_tracing():
-            return
-        if x.shape[-1:] != (self.in_features,):
-            raise ValueError(
-                f"the input has shape {tuple(x.shape)}; its last dimension must be "
-                f"in_features = {self.in_features}."
-            )
-        if x.layout not in (torch.strided, torch.jagged):
-            raise ValueError(
-                f"the input has the layout {x.layout}: give a dense one, x.to_dense()."
-            )
-        if not (x.is_floating_point() or x.dtype == torch.bool):
-            raise ValueError(
-                f"the input is of dtype {x.dtype}: give floats in the weights' dtype, "
-                f"{next(self.parameters()).dtype}, or torch.bool for zeros and ones."
-            )
+        """Raise a ValueError that says what is wrong with an input (..., I), if anything is."""
+        check_input(x, self.in_features, self.parameters())
 
     def as_float(self, x: Tensor) -> Tensor:
         """An input (..., I) as floats: zeros and ones of dtype bool take the weights' dtype."""
@@ -62,6 +44,27 @@ class FunctionLayer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+def check_input(x: Tensor, in_features: int, weights: Iterable[Tensor]) -> None:
+    """Raise a ValueError that says what is wrong with a layer's input (..., I), if anything is.
+
+    Where tensors stand for any others, as in a trace, nothing is looked at.
+    """
+    if isinstance(x, torch.fx.Proxy) or torch.jit.is_tracing():
+        return
+    if x.shape[-1:] != (in_features,):
+        raise ValueError(
+            f"the input has shape {tuple(x.shape)}; its last dimension must be "
+            f"in_features = {in_features}."
+        )
+    if x.layout not in (torch.strided, torch.jagged):
+        raise ValueError(f"the input has the layout {x.layout}: give a dense one, x.to_dense().")
+    if not (x.is_floating_point() or x.dtype == torch.bool):
+        raise ValueError(
+            f"the input is of dtype {x.dtype}: give floats in the weights' dtype, "
+            f"{next(iter(weights)).dtype}, or torch.bool for zeros and ones."
+        )
 
 
 def activation(make: Callable[[], nn.Module]) -> nn.Module:

@@ -94,11 +94,10 @@ class SplineLayer(FunctionLayer):
         noise *= scale / self.grid_size  # (G + 1, I, curves)
         if self.grid.is_meta:
             return torch.zeros_like(self.spline_weight)
-        home = "cpu" if self.grid.device.type == "mps" else self.grid.device  # has float64
-        knots, order = self.grid[0].to(home, torch.float64), self.spline_order
+        knots, order = splines.in_float64(self.grid[0]), self.spline_order
         points = knots[order : order + self.grid_size + 1]
         bases = splines.recursion(points, knots, order)  # (G + 1, G + k)
-        found = splines.solve(bases, noise.to(home).transpose(0, 1))  # (I, G + k, curves)
+        found = splines.solve(bases, noise.transpose(0, 1))  # (I, G + k, curves)
         return found.permute(2, 0, 1)
 
     @torch.no_grad()

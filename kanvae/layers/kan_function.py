@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kanvae import kernels, splines
-from kanvae.layers.function_layer import of_bits
+from kanvae.layers.function_layer import check_input, of_bits
 
 # Beyond these the compiler takes long and the kernels gain little.
 MOST_DEGREE, MOST_COUNT = 7, 64
+_UNEVEN = 2  # what kan.c's `forward` says where inputs share no even knots
 
 
 @torch.fx.wrap
@@ -45,17 +46,12 @@ def formula(
         (..., O)
 
     Raises:
-        ValueError: an input that is sparse, or neither floats nor bool; more groups than outputs.
+        ValueError: an input of another width, sparse, or neither floats nor bool; more groups than
+            outputs.
     """
+    check_input(x, grid.shape[0], (base_weight,))
     if x.dtype == torch.bool:
         return _affine(x, base_weight, spline_weight, spline_scaler, grid, base_activation)
-    if x.layout not in (torch.strided, torch.jagged):
-        raise ValueError(f"the input has the layout {x.layout}: give a dense one, x.to_dense().")
-    if not x.is_floating_point():
-        raise ValueError(
-            f"the input is of dtype {x.dtype}: give floats in the weights' dtype, "
-            f"{base_weight.dtype}, or torch.bool for zeros and ones."
-        )
     features = bases(x, grid, spline_weight.shape[-1])  # (..., I, n)
     spline = _for_each(spline_weight, base_weight.shape[0])
     weight = spline * spline_scaler.unsqueeze(-1)  # (O, I, n)
@@ -109,12 +105,15 @@ def kan_linear(
 ) -> Tensor:
     """The same (..., O) with SiLU as the base activation, by compiled kernels where they can."""
     tensors = (x, base_weight, spline_weight, spline_scaler, grid)
-    if torch.compiler.is_compiling():
-        return _operator(*tensors) if _may_be_one_operator(*tensors) else formula(*tensors)
-    kernel = _kernel(*tensors)
-    if kernel is None:
-        return formula(*tensors)
-    return _Product.apply(*tensors[:4], *kernel)
+    found = _library(*tensors)  # as little as can be comes before it: small layers take 0.2 ms
+    if found is not None:
+        y = _Product.apply(*tensors, found)
+        if y is not None:
+            return y
+    if torch.compiler.is_compiling() and _may_be_one_operator(*tensors):
+        check_input(x, grid.shape[0], (base_weight,))
+        return _operator(*tensors)
+    return formula(*tensors)
 
 
 @functools.cache
@@ -126,16 +125,16 @@ def library(degree: int, count: int) -> ctypes.CDLL | None:
     if found is not None:
         pointer, whole, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
         sizes = (whole, whole, *(size,) * 4)  # is x of two values, threads, B, I, O, g
-        found.forward.argtypes = (*sizes, *(pointer,) * 6)
+        found.forward.argtypes = (*sizes, *(pointer,) * 7)
         found.backward.argtypes = (*sizes, *(pointer,) * 10)
         found.share_even_knots.argtypes = (pointer, size, pointer)
     return found
 
 
-def _kernel(
+def _library(
     x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor, grid: Tensor
-) -> tuple[ctypes.CDLL, ctypes.Array] | None:
-    """The library that can compute these tensors and the knots that all inputs share, if any."""
+) -> ctypes.CDLL | None:
+    """The library that can compute these tensors, should all inputs share evenly spaced knots."""
     if grid.requires_grad or not kernels.may_run(
         x, base_weight, spline_weight, spline_scaler, grid
     ):
@@ -152,43 +151,52 @@ def _kernel(
         and grid.is_contiguous()
     ):
         return None
-    found = library(places - count - 1, count)
-    if found is None:
-        return None
-    knots = (ctypes.c_float * places)()
-    return (found, knots) if found.share_even_knots(grid.data_ptr(), inputs, knots) else None
+    return library(places - count - 1, count)
 
 
-def _forward(x, base_weight, spline_weight, spline_scaler, found, knots) -> Tensor:
+def _forward(
+    x, base_weight, spline_weight, spline_scaler, grid, found
+) -> tuple[Tensor, ctypes.Array] | None:
+    """y, and the knots that all inputs share; None if they share no even ones."""
     outputs, inputs = base_weight.shape
-    rows = x.contiguous()
+    rows, knots = x.contiguous(), (ctypes.c_float * grid.shape[-1])()
     count = x.numel() // inputs
-    sizes = (x.dtype is torch.bool, kernels.threads(), count, inputs, outputs)
     y = base_weight.new_empty((count, outputs) if x.ndim == 2 else (*x.shape[:-1], outputs))
-    if found.forward(
-        *sizes,
+    failed = found.forward(
+        x.dtype is torch.bool,
+        kernels.threads(),
+        count,
+        inputs,
+        outputs,
         len(spline_weight),
+        grid.data_ptr(),
         knots,
         rows.data_ptr(),
         spline_weight.data_ptr(),
         spline_scaler.data_ptr(),
         base_weight.data_ptr(),
         y.data_ptr(),
-    ):
+    )
+    if failed == _UNEVEN:
+        return None
+    if failed:
         raise MemoryError("there is no memory for what a KAN layer works on (forward pass).")
-    return y
+    return y, knots
 
 
 def _backward(grad, x, base_weight, spline_weight, spline_scaler, found, knots, needs_x):
     outputs, inputs = base_weight.shape
     rows, upstream = x.contiguous(), grad.contiguous()
-    sizes = (x.dtype is torch.bool, kernels.threads(), x.numel() // inputs, inputs, outputs)
     x_grad = torch.empty_like(rows) if needs_x else None
     base_grad = torch.empty_like(base_weight)
     spline_grad = torch.empty_like(spline_weight)
     scaler_grad = torch.empty_like(spline_scaler)
     if found.backward(
-        *sizes,
+        x.dtype is torch.bool,
+        kernels.threads(),
+        x.numel() // inputs,
+        inputs,
+        outputs,
         len(spline_weight),
         knots,
         rows.data_ptr(),
@@ -206,18 +214,22 @@ def _backward(grad, x, base_weight, spline_weight, spline_scaler, found, knots, 
 
 
 class _Product(torch.autograd.Function):
-    """The kernels as torch's eager operations see them: x, the three weights -> y."""
+    """The kernels as torch's eager operations see them: as `_forward`, y alone."""
 
     @staticmethod
-    def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, found, knots):
+    def forward(ctx: Any, x, base_weight, spline_weight, spline_scaler, grid, found):
+        done = _forward(x, base_weight, spline_weight, spline_scaler, grid, found)
+        if done is None:
+            return None
+        y, knots = done
         ctx.kernel = found, knots
         ctx.save_for_backward(x, base_weight, spline_weight, spline_scaler)
-        return _forward(x, base_weight, spline_weight, spline_scaler, found, knots)
+        return y
 
     @staticmethod
     def backward(ctx, grad):
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad
-        if torch.is_grad_enabled() or not kernels.may_run(grad):
+        if torch.is_grad_enabled() or not kernels.may_run_backward(grad):
             knots = torch.tensor(list(ctx.kernel[1]), dtype=torch.float32)
             inputs = (*inputs, knots.expand(inputs[0].shape[-1], -1))
             return *kernels.gradients(formula, inputs, grad)[:4], None, None
@@ -252,8 +264,9 @@ def _operator(
     x: Tensor, base_weight: Tensor, spline_weight: Tensor, spline_scaler: Tensor, grid: Tensor
 ) -> Tensor:
     tensors = (x, base_weight, spline_weight, spline_scaler, grid)
-    kernel = _kernel(*tensors)
-    return formula(*tensors) if kernel is None else _forward(*tensors[:4], *kernel)
+    found = _library(*tensors)
+    done = None if found is None else _forward(*tensors, found)
+    return formula(*tensors) if done is None else done[0]
 
 
 @_operator.register_fake
@@ -271,14 +284,18 @@ def _operator_backward(
     grid: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     tensors, is_float = (x, base_weight, spline_weight, spline_scaler), x.is_floating_point()
-    kernel = _kernel(*tensors, grid)
+    library, knots = _library(*tensors, grid), (ctypes.c_float * grid.shape[-1])()
     found: Any
-    if kernel is None or not kernels.may_run(grad):
+    if (
+        library is None
+        or not kernels.may_run_backward(grad)
+        or not library.share_even_knots(grid.data_ptr(), len(grid), knots)
+    ):
         with torch._C._ForceDispatchKeyGuard(*_OUTSIDE):  # within an operator nothing is recorded
             fresh = [t.detach().requires_grad_(t.is_floating_point()) for t in tensors]
             found = kernels.gradients(formula, (*fresh, grid), grad)
     else:
-        found = _backward(grad, *tensors, *kernel, is_float)
+        found = _backward(grad, *tensors, library, knots, is_float)
     x_grad = found[0] if is_float else x.new_empty(0)
     return x_grad, found[1], found[2], found[3]
 

@@ -170,7 +170,7 @@ class Compiled(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         x, weight, bias, base_scale, spline_weight, grid, kept = ctx.saved_tensors
-        if torch.is_grad_enabled() or not kernels.may_run(grad):
+        if torch.is_grad_enabled() or not kernels.may_run_backward(grad):
             inputs = (x, weight, bias, base_scale, spline_weight)
             order, base, ends = ctx.options
             formula = functools.partial(shared_linear, grid=grid, order=order, base=base, ends=ends)

@@ -176,7 +176,7 @@ class _Compiled(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         x, weight, *_ = inputs = ctx.saved_tensors
-        if torch.is_grad_enabled() or not kernels.may_run(grad):
+        if torch.is_grad_enabled() or not kernels.may_run_backward(grad):
             formula = functools.partial(wavelet_sum, psi=ctx.psi)
             return *kernels.gradients(formula, inputs, grad), None, None
         x_grad, edge_grads = torch.empty_like(x), weight.new_empty(3, *weight.shape)
