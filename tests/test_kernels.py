@@ -13,8 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import BSpline
+from torch import nn
 
-from kanvae import Architecture, KANLinear, data, kernels, objective
+from kanvae import Architecture, KANLinear, data, kernels, objective, splines
 from kanvae.layers import kan_function
 
 pytestmark = pytest.mark.skipif(kernels._compiler() is None, reason="no C compiler on this machine")
@@ -141,7 +142,7 @@ def by_scipy(layer, x):
     return torch.from_numpy(y)
 
 
-@pytest.mark.parametrize("order", range(7))
+@pytest.mark.parametrize("order", range(kan_function.MOST_DEGREE + 1))
 @pytest.mark.parametrize("kernel", [True, False])
 def test_hard_inputs_and_knots_row_by_row_against_scipy(order, kernel):
     layer = KANLinear(1, 3, 5, order, scale_noise=5.0)
@@ -150,13 +151,27 @@ def test_hard_inputs_and_knots_row_by_row_against_scipy(order, kernel):
     assert_close([found], [expected], scale=1e-5)
 
 
-@pytest.mark.parametrize("order", range(7))
+def by_cox_de_boor(layer, x):
+    """Output and all gradients, as `run` has them, by the definition of the bases."""
+    layer.zero_grad()
+    x = x.clone().requires_grad_()
+    spline = layer.spline_weight * layer.spline_scaler.unsqueeze(-1)
+    y = nn.functional.silu(x) @ layer.base_weight.T
+    bases = splines.cox_de_boor(x, layer.grid, layer.spline_order)  # (B, 1, n)
+    y = y + bases.flatten(1) @ spline.flatten(1).T
+    y.backward(torch.linspace(-0.5, 1, y.numel()).reshape(y.shape))
+    return [y.detach(), *(p.grad.clone() for p in layer.parameters()), x.grad]
+
+
+@pytest.mark.parametrize("order", range(kan_function.MOST_DEGREE + 1))
 @pytest.mark.parametrize("rows", [1, 100])  # by products, and by tables
 def test_gradients_at_hard_inputs_and_knots_row_by_row(order, rows):
     layer = KANLinear(1, 3, 5, order, scale_noise=5.0)
     for value in [*HARD, *layer.grid[0].tolist()]:
         x = torch.full((rows, 1), value)
-        assert_close(run(layer, x), run(layer, x, kernel=False), scale=2e-5)
+        found = run(layer, x)
+        assert_close(found, run(layer, x, kernel=False), scale=2e-5)
+        assert_close(found, by_cox_de_boor(layer, x), scale=2e-5)
     x = torch.tensor([[-3e38]], requires_grad=True)
     layer(x).sum().backward()
     assert x.grad == 0
@@ -316,6 +331,21 @@ def tiny(monkeypatch, tmp_path):
 
 def kept(tmp_path):
     return sorted((tmp_path / "kanvae").iterdir())
+
+
+def test_windows_takes_the_formula_and_asks_no_compiler(monkeypatch, tiny):
+    assert tiny() == 6
+    monkeypatch.setattr(kernels.os, "name", "nt")
+    monkeypatch.setattr(kernels, "_compiler", lambda: pytest.fail("it asked for a compiler"))
+    found = kernels.load_library.__wrapped__("tiny", FACTOR=2)
+    monkeypatch.undo()
+    assert found is None
+
+
+def test_flags_that_a_compiler_does_not_know_are_left_out(monkeypatch, tiny):
+    """As OpenMP's on a Mac, whose compiler comes without it."""
+    monkeypatch.setattr(kernels, "OPTIONAL", (("-fno-such-flag",), ()))
+    assert tiny() == 6
 
 
 def test_without_a_compiler_it_warns_and_the_formula_serves(monkeypatch, tmp_path, tiny):

@@ -106,6 +106,54 @@ def test_rows_at_the_knots_far_away_and_not_numbers_agree_one_by_one(order, base
         )
 
 
+@pytest.mark.parametrize("order", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_many_rows_on_knots(order, groups):
+    layer = learned(1, 40, groups, spline_order=order)
+    knots = layer.grid[0]
+    for x in (*knots.expand(100, 1, -1).unbind(-1), knots.repeat(30).unsqueeze(1)):
+        exact = run(copy.deepcopy(layer).double(), x.double(), kernel=False)
+        assert_close(run(layer, x), [value.float() for value in exact], scale=1e-4)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3, 4, 5])
+def test_small_groups_differ_at_infinity_in_one_gradient_as_the_docstring_says(order, monkeypatch):
+    monkeypatch.undo()  # small groups take the product with all bases
+    layer = learned(1, 9, 3, spline_order=order)
+    assert not compiled(layer, torch.zeros(1, 1))
+    with torch.no_grad():  # so that no product overflows
+        layer.base_scale.clamp_(-1, 1)
+    special = [torch.nan, torch.inf, -torch.inf, 1e30, -1e30, -3e38, 3e38, 1e-40, 0.0, -0.0]
+    for value in [*special, *layer.grid[0].tolist()]:
+        x, upstream = torch.full((100, 1), value), torch.linspace(0.5, 1, 900).view(100, 9)
+        found = by_autograd(layer, x, layer, upstream)
+        expected = by_autograd(layer, x, lambda x: written_out(layer, x), upstream)
+        *others, scale = zip(found, expected, strict=True)
+        for a, b in others:
+            torch.testing.assert_close(a, b, rtol=2e-4, atol=1e-4, equal_nan=True)
+        a, b = scale
+        differs = a.isnan() & b.isinf()
+        torch.testing.assert_close(a[~differs], b[~differs], rtol=2e-4, atol=1e-4, equal_nan=True)
+        assert not differs.any() or abs(value) > 1e37
+
+
+def by_autograd(layer, x, function, upstream):
+    """Output and gradients by x and all parameters, the last of which is base_scale."""
+    x = x.clone().requires_grad_()
+    inputs = (x, layer.weight, layer.bias, layer.spline_weight, layer.base_scale)
+    y = function(x)
+    return [y.detach(), *torch.autograd.grad(y, inputs, upstream)]
+
+
+def written_out(layer, x):
+    """The layer's formula, each function by the definition of its bases."""
+    bases = splines.cox_de_boor(x, layer.grid, layer.spline_order)  # (B, I, n)
+    spline = torch.einsum("bin,gin->gbi", bases, layer.spline_weight)
+    functions = layer.base_scale.unsqueeze(1) * layer.base_activation(x) + spline  # (g, B, I)
+    of = torch.arange(layer.out_features) * layer.groups // layer.out_features
+    return torch.einsum("obi,oi->bo", functions[of], layer.weight) + layer.bias
+
+
 def test_a_row_that_is_not_a_number_leaves_the_others_alone():
     layer, x = learned(3, 5, 2), torch.randn(40, 3)
     expected = run(layer, x)

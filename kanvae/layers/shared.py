@@ -48,7 +48,12 @@ class SharedKANLinear(SplineLayer):
         generator: source of the initial values; torch's global one by default.
         device, dtype: of the parameters, as in `nn.Linear`.
 
-    What `KANLinear` says of FSDP holds here too.
+    What `KANLinear` says of FSDP holds here too. A compiler sees torch's operations where groups
+    have 20 outputs and more (8, where the base is not SiLU), else the operator of `KANLinear`.
+
+    At inputs that are infinite or so large that sums of them overflow, values and gradients are
+    those of the formula, but for one: where groups have fewer outputs than that, the gradient of
+    `base_scale` may be NaN in the place of an infinity.
 
     Shapes:
         input (..., I), output (..., O), for any leading dimensions, none and empty ones included.
