@@ -32,6 +32,10 @@ def test_words_and_layout_keep_the_digest(code):
     change(folder / "objective.py", "what training minimises", "what Adam is to make small")
     change(folder / "objective.py", "All values are in nats per image.", "In nats.")
     change(folder / "layers" / "function_layer.py", "it must be below", "keep it below")
+    change(folder / "training" / "fitting.py", "the training diverged: its", "diverged: its")
+    change(folder / "training" / "fitting.py", "training, seed {", "training of the seed {")
+    change(folder / "layers" / "grid.py", "the grid of {prefix", "the knots of {prefix")
+    change(folder / "kernels" / "__init__.py", "there is no C compiler", "a compiler is lacking")
     for path in folder.glob("kernels/*.[ch]"):
         path.write_text("/* words */\n" + path.read_text().replace(";\n", ";   // why\n", 3))
     (folder / "figures" / "__init__.py").write_text("")  # it determines no number

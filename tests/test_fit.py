@@ -200,6 +200,21 @@ def test_a_model_without_anything_to_learn_is_refused():
         fit(Own().requires_grad_(False), stripes(), progress=False)
 
 
+def test_a_model_that_draws_its_own_noise_is_refused_or_has_its_own_loss():
+    class Alone(Own):
+        def forward(self, x):
+            return super().forward(x, None)
+
+    with pytest.raises(ValueError, match=r"forward of Alone takes \(x\), but .*\(self, x, generat"):
+        fit(Alone(), stripes(), epochs=1, **QUICK)
+
+    def loss(model, x, generator):
+        parameters, mean, log_var = model(x)
+        return objective.reconstruction(parameters, x), objective.kl(mean, log_var)
+
+    assert np.isfinite(fit(Alone(), stripes(), epochs=1, loss=loss, **QUICK).history["kl"]).all()
+
+
 def test_a_loss_of_ones_own_is_minimised_and_beta_weighs_its_second_term():
     seen = []
 

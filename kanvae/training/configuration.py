@@ -239,7 +239,10 @@ def code_digest(folder: Path = Path(__file__).parents[1]) -> str:
 
 
 def without_words(path: Path) -> str:
-    """A source file without comments, docstrings, layout, and what errors and warnings say."""
+    """A source file without comments, docstrings, layout, and what is said to people.
+
+    That is what errors and warnings say, and any text of three words or more.
+    """
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         kept = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
@@ -251,6 +254,10 @@ def without_words(path: Path) -> str:
             node.exc = node.exc.func
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn":
             node.args = node.args[1:]
+        if isinstance(node, ast.JoinedStr) and _is_said("".join(map(_text, node.values))):
+            node.values = []
+        if isinstance(node, ast.Constant) and _is_said(_text(node)):
+            node.value = ""
         body = getattr(node, "body", None)
         if isinstance(body, list):  # a text that stands alone does nothing
             node.body = [  # type: ignore[attr-defined]
@@ -259,6 +266,17 @@ def without_words(path: Path) -> str:
                 if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
             ]
     return ast.unparse(tree)
+
+
+def _text(node: ast.expr) -> str:
+    """A text of the source, or a word in place of a value that is put into one."""
+    if isinstance(node, ast.FormattedValue):
+        return "value"
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _is_said(text: str) -> bool:
+    return len(text.split()) >= 3
 
 
 def _between(name: str, value: Any, low: float, high: float, with_low: bool = False) -> None:

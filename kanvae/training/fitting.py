@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import json
 import math
 import time
@@ -100,13 +101,15 @@ def fit(
 
     Raises:
         ValueError: a setting that is not allowed, images that the likelihood cannot judge, or a
-            model without a parameter to train.
+            model without a parameter to train or with another forward.
         DivergedError: the loss stopped being finite; the checkpoint of the epoch before is kept.
         runs.RunError: the folder holds the checkpoint of another training, or cannot be used.
     """
     chosen = FitSettings(**settings)
     judge = likelihoods.of(model, likelihood)
     is_judged = loss is objective.terms or likelihood is not None or hasattr(model, "likelihood")
+    if loss is objective.terms:
+        _check_forward(model)
     images, validation = _checked(
         model, images, validation, transform, judge if is_judged else None, chosen
     )
@@ -167,6 +170,18 @@ def fit(
                 after_epoch(_told(state, model.eval(), losses, rate))
     model.eval()
     return _finished(state, chosen)
+
+
+def _check_forward(model: nn.Module) -> None:
+    taken = inspect.signature(model.forward)
+    try:
+        taken.bind(None, None)
+    except TypeError:
+        raise ValueError(
+            f"the forward of {type(model).__name__} takes {taken}, but the loss calls it with "
+            "images and the generator of its noise: make it forward(self, x, generator), or give "
+            "a loss of your own."
+        ) from None
 
 
 def _checked(model, images, validation, transform, judge, settings: FitSettings):
