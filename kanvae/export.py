@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kanvae import files, runs
 from kanvae.architectures import Architecture
 from kanvae.extras import extra
-from kanvae.layers import KANLinear, SharedKANLinear, kan_function
+from kanvae.layers import KANLinear, SharedKANLinear, kan_function, shared_operator
 from kanvae.models import VAE
 from kanvae.training import load_model
 
@@ -81,6 +81,7 @@ def _onnx(part: nn.Module, width: int, inputs: list[str], outputs: list[str]) ->
         program = torch.export.export(part, (torch.zeros(2, width),), dynamic_shapes=batch)
     table = torch.export.default_decompositions()
     table[torch.ops.kanvae.kan_linear.default] = kan_function.formula
+    table[torch.ops.kanvae.shared_linear.default] = shared_operator.by_name
     written = torch.onnx.export(
         program.run_decompositions(table),
         input_names=inputs,

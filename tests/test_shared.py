@@ -535,6 +535,21 @@ def test_compiled_layer_gives_the_same_values_and_gradients(groups):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of opcheck's own
+@pytest.mark.parametrize("base", [nn.SiLU, nn.ReLU, nn.Identity])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(9, 6), (2, 3, 6), (0, 6)])
+def test_a_compiler_sees_one_operator_that_keeps_what_it_promises(base, bias, shape):
+    layer = learned(6, 40, 2, base_activation=base, bias=bias)
+    x = torch.randn(shape, requires_grad=True)
+    tensors = (x, layer.weight, layer.bias, layer.base_scale, layer.spline_weight, layer.grid)
+    operator = torch.ops.kanvae.shared_linear.default
+    torch.library.opcheck(operator, (*tensors, 3, base.__name__, 2))
+    program = torch.export.export(layer, (x.detach(),))
+    assert operator in [node.target for node in program.graph.nodes]
+    torch.testing.assert_close(program.module()(x.detach()), layer(x.detach()))
+
+
 @EVERY
 def test_exported_layer_gives_the_same_at_another_batch_size(groups):
     layer = learned(6, 40, groups)

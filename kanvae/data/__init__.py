@@ -3,7 +3,8 @@
 The files are those of `torchvision.datasets`. They are looked for in `$KANVAE_DATA`, else in
 `data/` of the checkout, else in `~/.cache/kanvae`, and downloaded there by torchvision if they are
 missing. The bytes that are checked are the bytes that are read: nothing else in the folder counts,
-and nothing is unpacked into it.
+and nothing is unpacked into it. Of MNIST and FashionMNIST the sums are those of the uncompressed
+files, packed or not; of KMNIST, QMNIST and EMNIST those of the archives as they are downloaded.
 
 A set of your own is a `.npz` file, named by its path, with these arrays:
 

@@ -110,7 +110,7 @@ def kan_linear(
         y = _Product.apply(*tensors, found)
         if y is not None:
             return y
-    if torch.compiler.is_compiling() and _may_be_one_operator(*tensors):
+    if torch.compiler.is_compiling() and may_be_one_operator(*tensors):
         check_input(x, grid.shape[0], (base_weight,))
         return _operator(*tensors)
     return formula(*tensors)
@@ -238,8 +238,8 @@ class _Product(torch.autograd.Function):
         return *_backward(grad, x, base, spline, scaler, library, knots, needed[0]), None, None
 
 
-def _may_be_one_operator(x: Tensor, *others: Tensor) -> bool:
-    """Whether a compiler may take the layer as one operator: on a CPU, in float32.
+def may_be_one_operator(x: Tensor, *others: Tensor) -> bool:
+    """Whether a compiler may take the layer of x (..., I) as one operator: on a CPU, in float32.
 
     Not where derivatives run forward or rows are batched, of which an operator knows nothing, nor
     on the way to ONNX, which knows no such operator.
@@ -256,7 +256,7 @@ def _may_be_one_operator(x: Tensor, *others: Tensor) -> bool:
     )
 
 
-_OUTSIDE = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
+OUTSIDE = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
 
 
 @torch.library.custom_op("kanvae::kan_linear", mutates_args=())
@@ -291,7 +291,7 @@ def _operator_backward(
         or not kernels.may_run_backward(grad)
         or not library.share_even_knots(grid.data_ptr(), len(grid), knots)
     ):
-        with torch._C._ForceDispatchKeyGuard(*_OUTSIDE):  # within an operator nothing is recorded
+        with torch._C._ForceDispatchKeyGuard(*OUTSIDE):  # within an operator nothing is recorded
             fresh = [t.detach().requires_grad_(t.is_floating_point()) for t in tensors]
             found = kernels.gradients(formula, (*fresh, grid), grad)
     else:

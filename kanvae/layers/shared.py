@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from kanvae.layers import shared_function
+from kanvae.layers import shared_function, shared_operator
 from kanvae.layers.function_layer import activation, check_whole, draw_linear, parameter
 from kanvae.layers.grid import SplineLayer
 from kanvae.layers.shared_function import Compiled, functions, group_ends, shared_linear
@@ -48,12 +48,13 @@ class SharedKANLinear(SplineLayer):
         generator: source of the initial values; torch's global one by default.
         device, dtype: of the parameters, as in `nn.Linear`.
 
-    What `KANLinear` says of FSDP holds here too. A compiler sees torch's operations where groups
-    have 20 outputs and more (8, where the base is not SiLU), else the operator of `KANLinear`.
+    What `KANLinear` says of FSDP holds here too. A compiler sees one operator,
+    `torch.ops.kanvae.shared_linear`; where groups have fewer than 20 outputs (8, where the base is
+    not SiLU), that of `KANLinear`.
 
     At inputs that are infinite or so large that sums of them overflow, values and gradients are
-    those of the formula, but for one: where groups have fewer outputs than that, the gradient of
-    `base_scale` may be NaN in the place of an infinity.
+    those of the formula, but for one: where groups are that small, the gradient of `base_scale` may
+    be NaN in the place of an infinity.
 
     Shapes:
         input (..., I), output (..., O), for any leading dimensions, none and empty ones included.
@@ -130,6 +131,12 @@ class SharedKANLinear(SplineLayer):
         grid = self.grid
         library = shared_function.library(order, base, x, weight, bias, scale, spline, grid)
         if library is None:
+            tensors = (x, weight, bias, scale, spline, grid)
+            if torch.compiler.is_compiling() and shared_operator.may_be_one_operator(
+                base, *tensors
+            ):
+                name = type(base).__name__
+                return torch.ops.kanvae.shared_linear(*tensors, order, name, len(scale))
             return shared_linear(x, weight, bias, scale, spline, grid, order, base, ends)
         rows = (x if x.ndim == 2 else x.reshape(-1, self.in_features)).contiguous()
         curves = (scale.contiguous(), spline.contiguous(), grid.contiguous())

@@ -152,61 +152,86 @@ class Compiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x, weight, bias, base_scale, spline_weight, grid, *options):
         *ctx.options, ctx.library = options  # order, base, ends
-        curves, kept = (x, grid, base_scale, spline_weight), None
-        lines = x.new_empty(len(weight), len(x))  # y on its side
-        for first, last in _blocks(curves):
-            values = _values(ctx, curves, first, last)
-            parts, multiply = _parts(ctx, first, last)
-            for line, w, f in zip(parts(lines), parts(weight), parts(values), strict=True):
-                multiply(w, f, out=line)
-            kept = values if last - first == len(base_scale) else None
-        y = x.new_empty(len(x), len(weight))
-        shift = None if bias is None else bias.contiguous()
-        addresses = (t if t is None else t.data_ptr() for t in (lines, shift, y))
-        ctx.library.outputs(*y.shape, kernels.threads(), *addresses)
+        y, kept = forward(ctx, (x, weight, bias, base_scale, spline_weight, grid))
         ctx.save_for_backward(x, weight, bias, base_scale, spline_weight, grid, kept)
         return y
 
     @staticmethod
     def backward(ctx, grad):
-        x, weight, bias, base_scale, spline_weight, grid, kept = ctx.saved_tensors
+        *tensors, grid, kept = ctx.saved_tensors
         if torch.is_grad_enabled() or not kernels.may_run_backward(grad):
-            inputs = (x, weight, bias, base_scale, spline_weight)
             order, base, ends = ctx.options
             formula = functools.partial(shared_linear, grid=grid, order=order, base=base, ends=ends)
-            return *kernels.gradients(formula, inputs, grad), *[None] * 5
-        curves = x, grid, base_scale, spline_weight
-        wanted = ctx.needs_input_grad
-        alone = len(base_scale) == 1
-        x_grad = torch.empty_like(x) if wanted[0] and not alone else None
-        weight_grad = torch.empty_like(weight) if wanted[1] else None
-        bias_grad = grad.sum(0) if wanted[2] else None
-        scale_grad, spline_grad = torch.empty_like(base_scale), torch.empty_like(spline_weight)
-        for first, last in _blocks(curves):
-            values = kept
-            if kept is None and wanted[1]:
-                values = _values(ctx, curves, first, last)
-            parts, multiply = _parts(ctx, first, last)
-            upstream = parts(grad.t())
-            if last - first == 1:  # one matrix alone is had sooner as it comes
-                value_grad = torch.mm(upstream[0].mT, parts(weight)[0])
-                x_grad = value_grad if wanted[0] and alone else x_grad  # in its place
-            else:
-                value_grad = x.new_empty(last - first, *x.shape[::-1])
-                for f, w, y in zip(parts(value_grad), parts(weight), upstream, strict=True):
-                    multiply(w.mT, y, out=f)
-            if weight_grad is not None:
-                for w, y, f in zip(parts(weight_grad), upstream, parts(values), strict=True):
-                    multiply(y, f.mT, out=w)
-            ctx.library.backward(
-                *_sizes(ctx, curves, first, last),
-                first > 0,
-                *_addresses(curves, first),
-                value_grad.data_ptr(),
-                None if x_grad is None else x_grad.data_ptr(),
-                *_addresses((scale_grad, spline_grad), first),
-            )
-        return x_grad, weight_grad, bias_grad, scale_grad, spline_grad, *[None] * 5
+            return *kernels.gradients(formula, tensors, grad), *[None] * 5
+        found = backward(ctx, grad, (*tensors, grid), kept, ctx.needs_input_grad)
+        return *found, *[None] * 5
+
+
+Tensors = tuple[Any, ...]  # x (B, I), weight, bias, base_scale, spline_weight, grid
+
+
+def forward(call: Any, tensors: Tensors) -> tuple[Tensor, Tensor | None]:
+    """y (B, O), and the values of the functions (g, I, B) if they are to be kept for `backward`.
+
+    Args:
+        call: has the `options` (order, base, ends) and the `library`.
+    """
+    x, weight, bias, base_scale, spline_weight, grid = tensors
+    curves, kept = (x, grid, base_scale, spline_weight), None
+    lines = x.new_empty(len(weight), len(x))  # y on its side
+    for first, last in _blocks(curves):
+        values = _values(call, curves, first, last)
+        parts, multiply = _parts(call, first, last)
+        for line, w, f in zip(parts(lines), parts(weight), parts(values), strict=True):
+            multiply(w, f, out=line)
+        kept = values if last - first == len(base_scale) else None
+    y = x.new_empty(len(x), len(weight))
+    shift = None if bias is None else bias.contiguous()
+    addresses = (t if t is None else t.data_ptr() for t in (lines, shift, y))
+    call.library.outputs(*y.shape, kernels.threads(), *addresses)
+    return y, kept
+
+
+def backward(
+    call: Any, grad: Tensor, tensors: Tensors, kept: Tensor | None, wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """Gradients of x, weight, bias, base_scale and spline_weight; the first three if wanted.
+
+    Args:
+        call, tensors: as in `forward`.
+        grad: of y, (B, O).
+        kept: what `forward` gave beside y.
+    """
+    x, weight, _, base_scale, spline_weight, grid = tensors
+    curves = x, grid, base_scale, spline_weight
+    alone = len(base_scale) == 1
+    x_grad: Tensor | None = torch.empty_like(x) if wanted[0] and not alone else None
+    weight_grad = torch.empty_like(weight) if wanted[1] else None
+    bias_grad = grad.sum(0) if wanted[2] else None
+    scale_grad, spline_grad = torch.empty_like(base_scale), torch.empty_like(spline_weight)
+    for first, last in _blocks(curves):
+        parts, multiply = _parts(call, first, last)
+        upstream = parts(grad.t())
+        if last - first == 1:  # one matrix alone is had sooner as it comes
+            value_grad = torch.mm(upstream[0].mT, parts(weight)[0])
+            x_grad = value_grad if wanted[0] and alone else x_grad  # in its place
+        else:
+            value_grad = x.new_empty(last - first, *x.shape[::-1])
+            for f, w, y in zip(parts(value_grad), parts(weight), upstream, strict=True):
+                multiply(w.mT, y, out=f)
+        if weight_grad is not None:
+            values = _values(call, curves, first, last) if kept is None else kept
+            for w, y, f in zip(parts(weight_grad), upstream, parts(values), strict=True):
+                multiply(y, f.mT, out=w)
+        call.library.backward(
+            *_sizes(call, curves, first, last),
+            first > 0,
+            *_addresses(curves, first),
+            value_grad.data_ptr(),
+            None if x_grad is None else x_grad.data_ptr(),
+            *_addresses((scale_grad, spline_grad), first),
+        )
+    return [x_grad, weight_grad, bias_grad, scale_grad, spline_grad]
 
 
 Curves = tuple[Tensor, Tensor, Tensor, Tensor]  # x (B, I), grid, base_scale and spline_weight
@@ -220,14 +245,14 @@ def _blocks(curves: Curves) -> Iterator[tuple[int, int]]:
 
 
 def _parts(
-    ctx: Any, first: int, last: int
+    call: Any, first: int, last: int
 ) -> tuple[Callable[[Tensor], Sequence[Tensor]], Callable[..., Tensor]]:
     """How matrices of groups are cut into one for each, and how these are multiplied.
 
     Matrices are those with a row an output, and functions (g, I, B). Groups of one size are not
     cut: they are a batch, which costs less.
     """
-    whole, ends = ctx.options[2], ctx.options[2][first : last + 1]
+    whole, ends = call.options[2], call.options[2][first : last + 1]
     sizes = [b - a for a, b in itertools.pairwise(ends)]
     batched = len(sizes) > 1 == len(set(sizes))
 
@@ -242,9 +267,9 @@ def _parts(
     return parts, torch.bmm if batched else torch.mm
 
 
-def _sizes(ctx: Any, curves: Curves, first: int, last: int) -> tuple[int, ...]:
+def _sizes(call: Any, curves: Curves, first: int, last: int) -> tuple[int, ...]:
     rows, inputs = curves[0].shape
-    base = COMPILED_BASES.index(type(ctx.options[1]))
+    base = COMPILED_BASES.index(type(call.options[1]))
     return base, rows, inputs, last - first, kernels.threads()
 
 
@@ -257,9 +282,9 @@ def _addresses(curves: tuple[Tensor, ...], first: int) -> list[int]:
     return [*addresses, scale.data_ptr() + start, spline.data_ptr() + start * count]
 
 
-def _values(ctx: Any, curves: Curves, first: int, last: int) -> Tensor:
+def _values(call: Any, curves: Curves, first: int, last: int) -> Tensor:
     """The functions of some groups: (last - first, I, B)."""
     values = curves[0].new_empty(last - first, *curves[0].shape[::-1])
-    sizes = _sizes(ctx, curves, first, last)
-    ctx.library.forward(*sizes, *_addresses(curves, first), values.data_ptr())
+    sizes = _sizes(call, curves, first, last)
+    call.library.forward(*sizes, *_addresses(curves, first), values.data_ptr())
     return values
