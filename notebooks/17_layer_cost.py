@@ -540,7 +540,7 @@ Markdown(
 # These are notes from the making of the kernels, on two cores with registers of sixteen numbers and, built for them, of eight. They are not computed on this page.
 #
 # - **A compiler for torch** (`torch.compile`) on the formula. It fuses the elementwise work well, but not across the products, and the weight-sized arrays between them stay. It came close to the kernels on large batches
-#   and stayed well behind at batch 32; each process waits many seconds for it. `KANLinear` works under it, as one operator that calls the kernels.
+#   and stayed well behind at batch 32; each process waits many seconds for it. `KANLinear` and `SharedKANLinear` work under it, each as one operator that calls the kernels.
 # - **Only the four basis functions, in torch.** Placing them needs `scatter`, which costs more than the four zeros that it saves. In a compiled kernel the same idea pays.
 # - **Multiplying only the four in the backward pass.** For the gradient of the inputs it saves multiplications, but each of them must then load its weight: on a processor whose product units are faster than its loads nothing was gained. For the gradient of the weights it turns sums in registers into sums in memory.
 # - **Multiplying only what is not zero, always.** With registers of sixteen numbers and a batch of 32 the forward pass took longer than with all nine features. **Multiplying all nine, always.** With registers of eight it took longer than five at every batch, and at batch 512 even with sixteen.
