@@ -162,9 +162,9 @@ Markdown(f"""
 **The paper hoped** that KAN layers would make a VAE better and smaller,
 and one of its eight KAN-VAEs drew better samples, with ten times the
 parameters; beside a linear VAE as large **we find** all eight
-worse by likelihood ({min(nats):.0f} to {max(nats):.0f} nats an image), and
-samples of {clearly["thresholded"]} clearly nearer to real digits if
-thresholded, in grey of {clearly["grey"]}.
+worse by likelihood ({min(nats):.0f} to {max(nats):.0f} nats), and by
+Fréchet distance samples of {clearly["thresholded"]} clearly nearer to
+real digits if thresholded, in grey of {clearly["grey"]}.
 """)
 
 # %% tags=["remove-cell"]
