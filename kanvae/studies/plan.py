@@ -301,9 +301,10 @@ def bases() -> list[Job]:
 
 def anchor() -> list[Job]:
     """The deterministic layers and the likelihood of Burda et al. (2015), with one latent layer."""
-    how: dict[str, Any] = {"binarization": "stochastic", "batch_size": 20, "epochs": 200}
+    how: dict[str, Any] = {"binarization": "stochastic", "batch_size": 20}
     how |= {"learning_rate": 0.001, "scheduler": "cosine"}
-    return [Job(config("vae-200-50+depth=2+activation=tanh", "full", **how))]
+    key = "vae-200-50+depth=2+activation=tanh"
+    return [Job(config(key, "full", epochs=epochs, **how)) for epochs in (200, 1000)]
 
 
 STUDIES: dict[str, Callable[[], list[Job]]] = {
