@@ -723,7 +723,10 @@ assert -17 < behind["KAN-VAE**", "never"]["last"] < -15.5
 assert -1.5 < behind["KAN-VAE*", "never"]["best"] < -0.5
 assert round(behind["KAN-VAE*", "as here"]["last"], 1) == -2.0
 
-# %% tags=["remove-cell"]
+# %% [markdown]
+# Runs of one seed see the images in the same order. Over the eight pairs and three scores, how alike are they, and how much of the spread would pairing them keep?
+
+# %% tags=["hide-input"]
 shared_luck, kept_spread = [], []
 for title in ("NLL", "Fréchet, grey", "Fréchet, thresholded"):
     for kan, equal in equals.items():
@@ -738,6 +741,8 @@ for title in ("NLL", "Fréchet, grey", "Fréchet, thresholded"):
         )
 print(f"correlation of two runs of one seed: {np.mean(shared_luck):.2f}")
 print(f"spread kept by pairing: {np.mean(kept_spread):.2f}")
+
+# %% tags=["remove-cell"]
 assert abs(np.mean(shared_luck)) < 0.1
 assert 0.95 < np.mean(kept_spread) < 1.02
 

@@ -29,25 +29,19 @@ _OPTIONS = "int order, str base, int groups"
 
 
 def may_be_one_operator(
-    base: nn.Module,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    base_scale: Tensor,
-    spline_weight: Tensor,
-    grid: Tensor,
+    base: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None, *curves: Tensor
 ) -> bool:
     """Whether a compiler may take the layer as one operator: where kernels might do it.
 
     Args:
         base: the base function b.
-        x: (..., I); the others are what `SharedKANLinear` lists under State.
+        x: (..., I); the others are what `SharedKANLinear` lists under State, in that order.
     """
-    tensors = (weight, base_scale, spline_weight, *(() if bias is None else (bias,)), grid)
+    others = (weight, *(() if bias is None else (bias,)), *curves)
     return (
-        kan_function.may_be_one_operator(x, *tensors)
+        kan_function.may_be_one_operator(x, *others)
         and x.dtype == torch.float32
-        and few(base) * len(base_scale) <= len(weight)
+        and few(base) * len(curves[0]) <= len(weight)
         and is_plain(base, *COMPILED_BASES)
     )
 
