@@ -246,6 +246,12 @@ def test_weights_that_something_parametrises(layer, x):
     close(layer(x > 0), expected((x > 0).double()))
 
 
+def test_a_number_alone_is_refused_in_words(layer):
+    for x in (torch.tensor(1.0), torch.tensor(True)):
+        with pytest.raises(ValueError, match=r"the input has shape \(\); its last dimension"):
+            layer(x)
+
+
 class Twice(nn.Module):
     def forward(self, weight):
         return 2 * weight

@@ -142,7 +142,8 @@ def _library(
     groups, inputs, count = spline_weight.shape
     outputs, places = base_weight.shape[0], grid.shape[-1]
     if not (
-        x.shape[-1] == inputs > 0 < groups <= outputs
+        x.shape[-1:] == (inputs,)  # none of a number alone
+        and inputs > 0 < groups <= outputs
         and base_weight.shape == spline_scaler.shape == (outputs, inputs)
         and grid.shape == (inputs, places)  # where shapes do not fit, torch's operations say so
         and base_weight.is_contiguous()

@@ -48,13 +48,13 @@ class SharedKANLinear(SplineLayer):
         generator: source of the initial values; torch's global one by default.
         device, dtype: of the parameters, as in `nn.Linear`.
 
-    What `KANLinear` says of FSDP holds here too. A compiler sees one operator,
-    `torch.ops.kanvae.shared_linear`; where groups have fewer than 20 outputs (8, where the base is
-    not SiLU), that of `KANLinear`.
+    What `KANLinear` says of FSDP holds here too. Of floats a compiler sees one operator where
+    kernels serve the layer, `torch.ops.kanvae.shared_linear`. With SiLU and groups of fewer than 20
+    outputs it is that of `KANLinear`; elsewhere it sees torch's operations.
 
     At inputs that are infinite or so large that sums of them overflow, values and gradients are
-    those of the formula, but for one: where groups are that small, the gradient of `base_scale` may
-    be NaN in the place of an infinity.
+    those of the formula, but for one: where groups have fewer than 20 outputs (8, where the base is
+    not SiLU), the gradient of `base_scale` may be NaN in the place of an infinity.
 
     Shapes:
         input (..., I), output (..., O), for any leading dimensions, none and empty ones included.
