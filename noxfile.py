@@ -155,11 +155,12 @@ def address(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time KAN layers against their peers, and sweeps: -- --checkout PATH --device cuda."""
+    """Time KAN layers against their peers, updates and sweeps: -- --checkout PATH --device cuda."""
     peers = Path(".nox", "peers").absolute()
     install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps")
     python(session, *install, "--upgrade", "--target", str(peers), "flashkan", "inkan", "pykan")
     python(session, "benchmarks/layers.py", "--peers", str(peers), *session.posargs)
+    python(session, "benchmarks/updates.py")
     python(session, "benchmarks/sweeps.py")
 
 

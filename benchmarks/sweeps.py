@@ -149,14 +149,13 @@ def scheduling(folder: Path, count: int = 10_000) -> list[dict[str, Any]]:
              "seconds_to_see_what_is_done": resumed, "driver_megabytes": held / 1e6}]  # fmt: skip
 
 
-def save(output: Path, part: str, table: pd.DataFrame) -> None:
+def save(output: Path, part: str, table: pd.DataFrame, where: dict[str, Any]) -> None:
     """Write the table of a part, and where it was measured."""
-    where = origin.provenance()  # before a written table makes the checkout dirty
     output.mkdir(parents=True, exist_ok=True)
     table.to_csv(output / f"{part}.csv", index=False, lineterminator="\n")
     path = output / "provenance.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    known[part] = where | {"cores": os.cpu_count(), "dask": distributed.__version__}
+    known[part] = where
     files.write_text(path, json.dumps(known, indent=1) + "\n")
 
 
@@ -168,10 +167,12 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--output", type=Path, default=ROOT / "book" / "results" / "sweeps")
     options = parser.parse_args()
+    where = origin.provenance()  # before a written table makes the checkout dirty
+    where |= {"cores": os.cpu_count(), "dask": distributed.__version__}
     for part in options.parts.split(","):
         with tempfile.TemporaryDirectory() as folder:
             table = pd.DataFrame(PARTS[part](Path(folder))).round(3)
-        save(options.output, part, table)
+        save(options.output, part, table, where)
         print(f"{part}\n{table.to_string(index=False)}\n", flush=True)
 
 

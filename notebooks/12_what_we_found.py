@@ -58,7 +58,6 @@ from kanvae import Architecture, data, figures, objective
 from kanvae.figures import tables
 from kanvae.models import count_parameters
 from kanvae.studies import paper, plan, results, sizes
-from kanvae.studies.timing import updates
 
 # %% tags=["parameters"]
 reading = "last"
@@ -348,7 +347,7 @@ for kind, stay in (("grey", 5), ("thresholded", 4)):
 # %% [markdown]
 # ## Are they more efficient?
 #
-# The paper expects that fewer parameters save time and energy. {numref}`tab-time` has the time of an update (loss, gradients, Adam) on 32 images, on this machine, for models of two sizes.
+# The paper expects that fewer parameters save time and energy. {numref}`tab-time` has the time of an update (loss, gradients, Adam) on 32 images for models of two sizes, which a benchmark of the book (`benchmarks/updates.py`) measured in turns. The line above the table says where.
 
 
 # %% tags=["hide-input"]
@@ -373,7 +372,7 @@ def megabytes(model, images):
     return sum(t.nbytes for t in held) / 1e6, sum(kept.values()) / 1e6
 
 
-# %% mystnb={"table": {"name": "tab-time", "caption": "A training update on 32 images on this machine: milliseconds in the fastest of nine turns, and their ratio to the first line's; the megabytes of the weights, their gradients and Adam's averages, and those that a batch leaves for the gradients beside them."}}
+# %% mystnb={"table": {"name": "tab-time", "caption": "A training update on 32 images: milliseconds in the fastest of 25 turns, and their ratio to the first line's; the megabytes of the weights, their gradients and Adam's averages, and those that a batch leaves for the gradients beside them."}}
 timed = {vae: "vae-400-20", equals[narrow]: "vae-350-15"}
 timed |= {narrow: "kan-35-15", star: "kan-400-20"}
 timed |= {equals[star]: "vae-4000-20"}
@@ -382,12 +381,17 @@ built = {
     for name, key in timed.items()
 }
 seen = data.binarize(data.load("MNIST", regime="paper").pixels[:32])
-times = updates(built, objective.terms, seen)
+costs, where = results.measured("updates")
+times = costs["sizes"].set_index("model").loc[timed.values()]
+times.index = list(timed)
 times.insert(
     0, "parameters", [count_parameters(m) for m in built.values()]
 )
 held = [megabytes(model, seen) for model in built.values()]
 times["MB, weights"], times["MB, batch"] = zip(*held, strict=True)
+print(
+    "{processor}, {threads} threads, {date:.10}".format(**where["sizes"])
+)
 tables.table(
     times.rename_axis("model"),
     {"parameters": ",.0f"} | dict.fromkeys(times.columns[1:], ".1f"),
@@ -406,7 +410,7 @@ for name in built:
 print(f"peak memory: {peak.min():,.0f} to {peak.max():,.0f} MB")
 
 # %% [markdown]
-# On this processor time goes with parameters more than with the kind of layer: KAN-VAE** takes about as long as the VAE of its size, KAN-VAE* several times as long as the paper's VAE ({numref}`tab-time`). Memory goes with parameters too. Each parameter takes 16 bytes: for itself, its gradient and Adam's two averages. What a batch adds is little beside that. It is less with KAN layers than with linear ones of the same size, whose hidden layers are ten times as wide. (Our runs recorded times, too, but on machines and under loads that differ: of each model here, the slowest run took more than twice as long as the fastest. So we measure anew. A whole training took less than two minutes for the three smaller models, and 3 to 14 for the two large ones. The peak memory that they recorded is that of the whole process, libraries and evaluation included; it does not tell these models apart: all took between 0.9 and 2.2 GB.) A KAN layer that needs as many parameters saves nothing; [without kernels of its own](17_layer_cost.ipynb) it is slower.
+# On that processor time goes with parameters more than with the kind of layer: KAN-VAE** takes about as long as the VAE of its size, KAN-VAE* several times as long as the paper's VAE ({numref}`tab-time`). Memory goes with parameters too. Each parameter takes 16 bytes: for itself, its gradient and Adam's two averages. What a batch adds is little beside that. It is less with KAN layers than with linear ones of the same size, whose hidden layers are ten times as wide. (Our runs recorded times, too, but on machines and under loads that differ: of each model here, the slowest run took more than twice as long as the fastest. So the table measures anew, on one machine. A whole training took less than two minutes for the three smaller models, and 3 to 14 for the two large ones. The peak memory that they recorded is that of the whole process, libraries and evaluation included; it does not tell these models apart: all took between 0.9 and 2.2 GB.) A KAN layer that needs as many parameters saves nothing; [without kernels of its own](17_layer_cost.ipynb) it is slower.
 
 # %% tags=["remove-cell"]
 ms = times["ms"]

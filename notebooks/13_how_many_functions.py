@@ -63,11 +63,10 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
 
-from kanvae import Architecture, data, figures, objective
+from kanvae import Architecture, data, figures
 from kanvae.figures import interactive, tables
 from kanvae.layers import SharedKANLinear
 from kanvae.studies import plan, results, sizes
-from kanvae.studies.timing import updates
 from kanvae.training import (
     TrainingConfig,
     grids,
@@ -1485,16 +1484,18 @@ key = sizes.fitted(tested["4 multiples of SiLU"], sizes.BUDGET)
 assert Architecture.parse(key).hidden_features == 374
 
 # %% [markdown]
-# Is the lead only bought with time? Learned functions may take longer per update ([costs](17_layer_cost.ipynb)); {numref}`tab-update` has the time of an update on this machine. The runs of {numref}`tab-sharing` with four functions took 1.3 times the processor time of those with ReLU. So we train ReLU and SiLU for 45 epochs instead of 30, at their own best settings, with the rate falling over all of them.
+# Is the lead only bought with time? Learned functions may take longer per update ([costs](17_layer_cost.ipynb)); {numref}`tab-update` has the time of an update, which a benchmark of the book (`benchmarks/updates.py`) measured in turns, on one machine. The runs of {numref}`tab-sharing` with four functions took 1.3 times the processor time of those with ReLU. So we train ReLU and SiLU for 45 epochs instead of 30, at their own best settings, with the rate falling over all of them.
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-update", "caption": "Milliseconds of a training update on 32 images on this machine in the fastest of nine turns, the models of the whole budget in turns, and their ratio to the first line's."}}
-times = updates(
-    {
-        kind: Architecture.parse(sizes.fitted(kind, sizes.BUDGET)).build(0)
-        for kind in ("ReLU", "SiLU", "1 function", "4 functions")
-    },
-    objective.terms,
-    data.binarize(data.load("MNIST", regime="paper").pixels[:32]),
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-update", "caption": "Milliseconds of a training update on 32 images in the fastest of 25 turns, the models of the whole budget in turns, and their ratio to the first line's."}}
+costs, where = results.measured("updates")
+timed = {
+    kind: sizes.fitted(kind, sizes.BUDGET)
+    for kind in ("ReLU", "SiLU", "1 function", "4 functions")
+}
+times = costs["units"].set_index("model").loc[timed.values()]
+times.index = list(timed)
+print(
+    "{processor}, {threads} threads, {date:.10}".format(**where["units"])
 )
 tables.table(
     times.rename_axis("hidden units have"), dict.fromkeys(times, ".2f")

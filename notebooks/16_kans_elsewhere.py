@@ -46,7 +46,7 @@ if (
     )
 
 # %% [markdown]
-# The imports, and the parameters that you may change: which training images are drawn as graphs, and how many times a step is timed.
+# The imports, and the parameter that you may change: which training images are drawn as graphs.
 
 # %%
 import pandas as pd
@@ -56,16 +56,10 @@ from kanvae import KANLinear, data, figures
 from kanvae.figures import diagrams, tables
 from kanvae.layers.graph import GraphKAN
 from kanvae.layers.recurrent import TKANCell
-from kanvae.models import count_parameters
 from kanvae.studies import elsewhere, results, sets
-from kanvae.studies.timing import updates
-
-# Steps are small: threads would wait for each other.
-torch.set_num_threads(1)
 
 # %% tags=["parameters"]
 first_image = 0
-rounds = 5
 
 # %% [markdown]
 # ## How we compare
@@ -155,15 +149,19 @@ torch.testing.assert_close(m, state.inner[0])
 # The candidate passes through the logistic function *and* through tanh, as in the authors' public code with
 # torch and JAX. They report that TKAN forecasts the traded volume of bitcoin better than a GRU and an LSTM, above all many steps ahead.
 #
-# In the book's task a model reads an image of MNIST row by row, 28 pixels at a time, and a linear layer names the digit after the last row. {numref}`tab-rows` has three models, with what a training update on 100 images takes on this machine.
+# In the book's task a model reads an image of MNIST row by row, 28 pixels at a time, and a linear layer names the digit after the last row. {numref}`tab-rows` has three models, with what a training update on 100 images took in a benchmark of the book (`benchmarks/updates.py`), on one thread: threads of such small steps would wait for each other.
 
 
 # %% tags=["hide-input"]
-def timed(task, batch):
+costs, where = results.measured("updates")
+
+
+def timed(name):
     """What an update of each model of a task costs."""
-    made = {NAMES[k]: make(0) for k, make in task.models.items()}
-    learning = {k: v for k, v in made.items() if count_parameters(v)}
-    return updates(learning, task.settings["loss"], batch, rounds)
+    print(
+        "{processor}, {threads} thread, {date:.10}".format(**where[name])
+    )
+    return costs[name].set_index("model").rename(NAMES)
 
 
 def table_of(task, columns, times):
@@ -181,8 +179,8 @@ def table_of(task, columns, times):
     return tables.table(frame, {"ms": ".1f", "relative": ".2f"})
 
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-rows", "caption": "Readers of rows of MNIST: accuracy in percent and cross-entropy in nats on 10,000 test images, mean \u00b1 standard deviation over three seeds; milliseconds an update on one thread of this machine, in the fastest of the turns, and their ratio to the first line's."}}
-rows = timed(tasks["rows"], elsewhere.row_images("train")[:100])
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-rows", "caption": "Readers of rows of MNIST: accuracy in percent and cross-entropy in nats on 10,000 test images, mean \u00b1 standard deviation over three seeds; milliseconds an update on one thread, in the fastest of 25 turns, and their ratio to the first line's."}}
+rows = timed("rows")
 judged = {
     "accuracy": ("accuracy", 2),
     "cross-entropy": ("test_cross_entropy", 3),
@@ -251,7 +249,7 @@ assert week["test_rmse_13"] > 3
 assert all(1.8 < year[f"test_rmse_{n}"] < 2 for n in ahead)
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-series", "caption": "Forecasts of carbon dioxide over all test windows: root mean square error in ppm, of all 13 weeks, of the first and of the last, mean \u00b1 standard deviation over three seeds; milliseconds an update on 32 windows, and its ratio to the first line's. A dash: nothing is learned."}}
-series = timed(tasks["series"], elsewhere.series().train[:32])
+series = timed("series")
 judged = {
     "error": ("test_rmse", 3),
     "week 1": ("test_rmse_1", 3),
@@ -361,12 +359,8 @@ diagrams.graphs(panels)
 # The graph convolution has a ReLU after each norm. Our GraphKAN has none, although the authors' networks do: its functions bend already. With a ReLU the comparison might come out differently.
 # ```
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-graphs", "caption": "Readers of graphs of digits, trained on 5,000 images: accuracy in percent and cross-entropy in nats on 5,000 test images, mean \u00b1 standard deviation over three seeds; milliseconds an update on 48 graphs, and its ratio to the first line's."}}
-images = sets.superpixels(pixels.repeat(16, 1))
-batch = elsewhere.answered(
-    torch.from_numpy(images).flatten(1), torch.zeros(len(images))
-)
-graphs = timed(tasks["graphs"], batch)
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-graphs", "caption": "Readers of graphs of digits, trained on 5,000 images: accuracy in percent and cross-entropy in nats on 5,000 test images, mean \u00b1 standard deviation over three seeds; milliseconds an update on 50 graphs, and its ratio to the first line's."}}
+graphs = timed("graphs")
 judged = {
     "best epoch": ("epoch", 0),
     "accuracy": ("accuracy", 2),

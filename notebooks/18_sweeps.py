@@ -230,7 +230,7 @@ Markdown(
 # The seconds listed above are this page's own. A benchmark (`benchmarks/sweeps.py`) takes more care: it runs the training of the chapter on training as processes of their own and as points, in turns, and takes a point apart by the times that papermill notes. The line printed above the table says where and when.
 
 # %% mystnb={"table": {"name": "tab-sweep-overhead", "caption": "What a point of a sweep costs, in seconds: the training alone, and what papermill, a kernel and its imports add."}}
-costs, measured = results.sweeps()
+costs, measured = results.measured("sweeps")
 first_part = measured["overhead"]
 print(f"{first_part['processor']}, {first_part['cores']} cores,")
 print(f"{first_part['date'][:10]}, dask {first_part['dask']}")

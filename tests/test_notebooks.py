@@ -13,8 +13,7 @@ from test_pairs import build
 from kanvae.studies import command, parameters
 
 # With small parameters these take as long as the build's execution, which is not repeated. What
-# chapters 12, 14, 16 and 17 assert of times is to be measured on a machine that runs no tests
-# meanwhile.
+# chapter 17 asserts of times is to be measured on a machine that runs no tests meanwhile.
 AS_LONG = (
     "08_posterior_sampling", "10_paper_figures", "11_why", "12_what_we_found",
     "14_other_basis_functions", "16_kans_elsewhere", "17_layer_cost", "18_sweeps", "20_own_work",

@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from conftest import ROOT
 
 from kanvae import Architecture, data, evaluation, runs
 from kanvae.models import count_parameters
-from kanvae.studies import others, paper, plan, results, sets, sizes
+from kanvae.studies import convolution, elsewhere, others, paper, plan, results, sets, sizes
 from kanvae.training import TrainingConfig, load_model, mean_terms
 
 REFERENCE = ROOT / "book" / "results"
@@ -244,7 +245,7 @@ def test_the_search_is_whole_and_its_front_is_one():
 
 
 def test_what_was_measured_of_sweeps_says_where_and_lost_nothing():
-    tables, measured = results.sweeps()
+    tables, measured = results.measured("sweeps")
     assert tables.keys() == measured.keys() == {"overhead", "throughput", "scheduling", "soak"}
     for where in measured.values():
         assert where["processor"]
@@ -252,6 +253,23 @@ def test_what_was_measured_of_sweeps_says_where_and_lost_nothing():
     soak = tables["soak"].set_index("work")
     assert set(soak.index) == {"training", "sweep", "search", "reproduction"}
     assert (soak[["lost", "wrong", "left_behind", "not_restarted"]] == 0).all(axis=None)
+
+
+def test_what_was_measured_of_updates_says_where_of_a_clean_commit_and_of_all_models():
+    tables, measured = results.measured("updates")
+    tasks = {"convolution": convolution.TASKS["MNIST"], **elsewhere.TASKS}
+    assert tables.keys() == measured.keys() == {"sizes", "units", "bases", *tasks}
+    for group, where in measured.items():
+        assert where["processor"]
+        assert re.fullmatch("[0-9a-f]{12}", where["commit"])
+        table = tables[group].set_index("model")
+        assert (table["relative"] - table["ms"] / table["ms"].iloc[0]).abs().max() < 0.002
+        if group in tasks:
+            learned = [k for k, make in tasks[group].models.items() if count_parameters(make(0))]
+            assert list(table.index) == learned
+        else:
+            for key in table.index:
+                Architecture.parse(key)
 
 
 def test_the_results_stay_small():

@@ -167,11 +167,19 @@ def search() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     return *tables, _read_json("search/provenance.json")
 
 
-def sweeps() -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """What was measured of sweeps, a table a part, and where."""
-    folder = _file("sweeps")
-    tables = {p.stem: _read_csv(f"sweeps/{p.name}") for p in sorted(folder.glob("*.csv"))}
-    return tables, _read_json("sweeps/provenance.json")
+def measured(what: str) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """What the benchmarks measured, a table a part, and where and with what each was.
+
+    Args:
+        what: "sweeps", what they cost; "updates", milliseconds of a training update of models that
+            took turns, and their ratio to those of the first.
+
+    Raises:
+        RunError: there are no such tables here, or damaged ones.
+    """
+    folder = _file(what)
+    tables = {p.stem: _read_csv(f"{what}/{p.name}") for p in sorted(folder.glob("*.csv"))}
+    return tables, _read_json(f"{what}/provenance.json")
 
 
 def reading(table: str) -> pd.DataFrame:

@@ -1,0 +1,69 @@
+"""What an update of the book's models costs.
+
+    python benchmarks/updates.py
+
+The models of one table of the book take turns at updates on a batch of their own training images;
+of each the fastest turn counts. A group writes a table, `book/results/updates/GROUP.csv`, which a
+chapter shows; where it was measured stands beside them in `provenance.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from sweeps import ROOT, save
+
+from kanvae import Architecture, data, objective, origin
+from kanvae.models import count_parameters
+from kanvae.studies import convolution, elsewhere, paper, sizes
+from kanvae.studies.others import Task
+from kanvae.studies.timing import updates
+
+ROUNDS = 25
+NARROW = paper.FEATURED["KAN-VAE**"]
+KEYS = {  # a group's models by their keys
+    "sizes": ("vae-400-20", "vae-350-15", "kan-35-15", "kan-400-20", "vae-4000-20"),
+    "units": [
+        sizes.fitted(kind, sizes.BUDGET) for kind in ("ReLU", "SiLU", "1 function", "4 functions")
+    ],
+    "bases": [
+        *map(sizes.equal, sizes.BASES),
+        str(sizes.baseline(NARROW)),
+        f"{NARROW}+grid_range=-3.0..3.0",
+    ],
+}
+TASKS = {"convolution": convolution.TASKS["MNIST"], **elsewhere.TASKS}
+
+
+def of_keys(keys: Iterable[str]) -> pd.DataFrame:
+    """Updates of the models of these keys, on 32 images of MNIST."""
+    images = data.binarize(data.load("MNIST", regime="paper").pixels[:32])
+    models = {key: Architecture.parse(key).build(0) for key in keys}
+    return updates(models, objective.terms, images, ROUNDS)
+
+
+def of_task(task: Task) -> pd.DataFrame:
+    """Updates of the models of a task that learn, on its first batch."""
+    made = {name: make(0) for name, make in task.models.items()}
+    models = {name: model for name, model in made.items() if count_parameters(model)}
+    batch = task.data()[0][: task.settings["batch_size"]]
+    return updates(models, task.settings.get("loss", objective.terms), batch, ROUNDS)
+
+
+def main(output: Path = ROOT / "book" / "results" / "updates") -> None:
+    found = {group: (of_keys(keys), origin.provenance()) for group, keys in KEYS.items()}
+    for group, task in TASKS.items():
+        if group in elsewhere.TASKS:
+            torch.set_num_threads(1)  # their steps are small: threads would wait for each other
+        found[group] = of_task(task), origin.provenance()
+    for group, (times, where) in found.items():
+        table = times.round(3).rename_axis("model").reset_index()
+        save(output, group, table, where)
+        print(f"{group}\n{table.to_string(index=False)}\n")
+
+
+if __name__ == "__main__":
+    main()
