@@ -1484,7 +1484,7 @@ key = sizes.fitted(tested["4 multiples of SiLU"], sizes.BUDGET)
 assert Architecture.parse(key).hidden_features == 374
 
 # %% [markdown]
-# Is the lead only bought with time? Learned functions may take longer per update ([costs](17_layer_cost.ipynb)); {numref}`tab-update` has the time of an update, which a benchmark of the book (`benchmarks/updates.py`) measured in turns, on one machine. The runs of {numref}`tab-sharing` with four functions took 1.3 times the processor time of those with ReLU. So we train ReLU and SiLU for 45 epochs instead of 30, at their own best settings, with the rate falling over all of them.
+# Is the lead only bought with time? Learned functions may take longer per update ([costs](17_layer_cost.ipynb)); {numref}`tab-update` has the time of an update, which a benchmark of the book (`benchmarks/updates.py`) measured in turns, on one machine: with four functions it takes a third longer than with ReLU. The runs of {numref}`tab-sharing` with four functions took 1.3 times the processor time of those with ReLU. So we train ReLU and SiLU for 45 epochs instead of 30, at their own best settings, with the rate falling over all of them.
 
 # %% tags=["hide-input"] mystnb={"table": {"name": "tab-update", "caption": "Milliseconds of a training update on 32 images in the fastest of 25 turns, the models of the whole budget in turns, and their ratio to the first line's."}}
 costs, where = results.measured("updates")
@@ -1502,7 +1502,7 @@ tables.table(
 )
 
 # %% tags=["remove-cell"]
-assert times.loc["4 functions", "relative"] < 1.8
+assert 1.3 < times.loc["4 functions", "relative"] < 1.4
 took = {kind: runs[kind, "whole"]["cpu_seconds"].mean() for kind in kinds}
 assert round(took["4 functions"] / took["ReLU"], 1) == 1.3
 
