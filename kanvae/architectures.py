@@ -110,8 +110,10 @@ class Architecture:
                     "Leave it out, or choose other layers."
                 )
         order = sorted(kept, key=lambda at: (SCOPES.index(at[0]), OPTIONS.index(at[1])))
-        for _ in order:  # what changes nothing is not part of the key; then it may be others' turn
-            for at in reversed(order):
+        before: list[tuple[str, str]] = []
+        while before != order:  # what changes nothing is no part of the key; then it may be others'
+            before = [*order]
+            for at in reversed(before):
                 less = {other: kept[other] for other in order if other != at}
                 if self._layers(less) == layers:
                     order.remove(at)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -56,8 +56,12 @@ def architectures(draw):
     return Architecture(**widths, settings=kept)
 
 
+ONE_FOR_ANOTHER = {"encoder.norm": "layer", "heads.norm": "none"}  # the one needs the other
+
+
 @settings(deadline=None)
 @given(architectures())
+@example(Architecture("linear", 1, 1, settings=ONE_FOR_ANOTHER))
 def test_a_key_names_its_architecture(architecture):
     assert Architecture.parse(str(architecture)) == architecture
 
