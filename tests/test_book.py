@@ -3,6 +3,7 @@
 import functools
 import http.server
 import io
+import json
 import re
 import threading
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import yaml
+from axe_playwright_python.base import AXE_SCRIPT
 from axe_playwright_python.sync_playwright import Axe
 from conftest import HTML, ROOT, needs_browser
 from test_figures import contrast
@@ -295,16 +297,13 @@ CUT = f"""() => [...document.querySelectorAll('.bd-content :is({BOXES})')]
         || e.getBoundingClientRect().left + e.scrollWidth > innerWidth + 1)
     .map(e => e.innerText)"""
 SETTLED = "Promise.allSettled(document.getAnimations().map(animation => animation.finished))"
-EVERYTHING = {
-    "rules": {
-        "label-content-name-mismatch": {"enabled": True},
-        "color-contrast": {"enabled": False},
-    }
-}
+EVERYTHING = {"rules": {"label-content-name-mismatch": {"enabled": True}}}
 COLOURS = {"runOnly": ["color-contrast"]}
 # Contrast takes axe minutes on a page of thousands of words in code. It is asked for the first of
 # those that look alike: of the same colour and weight, as large in its sense, before the same
 # backgrounds all the way up; the first in the book, of what a theme shows at a width.
+CONTRAST = {"id": "color-contrast", "selector": "[data-first]"}
+AXE = Axe(f"{AXE_SCRIPT};axe.configure({json.dumps({'rules': [CONTRAST]})})")
 FIRST = """before => {
     const seen = new Set(before), behind = new Map();
     const ground = e => {
@@ -347,30 +346,25 @@ class Visit(NamedTuple):
     axe: list[tuple]  # what it found, and where
 
 
-def violations(tab, seen, *kinds) -> list[tuple]:
+def violations(tab, seen, kind) -> list[tuple]:
     """What axe finds in a page as it stands: the rule, where, and the HTML there.
 
     Args:
         seen: what contrast has been asked of, by theme and width; what this page has is added.
+        kind: EVERYTHING, or COLOURS alone.
     """
     tab.evaluate(SETTLED)  # colours fade from one theme to the other
-    found = []
-    for kind in kinds:
-        within = None
-        if kind is COLOURS:
-            shown = (
-                tab.evaluate("document.documentElement.dataset.theme"),
-                tab.viewport_size["width"],
-            )
-            seen[shown] = tab.evaluate(FIRST, seen.get(shown, []))
-            if not tab.locator("[data-first]").count():
-                continue
-            within = {"include": [["[data-first]"]]}
-        found.append(Axe().run(tab, within, {"resultTypes": ["violations"], **kind}))
+    shown = tab.evaluate("document.documentElement.dataset.theme"), tab.viewport_size["width"]
+    seen[shown] = tab.evaluate(FIRST, seen.get(shown, []))
+    within = None
+    if kind is COLOURS:
+        if not tab.locator("[data-first]").count():
+            return []
+        within = {"include": [["[data-first]"]]}
+    found = AXE.run(tab, within, {"resultTypes": ["violations"], **kind})
     return [
         (violation["id"], node["target"], node["html"][:200])
-        for each in found
-        for violation in each.response["violations"]
+        for violation in found.response["violations"]
         for node in violation["nodes"]
     ]
 
@@ -396,7 +390,7 @@ def visit(request, address, browser, seen) -> Visit:
     tab = open_page(browser, address, request.param, before=listen)
     counts = [tab.locator(name).count() for name in (".math", "mjx-container", "mjx-merror")]
     loaded = [*problems], [*elsewhere]
-    axe = violations(tab, seen, EVERYTHING, COLOURS)
+    axe = violations(tab, seen, EVERYTHING)
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
     axe += violations(tab, seen, COLOURS)
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -413,7 +407,7 @@ def visit(request, address, browser, seen) -> Visit:
     images = tab.locator(".bd-content :is(figure, .cell_output) img:visible").evaluate_all(
         "all => all.map(i => [i.getBoundingClientRect().width, i.naturalWidth])"
     )
-    axe += violations(tab, seen, EVERYTHING, COLOURS)  # still dark
+    axe += violations(tab, seen, EVERYTHING)  # still dark
     tab.evaluate("document.documentElement.dataset.theme = 'light'")
     axe += violations(tab, seen, COLOURS)
     tab.close()
@@ -577,9 +571,10 @@ def test_contrast_is_asked_once_for_each_style(address, browser):
     tab, seen = open_page(browser, address, "book/references"), {}
     assert violations(tab, seen, COLOURS) == []
     faint = "document.querySelector('article h1').insertAdjacentHTML('afterend', '<p {}>faint</p>')"
-    tab.evaluate(faint.format('style="color: #ddd"'))
-    assert [rule for rule, _, _ in violations(tab, seen, COLOURS)] == ["color-contrast"]
-    assert violations(tab, seen, COLOURS) == []
+    for kind, colour in ((COLOURS, "#ddd"), (EVERYTHING, "#ddc")):
+        tab.evaluate(faint.format(f'style="color: {colour}"'))
+        assert [rule for rule, _, _ in violations(tab, seen, kind)] == ["color-contrast"]
+        assert violations(tab, seen, kind) == []
     tab.close()
 
 
@@ -590,7 +585,7 @@ def test_axe_finds_nothing_in_an_open_menu(kind, address, browser):
     tab.locator(f".{kind}-toggle:visible").click()
     tab.locator(f"#pst-{kind}-sidebar-modal").wait_for(state="visible")
     tab.wait_for_timeout(500)  # it slides in
-    found = violations(tab, {}, EVERYTHING, COLOURS)
+    found = violations(tab, {}, EVERYTHING)
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
     found += violations(tab, {}, COLOURS)
     tab.close()
