@@ -1,9 +1,9 @@
 import gzip
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -166,16 +166,14 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
 
 def commit_of(folder, **environment) -> str:
     """What the provenance says in a copy of this package at `folder`."""
-    command = [
-        sys.executable,
-        "-c",
-        "from kanvae.origin import *; print(provenance()['commit'])",
-    ]
-    found = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder), **environment},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return found.stdout.strip()
+    spec = importlib.util.spec_from_file_location("copied", folder / "kanvae" / "origin.py")
+    copied = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        spec.loader.exec_module(copied)
+        assert copied.checkout() == folder
+        return copied.provenance()["commit"]
 
 
 def test_the_commit_is_this_checkouts_or_none(tmp_path):
