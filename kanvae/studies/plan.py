@@ -84,7 +84,7 @@ def table(keys: Iterable[str], regime: str, seeds: Iterable[int]) -> list[Job]:
 def never() -> list[Job]:
     """Table I and linear VAEs of its sizes at a rate that never falls, as Figure 6 allows too."""
     keys = sizes.by_cost([*TABLE, *BASELINES])
-    every = [config(key, seed=seed, **paper.NEVER) for seed in range(3) for key in keys]
+    every = [config(key, "paper", seed, **paper.NEVER) for seed in range(3) for key in keys]
     return [Job(each, "brief") for each in every]
 
 
