@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -53,12 +54,16 @@ def of_task(task: Task) -> pd.DataFrame:
     return updates(models, task.settings.get("loss", objective.terms), batch, ROUNDS)
 
 
+def measured() -> dict[str, Any]:
+    return origin.provenance() | {"rounds": ROUNDS}
+
+
 def main(output: Path = ROOT / "book" / "results" / "updates") -> None:
-    found = {group: (of_keys(keys), origin.provenance()) for group, keys in KEYS.items()}
+    found = {group: (of_keys(keys), measured()) for group, keys in KEYS.items()}
     for group, task in TASKS.items():
         if group in elsewhere.TASKS:
             torch.set_num_threads(1)  # their steps are small: threads would wait for each other
-        found[group] = of_task(task), origin.provenance()
+        found[group] = of_task(task), measured()
     for group, (times, where) in found.items():
         table = times.round(3).rename_axis("model").reset_index()
         save(output, group, table, where)

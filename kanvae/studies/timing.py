@@ -11,6 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from kanvae.training.updates import make_optimizer
+
 
 def interleaved(
     candidates: Mapping[str, Callable[[], object]],
@@ -57,7 +59,9 @@ def updates(
     batch: Tensor,
     rounds: int = 9,
 ) -> pd.DataFrame:
-    """An update of each model by Adam on a batch: its "ms", and "relative" to the first model's.
+    """An update of each model on a batch: its "ms", and "relative" to the first model's.
+
+    Updates are by Adam, as trainings make them.
 
     Args:
         loss: called with a model and the batch (B, ...); the sum of what it gives is minimised.
@@ -70,7 +74,7 @@ def updates(
         adam.step()
 
     made = {
-        name: functools.partial(update, model, torch.optim.Adam(model.parameters()))
+        name: functools.partial(update, model, make_optimizer(model, 1e-3))
         for name, model in models.items()
     }
     ms = pd.DataFrame(interleaved(made, rounds, 0.03)).min()
