@@ -9,10 +9,11 @@
     convolution/, elsewhere/    the studies of `kanvae.studies.others`: scores.csv, provenance.json
     search/               the trials of the architecture search, their curves, where they ran
     sweeps/               what sweeps cost, and what faults cost them
+    updates/              what a training update of the book's models costs
     paper/                what was read from the paper's figures
 
-`kanvae reproduce`, `kanvae search --collect` and `benchmarks/sweeps.py` write
-them; nothing in them is typed by hand.
+`kanvae reproduce`, `kanvae search --collect` and the benchmarks `sweeps.py`, `soak.py` and
+`updates.py` write them; nothing in them is typed by hand.
 """
 
 from __future__ import annotations
