@@ -233,8 +233,8 @@ def check_tensor(x: object) -> None:
         raise ValueError(
             f"the images are a {type(x).__name__}: give a tensor, torch.as_tensor(images)."
         )
-    if len(x) == 0:
-        raise ValueError("there are no images.")
+    if x.ndim == 0 or len(x) == 0:
+        raise ValueError(f"there are no images: the tensor has the shape {tuple(x.shape)}.")
 
 
 def _check_type(x: Tensor, allowed: str) -> None:

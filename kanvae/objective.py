@@ -77,8 +77,18 @@ def terms(
     generator: torch.Generator | None = None,
     likelihood: Likelihood | str | None = None,
 ) -> Terms:
-    """Both terms of the loss on a batch (B, D), with one latent sample an image."""
-    parameters, mean, log_var = model(x, generator)
+    """Both terms of the loss on a batch (B, D), with one latent sample an image.
+
+    Raises:
+        ValueError: the model's forward gives no three tensors, or the likelihood cannot judge x.
+    """
+    given = model(x, generator)
+    if not (isinstance(given, (tuple, list)) and len(given) == 3):
+        raise ValueError(
+            f"the forward of {type(model).__name__} gives a {type(given).__name__}: the loss takes "
+            "three tensors, the likelihood's parameters, mean and log-variance."
+        )
+    parameters, mean, log_var = given
     found = likelihoods.of(model, likelihood)
     return Terms(reconstruction(parameters, x, found), kl(mean, log_var))
 

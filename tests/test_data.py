@@ -387,6 +387,8 @@ def test_an_impossible_own_set_is_refused(tmp_path, arrays, message):
 def test_a_missing_or_damaged_own_set_is_named(tmp_path):
     with pytest.raises(data.DataError, match="there is no file"):
         data.load(str(tmp_path / "none.npz"))
+    with pytest.raises(data.DataError, match=r"none\.npz is missing\. Put it back"):
+        data.fingerprint(str(tmp_path / "none.npz"))
     name = own(tmp_path / "set.npz", pixels=np.zeros((9, 400)))
     content = Path(name).read_bytes()
     for damaged in (content[: len(content) // 2], b"", b"PK\x03\x04"):

@@ -170,7 +170,8 @@ def by_dask(layer, x):
 
 @pytest.mark.parametrize("way", [by_spawn, by_joblib, by_dask])
 def test_layers_travel_to_workers(way, layer, x):
-    both = nn.Sequential(layer, SharedKANLinear(3, 5, 2, scale_noise=3.0))
+    few, many = SharedKANLinear(3, 40, scale_noise=3.0), SharedKANLinear(40, 5, 2, scale_noise=3.0)
+    both = nn.Sequential(layer, few, many)
     close(way(both, x), both(x), 1e-6)
 
 
@@ -348,6 +349,15 @@ def test_symbolic_traces_work_and_scripts_are_refused(layer, x):
     close(torch.fx.symbolic_trace(nn.Sequential(layer))(x), layer(x), 1e-6)
     with pytest.raises(TypeError, match=r"cannot be scripted: take torch.jit.trace"):
         torch.jit.script(nn.Sequential(layer))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 40])
+@pytest.mark.parametrize("base", [nn.SiLU, nn.Tanh])
+def test_shared_layers_are_traced_and_take_rows_in_groups_of_any_size(groups, base, x):
+    layer = SharedKANLinear(4, 40, groups, base_activation=base, scale_noise=3.0)
+    close(torch.fx.symbolic_trace(nn.Sequential(layer))(x), layer(x), 1e-6)
+    rows = torch.nested.nested_tensor([x[:3], x[3:]], layout=torch.jagged)
+    close(layer(rows).values(), layer(x), 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,10 @@ def test_distances_are_repeatable_and_differ_between_seeds(test_set):
 def test_unknown_features_are_refused():
     with pytest.raises(ValueError, match=r"unknown features 'vgg': choose one of \['digits'"):
         evaluation.load_features("vgg")
+    model, x = Architecture.parse("vae-4-2").build(), torch.rand(4, 784).round()
+    for name in ("vgg", "auto"):  # a tensor is of no set that the book knows
+        with pytest.raises(ValueError, match=rf"unknown features '{name}': .*'none'\]"):
+            evaluation.evaluate(model, x, features=name)
 
 
 def test_without_inceptions_weights_it_is_refused_and_nothing_replaces_it(monkeypatch, tmp_path):

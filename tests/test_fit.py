@@ -135,12 +135,42 @@ def test_data_that_is_not_binary_is_learned_with_its_likelihood(name, make):
         (torch.full((50, 12), torch.nan), "the images hold nan"),
         (torch.randint(0, 256, (50, 12), dtype=torch.uint8), "the images are uint8: give bool"),
         (torch.zeros(0, 12), "there are no images"),
+        (torch.tensor(1.0), r"there are no images: the tensor has the shape \(\)"),
         (np.zeros((50, 12), np.float32), "the images are a ndarray: give a tensor"),
     ],
 )
 def test_images_that_the_likelihood_cannot_judge_are_refused(images, message):
     with pytest.raises(ValueError, match=message):
         fit(Own(), images, progress=False)
+
+
+@pytest.mark.parametrize(
+    "gives",
+    [
+        lambda found: found.reconstruction,
+        lambda found: (found.reconstruction, 0.0),
+        lambda found: (found.reconstruction.expand(3), found.kl.expand(3)),
+        lambda found: (*found, found.kl),
+    ],
+)
+def test_a_loss_that_gives_no_pair_of_scalars_is_refused(gives):
+    with pytest.raises(ValueError, match="it must give a pair of scalar tensors"):
+        fit(Own(), stripes(), loss=lambda *given: gives(objective.terms(*given)), **QUICK)
+
+
+def test_a_model_whose_forward_gives_an_image_alone_is_refused():
+    class Plain(Own):
+        def forward(self, x, generator=None):
+            return super().forward(x, generator)[0]
+
+    with pytest.raises(ValueError, match="the forward of Plain gives a Tensor: the loss takes"):
+        fit(Plain(), stripes(), **QUICK)
+
+
+def test_images_that_want_gradients_get_none():
+    images = stripes().float().requires_grad_()
+    fit(Own(), images, images[:40], epochs=1, **QUICK)
+    assert images.grad is None
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
@@ -537,6 +567,15 @@ def test_tiny_numbers_are_zero_in_updates_and_nowhere_else():
     assert set(elsewhere) == {tiny()} != {0.0}
 
 
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_tiny_numbers_move_no_weight():
     images = data.prepare(data.load("MNIST").pixels[:320])
 
@@ -596,7 +635,7 @@ def test_a_mask_that_is_infinite_from_the_start_is_no_divergence(tmp_path):
 
 
 class TestDivergence:
-    def test_the_update_is_named(self):
+    def test_the_update_is_named(self, tmp_path):
         def loss(model, x, generator):
             terms = objective.terms(model, x, generator)
             loss.calls += 1
@@ -606,6 +645,9 @@ class TestDivergence:
         with pytest.raises(
             DivergedError, match=r"at update 8 \(epoch 2\); the checkpoint of epoch 1"
         ):
+            fit(Own(), stripes(200), loss=loss, epochs=5, folder=tmp_path, **QUICK)
+        loss.calls = 0
+        with pytest.raises(DivergedError, match=r"at update 8 \(epoch 2\); nothing is kept"):
             fit(Own(), stripes(200), loss=loss, epochs=5, **QUICK)
 
     def test_the_last_good_checkpoint_stays(self, tmp_path):

@@ -9,7 +9,7 @@ from reference import ReferenceKAN
 from scipy.interpolate import BSpline
 from torch import nn
 
-from kanvae import KANLinear, splines
+from kanvae import KANLinear, SharedKANLinear, splines
 
 
 def same_weights(grid_size=5, spline_order=3, grid_range=(-1.0, 1.0)):
@@ -239,6 +239,31 @@ def test_hard_grid_updates_that_can_be_succeed(x, options):
     assert math.isfinite(layer.update_grid(x, **options))
     assert (layer.grid.diff() > 0).all()
     assert layer(x).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"grid_range": ("a", "b")}, "give two numbers"),
+        ({"grid_range": (-1.0, None)}, "give two numbers"),
+        ({"grid_range": 0.1}, "give a pair"),
+        ({"grid_range": (0.0, 1.0, 2.0)}, "give a pair"),
+        ({"grid_range": {-1.0, 1.0}}, "give a pair"),
+        ({"base_activation": torch.sin}, "which makes no module .*: give what makes one"),
+        ({"base_activation": lambda: torch.sin}, "which makes no module"),
+        ({"dtype": torch.int32}, "dtype is torch.int32: splines take real floats"),
+        ({"dtype": torch.complex64}, "dtype is torch.complex64: splines take real floats"),
+    ],
+)
+def test_what_makes_no_layer_is_refused_in_words(options, message):
+    for make in (KANLinear, SharedKANLinear):
+        with pytest.raises(ValueError, match=message):
+            make(2, 3, **options)
+
+
+def test_a_range_may_be_an_array():
+    layer = KANLinear(2, 3, grid_range=np.array([-2.0, 2.0]))
+    assert layer.grid_range == (-2.0, 2.0)
 
 
 @pytest.mark.parametrize("grid_range", [(1.0, 1.0 + 1e-9), (-1.0 - 1e-9, -1.0), (-1e39, 1e39)])

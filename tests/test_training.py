@@ -204,6 +204,10 @@ def test_the_name_of_a_run_follows_its_settings():
     assert training.run_name(config).startswith("kan-8-3-MNIST-paper-30epochs-seed0-")
     other = dataclasses.replace(config, learning_rate=0.001)
     assert training.run_name(config) != training.run_name(other)
+    ways = ("10,20", " 10, 20", "10,020")
+    assert len({training.run_name(TrainingConfig("kan-8-3", grid_sizes=way)) for way in ways}) == 1
+    one = TrainingConfig("kan-8-3", grid_sizes=10)
+    assert training.run_name(one) == training.run_name(TrainingConfig("kan-8-3", grid_sizes="10"))
 
 
 def test_a_config_takes_an_architecture_or_its_key():

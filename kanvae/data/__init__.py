@@ -111,7 +111,8 @@ def fingerprint(name: str) -> str:
     """
     if not _is_own(name):
         return ""
-    with sources.reading(Path(name)), Path(name).open("rb") as file:
+    mend = "Put it back, or give the path of another .npz file with `pixels`."
+    with sources.reading(Path(name), mend), Path(name).open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 

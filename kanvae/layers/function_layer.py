@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -68,13 +68,21 @@ def check_input(x: Tensor, in_features: int, weights: Iterable[Tensor]) -> None:
 
 
 def activation(make: Callable[[], nn.Module]) -> nn.Module:
-    """The module that `make` makes. A ValueError if that is one, or makes one that writes in place.
+    """The module that `make` makes. A ValueError unless it makes one, which does not work in place.
 
     A module would be shared by all layers; what writes in place writes to the caller's input.
     """
     if isinstance(make, nn.Module):
         raise ValueError(f"base_activation is the module {make}: give what makes one, nn.SiLU say.")
-    made = make()
+    try:
+        made = make()
+    except TypeError as error:
+        made = error
+    if not isinstance(made, nn.Module):
+        raise ValueError(
+            f"base_activation is {make}, which makes no module ({made}): give what makes one, "
+            "nn.SiLU say."
+        )
     if any(getattr(part, "inplace", False) for part in made.modules()):
         raise ValueError(f"base_activation makes {made}: leave inplace out.")
     return made
@@ -140,12 +148,15 @@ def check_shape(x: Tensor, *sizes: int | str) -> None:
 
 def check_range(name: str, value: Any) -> None:
     """Raise a ValueError unless a setting is a pair of finite numbers, the less one first."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
+    try:
+        low, high = (value[place] for place in range(len(value)))
+    except (TypeError, ValueError, KeyError):
         raise ValueError(
             f"{name} is {value!r}: give a pair, as in (-1.0, 1.0). What efficient-kan "
             "takes in this place, scale_noise, is given by name."
-        )
-    low, high = value
+        ) from None
+    if not isinstance(low, Real) or not isinstance(high, Real):
+        raise ValueError(f"{name} is {value!r}: give two numbers, as in (-1.0, 1.0).")
     if not -math.inf < low < high < math.inf:
         raise ValueError(
             f"{name} is ({low}, {high}): it must begin below its end, as in (-1.0, 1.0)."

@@ -55,6 +55,8 @@ class SplineLayer(FunctionLayer):
         self.grid_range = (float(grid_range[0]), float(grid_range[1]))
         self.grid_eps = grid_eps
         dtype = dtype or torch.get_default_dtype()
+        if not dtype.is_floating_point:
+            raise ValueError(f"dtype is {dtype}: splines take real floats, torch.float32 say.")
         wide = dtype if torch.finfo(dtype).bits >= 32 else torch.float32
         places = grid_size + 2 * spline_order + 1
         self.register_buffer("grid", torch.empty(in_features, places, device=device, dtype=wide))

@@ -20,6 +20,8 @@ from kanvae.layers.function_layer import activation, check_whole, draw_linear, p
 from kanvae.layers.grid import SplineLayer
 from kanvae.layers.shared_function import Compiled, functions, group_ends, shared_linear
 
+torch.fx.wrap("shared_linear")  # one call in a symbolic trace
+
 
 class SharedKANLinear(SplineLayer):
     """A drop-in for `nn.Linear` with learnable functions that groups of outputs share.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,6 +26,9 @@ MOST_DEGREE, MOST_KNOTS = 5, 64
 MOST_VALUES = 1 << 22  # of functions that are in memory at a time: 16 MB
 
 Base = Callable[[Tensor], Tensor]
+
+torch.fx.wrap("kan_linear")  # one call each in a symbolic trace
+torch.fx.wrap("kan_linear_formula")
 
 
 def few(base: Base) -> int:
@@ -66,7 +70,11 @@ def shared_linear(
 ) -> Tensor:
     """The layer as it reads on paper, for every device and type: (..., I) -> (..., O)."""
     outputs, groups = ends[-1], len(ends) - 1
-
+    if x.layout == torch.jagged:  # rows in groups of any size, one after another in memory
+        y = shared_linear(
+            x.values(), weight, bias, base_scale, spline_weight, grid, order, base, ends
+        )
+        return torch.nested.nested_tensor_from_jagged(y, x.offsets())
     if few(base) * groups > outputs:
         plain, spline = is_plain(base, nn.SiLU), spline_weight
         if not plain or torch.jit.is_tracing():

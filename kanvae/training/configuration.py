@@ -102,7 +102,8 @@ class FitSettings:
                 "scheduler_counts is 'updates': only a plateau of the training loss is counted in "
                 "updates. Leave it at 'epochs'."
             )
-        grids.extensions(self.grid_sizes, self.epochs)
+        sizes = grids.extensions(self.grid_sizes, self.epochs).values()
+        object.__setattr__(self, "grid_sizes", ",".join(map(str, sizes)))  # however written
         if self.weight_decay is None:
             object.__setattr__(self, "weight_decay", WEIGHT_DECAY[self.optimizer])
         _between("learning_rate", self.learning_rate, 0, math.inf)

@@ -102,7 +102,8 @@ def fit(
     Raises:
         ValueError: a setting that is not allowed, images that the likelihood cannot judge, or a
             model without a parameter to train or with another forward.
-        DivergedError: the loss stopped being finite; the checkpoint of the epoch before is kept.
+        DivergedError: the loss stopped being finite. What `folder` holds stays as it was after the
+            epoch before.
         runs.RunError: the folder holds the checkpoint of another training, or cannot be used.
     """
     chosen = FitSettings(**settings)
@@ -147,15 +148,16 @@ def fit(
     with _bar(chosen, per_epoch, state["epoch"], progress) as bar:
         for epoch in range(state["epoch"], chosen.epochs):
             started = time.perf_counter(), time.process_time()
+            kept = epoch if path is not None else 0
             if _grids_changed(model, optimizer, images, transform, chosen, epoch):
                 run = prepared()  # some parameters may be new
             with updates.flushing(), updates.seeded(chosen.seed, epoch, generator):
-                losses = _epoch(model, run, len(images), per_epoch, chosen, epoch, generator, bar)
+                losses = _epoch(model, run, len(images), chosen, epoch, generator, bar, kept)
             tested = (math.nan, math.nan)
             if validation is not None:
                 tested = mean_terms(model, validation, chosen.seed, loss=loss)
             ends = tested if validation is not None else ()
-            _refuse_divergence(model, infinite, losses, ends, epoch)
+            _refuse_divergence(model, infinite, losses, ends, epoch, kept)
             rate = optimizer.param_groups[0]["lr"]
             if not every_update:
                 watches_training = chosen.scheduler_watches == "training"
@@ -199,6 +201,7 @@ def _checked(model, images, validation, transform, judge, settings: FitSettings)
                 judge.check(x, training=True)
     if transform is None:
         images = objective.as_input(model, images)
+    images = images.detach()
     if validation is not None:
         validation = objective.as_input(model, validation)
     elif settings.scheduler == "plateau" and settings.scheduler_watches == "validation":
@@ -241,10 +244,14 @@ def _grids_changed(model, optimizer, images, transform, settings: FitSettings, e
     return True
 
 
-def _epoch(model, step, count, updates, settings, epoch, generator, bar) -> Tensor:
-    """All updates of an epoch: both terms of the loss of each, (updates, 2)."""
+def _epoch(model, step, count, settings, epoch, generator, bar, kept) -> Tensor:
+    """All updates of an epoch: both terms of the loss of each, (updates, 2).
+
+    kept is the number of epochs that a checkpoint holds.
+    """
     every, device = 100, generator.device  # between looks: reading a GPU's number waits for it
     order = torch.randperm(count, generator=generator, device=device)
+    updates = math.ceil(count / settings.batch_size)
     losses = torch.empty(updates, 2, device=device)
     model.train()
     for i, rows in enumerate(order.split(settings.batch_size)):
@@ -253,35 +260,37 @@ def _epoch(model, step, count, updates, settings, epoch, generator, bar) -> Tens
         if i % every == every - 1 or i == updates - 1:
             bad = (~losses[i - i % every : i + 1].isfinite().all(1)).nonzero()
             if len(bad):
-                raise _diverged("loss", epoch, epoch * updates + i - i % every + int(bad[0]) + 1)
+                number = epoch * updates + i - i % every + int(bad[0]) + 1
+                raise _diverged("loss", epoch, number, kept)
     return losses.cpu()
 
 
 def _refuse_divergence(
-    model, infinite: set[str], losses: Tensor, tested: tuple[float, ...], epoch: int
+    model, infinite: set[str], losses: Tensor, tested: tuple[float, ...], epoch: int, kept: int
 ) -> None:
     """Raise if the last update of an epoch left weights that nobody can go on from.
 
     Args:
         infinite: the buffers that were not finite from the start.
+        kept: how many epochs a checkpoint holds.
     """
     buffers = [b for name, b in model.named_buffers() if name not in infinite]
     values = [*model.parameters(), *buffers]
     if not all(map(math.isfinite, tested)):
-        raise _diverged("validation loss", epoch, (epoch + 1) * len(losses))
+        raise _diverged("validation loss", epoch, (epoch + 1) * len(losses), kept)
     if not all(map(_is_finite, values)):
-        raise _diverged("weights", epoch, (epoch + 1) * len(losses))
+        raise _diverged("weights", epoch, (epoch + 1) * len(losses), kept)
 
 
 def _is_finite(x: Tensor) -> bool:
     return x.is_sparse or bool(x.isfinite().all())
 
 
-def _diverged(what: str, epoch: int, number: int) -> DivergedError:
-    kept = f"the checkpoint of epoch {epoch} is kept" if epoch else "nothing is kept"
+def _diverged(what: str, epoch: int, number: int, kept: int) -> DivergedError:
+    left = f"the checkpoint of epoch {kept} is kept" if kept else "nothing is kept"
     return DivergedError(
         f"the training diverged: its {what} stopped being finite at update {number} (epoch "
-        f"{epoch + 1}); {kept}. Take a lower learning rate, or larger batches."
+        f"{epoch + 1}); {left}. Take a lower learning rate, or larger batches."
     )
 
 

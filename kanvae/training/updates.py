@@ -99,11 +99,25 @@ def update(
     beta: float = 1.0,
 ) -> Tensor:
     """One update of the weights on a batch (B, D): both terms of its loss, (2,), never awaited."""
-    reconstruction, kl = loss(model, x, generator)
+    reconstruction, kl = _two_terms(loss(model, x, generator))
     optimizer.zero_grad()
     (reconstruction + (kl if beta == 1 else beta * kl)).backward()
     optimizer.step()
     return torch.stack((reconstruction, kl)).detach()
+
+
+def _two_terms(found: Any) -> tuple[Tensor, Tensor]:
+    """What a loss gives, or a ValueError if that is not two scalar tensors."""
+    if (
+        isinstance(found, (tuple, list))
+        and len(found) == 2
+        and all(isinstance(term, Tensor) and term.ndim == 0 for term in found)
+    ):
+        return found[0], found[1]
+    raise ValueError(
+        f"the loss gives {found!r:.200}: it must give a pair of scalar tensors, the reconstruction "
+        "and the KL term, in nats per image."
+    )
 
 
 def captured(
@@ -193,7 +207,8 @@ def flushing():
     """Numbers nearer to zero than 1.2e-38 count as zero, on a processor that can do that.
 
     The optimiser's averages of gradients that are mostly zero, as of pixels at the edge, fall that
-    low. They move no weight there, and processors take a hundred times as long for them.
+    low. They move no weight there, and processors take a hundred times as long for them. It holds
+    for this thread: the part of a large weight that other threads update keeps its numbers.
     """
     before = bool(torch.tensor(1e-39) * 1 == 0)
     torch.set_flush_denormal(True)
