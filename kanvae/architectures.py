@@ -25,6 +25,7 @@ from torch import nn
 from kanvae import likelihoods
 from kanvae.layers import FunctionLayer
 from kanvae.layers.function_layer import check_choice, check_whole
+from kanvae.layers.grid import check_spacing
 from kanvae.layers.kinds import KINDS, LEAST, OPTIONS, Layer, check
 from kanvae.likelihoods import Likelihood
 from kanvae.models import VAE, Decoder, Encoder, count_parameters
@@ -118,6 +119,10 @@ class Architecture:
                 if self._layers(less) == layers:
                     order.remove(at)
         object.__setattr__(self, "settings", tuple((_name(*at), kept[at]) for at in order))
+        for layer in layers.values():
+            if layer.grid_range and layer.grid_size and layer.spline_order is not None:
+                dtype = torch.get_default_dtype()
+                check_spacing(layer.grid_range, layer.grid_size, layer.spline_order, dtype)
         seen = [layers[side, "heads" if side == "encoder" else "pixels"] for side in SIDES]
         seen += [layer for (_, place), layer in layers.items() if place == "hidden"]
         if self.activation != "relu" and not any(layer.kind == "linear" for layer in seen):

@@ -136,6 +136,8 @@ def test_a_model_of_any_size_is_explained_without_its_memory():
         ("kan-5-0", "latent_dim is 0"),
         ("kan-5-5+depth=0", "depth is 0"),
         ("kan-5-5+grid_range=2..1", "must begin below its end"),
+        ("kan-5-5+grid_range=-1e300..1e300", "its knots would coincide or overflow"),
+        ("vae-5-5+latents=shared+grid_range=1.0..1.00000001", "would coincide or overflow"),
         ("kan-5-5+grid_size=3+grid_size=4", "sets grid_size more than once"),
         ("kan-5-5+grid_size=0", "grid_size is 0"),
         ("kan-5-5+heads.grid_size=0", "heads.grid_size is 0"),

@@ -74,6 +74,7 @@ def activation(make: Callable[[], nn.Module]) -> nn.Module:
     """
     if isinstance(make, nn.Module):
         raise ValueError(f"base_activation is the module {make}: give what makes one, nn.SiLU say.")
+    made: Any
     try:
         made = make()
     except TypeError as error:
@@ -157,7 +158,7 @@ def check_range(name: str, value: Any) -> None:
         ) from None
     if not isinstance(low, Real) or not isinstance(high, Real):
         raise ValueError(f"{name} is {value!r}: give two numbers, as in (-1.0, 1.0).")
-    if not -math.inf < low < high < math.inf:
+    if not -math.inf < float(low) < float(high) < math.inf:
         raise ValueError(
             f"{name} is ({low}, {high}): it must begin below its end, as in (-1.0, 1.0)."
         )

@@ -60,20 +60,8 @@ class SplineLayer(FunctionLayer):
         wide = dtype if torch.finfo(dtype).bits >= 32 else torch.float32
         places = grid_size + 2 * spline_order + 1
         self.register_buffer("grid", torch.empty(in_features, places, device=device, dtype=wide))
-        self._check_spacing(grid_size, wide)
+        check_spacing(self.grid_range, grid_size, spline_order, wide)
         self._space_grid_evenly()
-
-    def _check_spacing(self, grid_size: int, dtype: torch.dtype) -> None:
-        """Raise a ValueError if even knots would coincide or overflow, on any device."""
-        low, high = self.grid_range
-        step = (high - low) / grid_size
-        largest = max(abs(low), abs(high)) + self.spline_order * step
-        limits = torch.finfo(dtype)
-        if not (step > limits.eps * largest and largest < limits.max):
-            raise ValueError(
-                f"grid_range is {self.grid_range}: its knots would coincide or overflow in "
-                f"{dtype}. Give another range, fewer intervals, or make the layer in float64."
-            )
 
     @property
     def grid_size(self) -> int:
@@ -258,6 +246,21 @@ def resize_grid(layer: SplineLayer, grid_size: int) -> None:
     layer.grid = layer.grid.new_zeros(features, layer.grid.shape[-1] + added)
     weight = layer.spline_weight.new_zeros(curves, features, count + added)
     layer.spline_weight = nn.Parameter(weight, layer.spline_weight.requires_grad)
+
+
+def check_spacing(
+    grid_range: tuple[float, float], grid_size: int, spline_order: int, dtype: torch.dtype
+) -> None:
+    """Raise a ValueError if even knots would coincide or overflow, on any device."""
+    low, high = grid_range
+    step = (high - low) / grid_size
+    largest = max(abs(low), abs(high)) + spline_order * step
+    limits = torch.finfo(dtype)
+    if not (step > limits.eps * largest and largest < limits.max):
+        raise ValueError(
+            f"grid_range is {grid_range}: its knots would coincide or overflow in {dtype}. Give "
+            "another range, fewer intervals, or make the layer in float64."
+        )
 
 
 def is_plain(module: Any, *kinds: type[nn.Module]) -> bool:

@@ -74,7 +74,8 @@ def shared_linear(
         y = shared_linear(
             x.values(), weight, bias, base_scale, spline_weight, grid, order, base, ends
         )
-        return torch.nested.nested_tensor_from_jagged(y, x.offsets())
+        offsets = x.offsets()  # type: ignore[attr-defined]
+        return torch.nested.nested_tensor_from_jagged(y, offsets)
     if few(base) * groups > outputs:
         plain, spline = is_plain(base, nn.SiLU), spline_weight
         if not plain or torch.jit.is_tracing():
