@@ -502,7 +502,7 @@ assert (off("313 updates, training") > 5).all()
 assert (off("1,000 updates, training") < -4).all()
 assert miss[chosen] == min(miss[c] for c in bands if len(bands[c]) > 1)
 assert round(miss[chosen], 1) == 4.5
-assert round(miss["10 epochs, training"], 1) == 5.0
+assert round(miss["10 epochs, training"], 1) == 5.1
 for candidate in (chosen, "10 epochs, training"):
     end = bands[candidate]["KAN-VAE**"][0]
     missed = abs(end - paper.FIGURE_6_ENDS["KAN-VAE**"][0])
@@ -555,9 +555,9 @@ assert 6 < fast[0] < 7
 # - **Watching validation images adds no better candidate.** With a patience of up to two epochs both reconstructions end more than five nats below the paper. With five or ten the rate never falls, and the curves are those of the second point. Other rates, which the text excludes anyway, fit no better: at a constant 0.001 KAN-VAE** ends five nats
 #   below the paper, at 0.005 the VAE six above.
 #
-# So two schedules remain: a rate that never falls, and one that falls late. With 600 updates the second fits a little better in {numref}`tab-schedules`. Both miss the reconstruction of KAN-VAE** the most, by 4.5 nats with 600 updates and by 5.0 with a rate that never falls (last column). This is no proof: other schedules may leave the same ends. One model had no part in the choice and can test it: KAN-VAE*.
+# So two schedules remain: a rate that never falls, and one that falls late. With 600 updates the second fits a little better in {numref}`tab-schedules`. Both miss the reconstruction of KAN-VAE** the most, by 4.5 nats with 600 updates and by 5.1 with a rate that never falls (last column). This is no proof: other schedules may leave the same ends. One model had no part in the choice and can test it: KAN-VAE*.
 #
-# It takes ten times as long to train, so we chose by the other two models and trained it afterwards, once with each of four schedules: a patience of 400, 500 and 600 updates, and a rate that never falls. With 600 updates it ends at 42.2 nats of reconstruction and 29.5 of KL; the paper's curves end at 42.5 and 29.5. With a rate that never falls it ends at 39.7 and 31.7, off by more than two nats in both. With 400 and with 500 updates it ends at 51 nats of reconstruction, nine above the paper's. These are single runs.
+# It takes ten times as long to train, so we chose by the other two models and trained it afterwards, once with each of four schedules: a patience of 400, 500 and 600 updates, and a rate that never falls. With 600 updates it ends at 42.2 nats of reconstruction and 29.5 of KL; the paper's curves end at 42.5 and 29.5. With a rate that never falls it ends at 39.8 and 31.8, off by more than two nats in both. With 400 and with 500 updates it ends at 51 nats of reconstruction, nine above the paper's. These are single runs.
 # **The book takes 600 updates as the paper's setting.** The models of the [results](05_table1.ipynb) have it. Four more runs of KAN-VAE* were trained for them, and end elsewhere:
 
 # %%
@@ -568,7 +568,7 @@ for number, end in of_star.iterrows():
     print(f"KAN-VAE*, seed {number}: {pair(end)}")
 
 # %% [markdown]
-# So KAN-VAE* is a weaker test than its first run suggested. With 600 updates its five runs end between 34 and 42 nats of reconstruction, and only the first of them near the paper's 42.5; the run at a constant rate ends between them. Another seed moved the end more than the rate that never falls did. And one thing speaks for the constant rate: the paper's curves of the KAN-VAEs end at epoch 29, ours at 30. In the last epoch the reconstruction of our training images falls by 0.9 nats in the run of KAN-VAE* at a constant rate and by 0.4 on average in those of KAN-VAE**, and with 600 updates by a quarter of a nat and not at all. By so much the misses of the constant rate are smaller than the table says, and the two schedules fit about equally well. The choice between them is ours; the paper's figures do not make it.
+# So KAN-VAE* is a weaker test than its first run suggested. With 600 updates its five runs end between 34 and 42 nats of reconstruction, and only the first of them near the paper's 42.5. At a constant rate three runs all end at 40, between them. Another seed moved the end more than the rate that never falls did. And one thing speaks for the constant rate: the paper's curves of the KAN-VAEs end at epoch 29, ours at 30. In the last epoch the reconstruction of our training images falls at a constant rate by 0.7 nats on average in the runs of KAN-VAE* and by 0.3 in those of KAN-VAE**, and with 600 updates by a quarter of a nat and not at all. By so much the misses of the constant rate are smaller than the table says, and the two schedules fit about equally well. The choice between them is ours; the paper's figures do not make it.
 
 # %% tags=["remove-cell"]
 falls = {}  # in the epoch that the paper's curves do not have
@@ -579,16 +579,22 @@ for habit, how in (("600", paper.SETTINGS), ("never", paper.NEVER)):
     )
     fall = learned.loc[made["name"], 29] - learned.loc[made["name"], 30]
     falls[habit] = fall.groupby(made["model"].to_numpy()).mean()
-assert round(falls["never"]["kan-400-20"], 1) == 0.9
-assert round(falls["never"]["kan-35-15"], 1) == 0.4
+assert round(falls["never"]["kan-400-20"], 1) == 0.7
+assert round(falls["never"]["kan-35-15"], 1) == 0.3
 assert abs(falls["600"]["kan-400-20"] - 0.25) < 0.1
 assert abs(falls["600"]["kan-35-15"]) < 0.05
 worst, worst_never = (
     np.abs(off(habit)).max() for habit in (chosen, "10 epochs, training")
 )
-assert abs(worst_never - falls["never"]["kan-35-15"] - worst) < 0.2
+assert abs(worst_never - falls["never"]["kan-35-15"] - worst) < 0.25
 ends = of_star["band_reconstruction"]
 never = bands["10 epochs, training"]["KAN-VAE*"]
+assert [*never.round(1)] == [39.8, 31.8]
+others = results.at_paper(
+    paper.NEVER, model="kan-400-20", regime="paper", reading="last"
+)["band_reconstruction"]
+assert len(others) == 3
+assert (others.round() == 40).all()
 assert len(of_star) == 5
 assert (round(ends.min()), round(ends.max())) == (34, 42)
 assert (ends.drop(0) < 41).all()

@@ -715,16 +715,65 @@ table["seeds"] = [d.seeds for d in table["NLL"]]
 tables.table(table.rename_axis("model"), form)
 
 # %% [markdown]
-# TODO
+# By likelihood nothing changes: each KAN-VAE is behind the linear VAE of its size, by 5 to 23 nats, and all eight differences stay clear. The gaps are up to six nats smaller than under the paper's schedule, or the same to a nat.
+#
+# The distance of samples depends more on the schedule. Thresholded, seven of the eight are nearer on average, by intervals that exclude zero in five; in grey five are nearer, four by such intervals. In either kind two stay clear, with three training runs of each model. KAN-VAE*, which cannot be told from the paper's VAE by likelihood above, is 7.6 nats behind it here (5.8 to 9.4) after the last epoch. At the best one it is 1.2 behind: at this rate it [over-fits](06_learning_curves.ipynb). So that all KAN-VAEs are behind by likelihood does not hang on the choice of the schedule. That samples of seven are clearly nearer if thresholded does.
 
 # %% tags=["remove-cell"]
-pass
+assert all(d.seeds == 3 for d in from_never["NLL"].values())
+gaps = {kan: d.mean for kan, d in from_never["NLL"].items()}
+assert all(d.low > 0 for d in from_never["NLL"].values())
+less = [from_equal["NLL"][kan].mean - gap for kan, gap in gaps.items()]
+assert all(-1 < each < 6.5 for each in less)
+assert max(less) > 6
+assert len(gaps) == 8
+counts = {
+    title: (
+        sum(d.mean < 0 for d in family.values()),
+        sum(d.high < 0 for d in family.values()),
+        len(results.clear(family)),
+    )
+    for title, family in from_never.items()
+    if title in columns
+}
+assert (
+    counts
+    == {
+        "last": {
+            "NLL": (0, 0, 8),
+            "Fréchet, grey": (5, 4, 2),
+            "Fréchet, thresholded": (7, 5, 2),
+        },
+        "best": {
+            "NLL": (0, 0, 6),
+            "Fréchet, grey": (6, 4, 1),
+            "Fréchet, thresholded": (6, 5, 2),
+        },
+    }[reading]
+)
+assert not any(
+    d.low > 0 for title in columns[1:] for d in from_never[title].values()
+)
+
+# %% tags=["remove-cell"]
+if reading == "last":
+    assert (round(min(gaps.values())), round(max(gaps.values()))) == (
+        5,
+        23,
+    )
+star_held = {}
+for which in ("last", "best"):
+    own = results.at_paper(paper.NEVER, regime="paper", reading=which)
+    own = own.assign(model=own["model"].map(paper.title))
+    star_held[which] = results.difference(own, star, vae, "test_nll")
+assert star_held["last"].short() == "+7.6 (+5.8 to +9.4)"
+assert round(star_held["best"].mean, 1) == 1.2
 
 # %% [markdown]
 # ## How sure is this?
 #
 # - **Seeds.** {numref}`tab-all-runs` counts the training runs. {numref}`tab-full` has three of each model but the two largest, {numref}`tab-own-best` three. Runs of one model scatter by a nat or several, and by dozens in distance; under the paper's schedule one lucky batch can decide when the rate is halved.
-# - **Schedule.** The paper's curves allow a rate that never falls as well ([its figures](10_paper_figures.ipynb)). Under that schedule it matters which reading is taken, which it does not here ({numref}`tab-two-schedules`). After the last epoch KAN-VAE** is 16 nats of validation ELBO behind the VAE, not 23, and the one run of KAN-VAE* is nine behind. At the best epoch KAN-VAE** is 16 behind, and KAN-VAE* one.
+# - **Schedule.** Under the other schedule that the paper's curves allow ({numref}`tab-never`) it matters which reading is taken, which it does not here ({numref}`tab-two-schedules`). After the last epoch KAN-VAE** is 16 nats of validation ELBO behind the VAE, not 23, and KAN-VAE* is ten behind, not two. At the best epoch KAN-VAE** is 16 behind, and KAN-VAE* two.
 # - **Measures.** Distances use our digit classifier's features, not Inception's. The likelihood does not depend on features, but it is an estimate from 500 samples, which [errs to one side](05_table1.ipynb), for KAN-VAE* by more than for the paper's VAE, and by about as much as for the VAE of its size (one run each). And it is of thresholded digits: values for digits binarised at random, as most papers have them, are higher and cannot be set beside ours.
 # - **Images.** The answers rest on runs of the paper's 10,000 training images. Of 50,000 there are three of most models ({numref}`tab-full`). On another set, FashionMNIST, one KAN-VAE was trained, KAN-VAE, 40–20, five times. It is [16 nats behind](13_how_many_functions.ipynb) there, and its samples are further from real images, not nearer as on digits.
 # - **Settings.** Learning rate, epochs and batch size are the paper's, tuned for neither kind of model. {numref}`tab-own-best` tunes the rate and its schedule for four kinds, with equally many tries.
@@ -748,9 +797,9 @@ tables.table(
 # %% tags=["remove-cell"]
 assert -17 < behind["KAN-VAE**", "never"]["best"] < -15.5
 assert round(behind["KAN-VAE**", "as here"]["best"]) == -23
-assert -10 < behind["KAN-VAE*", "never"]["last"] < -9
+assert round(behind["KAN-VAE*", "never"]["last"]) == -10
 assert -17 < behind["KAN-VAE**", "never"]["last"] < -15.5
-assert -1.5 < behind["KAN-VAE*", "never"]["best"] < -0.5
+assert round(behind["KAN-VAE*", "never"]["best"]) == -2
 assert round(behind["KAN-VAE*", "as here"]["last"], 1) == -2.0
 
 # %% [markdown]
@@ -780,7 +829,7 @@ assert 0.95 < np.mean(kept_spread) < 1.02
 # ## What we saw
 #
 # - KAN-VAE* is first of the paper's nine models by grey distance. By likelihood we cannot tell it from the VAE; with five times the images it is four nats ahead, as a linear VAE of its size seems to be. The narrower a KAN-VAE, the worse its likelihood.
-# - The paper's hope for fewer parameters fails at equal size by likelihood. By the distance of samples, which is what the paper measured, KAN-VAEs are ahead of a VAE of their size: on average all by a kernel distance, and by the Fréchet distance all if pixels are thresholded, of which seven stay clear, and five of eight if they are grey, of which four do. Both are true of the same models.
+# - The paper's hope for fewer parameters fails at equal size by likelihood. By the distance of samples, which is what the paper measured, KAN-VAEs are ahead of a VAE of their size: on average all by a kernel distance, and by the Fréchet distance all if pixels are thresholded, of which seven stay clear, and five of eight if they are grey, of which four do. Both are true of the same models. At a rate that never falls, which the paper's curves allow too, all eight are clearly behind by likelihood again, and samples of two are clearly nearer, in either kind of image.
 # - Neither five times the images nor the best of five rates and schedules brings the KAN-VAE level by likelihood. With the images, under the paper's schedule, it stays behind on average in all eight pairs, in seven by intervals that exclude zero; at its own best setting KAN-VAE, 40–20, stays 18 nats behind the VAE at its own.
 # - As the paper saw, samples of KAN-VAE* and KAN-VAE** are [recognised as digits](09_prior_sampling.ipynb) more often than its VAE's, in both kinds of image.
 # - They are not more efficient either: an update takes about as long as that of a linear VAE of the same size, on a processor; we did not measure energy.
