@@ -727,6 +727,8 @@ less = [from_equal["NLL"][kan].mean - gap for kan, gap in gaps.items()]
 assert all(-1 < each < 6.5 for each in less)
 assert max(less) > 6
 assert len(gaps) == 8
+
+# %% tags=["remove-cell"]
 counts = {
     title: (
         sum(d.mean < 0 for d in family.values()),
