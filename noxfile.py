@@ -64,7 +64,7 @@ def lighthouse(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, on every core; those of the rendered book need it built, and Chromium."""
-    workers = str((os.cpu_count() or 1) + 3)  # some only wait, for a kernel or a cluster
+    workers = str((os.cpu_count() or 1) + 2)  # some only wait, for a kernel or a cluster
     # A file shares its browser and its runs. Files are taken in the order of tests/conftest.py.
     spread = ("-n", workers, "--dist", "loadfile", "--no-loadscope-reorder")
     python(session, "-m", "pytest", *spread, *session.posargs, OMP_NUM_THREADS="1")
