@@ -568,7 +568,7 @@ for number, end in of_star.iterrows():
     print(f"KAN-VAE*, seed {number}: {pair(end)}")
 
 # %% [markdown]
-# So KAN-VAE* is a weaker test than its first run suggested. With 600 updates its five runs end between 34 and 42 nats of reconstruction, and only the first of them near the paper's 42.5. At a constant rate three runs all end at 40, between them. Another seed moved the end more than the rate that never falls did. And one thing speaks for the constant rate: the paper's curves of the KAN-VAEs end at epoch 29, ours at 30. In the last epoch the reconstruction of our training images falls at a constant rate by 0.7 nats on average in the runs of KAN-VAE* and by 0.3 in those of KAN-VAE**, and with 600 updates by a quarter of a nat and not at all. By so much the misses of the constant rate are smaller than the table says, and the two schedules fit about equally well. The choice between them is ours; the paper's figures do not make it.
+# So KAN-VAE* is a weaker test than its first run suggested. With 600 updates its five runs end between 34 and 42 nats of reconstruction, and only the first of them near the paper's 42.5. At a constant rate three runs all end at 40, between them. Another seed moved the end more than the rate that never falls did. And one thing speaks for the constant rate: the paper's curves of the KAN-VAEs end at epoch 29, ours at 30. In the last epoch the reconstruction of our training images falls at a constant rate by 0.7 nats on average in the runs of KAN-VAE* and by 0.3 in those of KAN-VAE**, and with 600 updates by a quarter of a nat and not at all. By so much the misses of the constant rate are smaller than the table says: that of KAN-VAE** is 4.7 nats rather than 5.1, and with 600 updates it is 4.5. The two schedules fit about equally well. The choice between them is ours; the paper's figures do not make it.
 
 # %% tags=["remove-cell"]
 falls = {}  # in the epoch that the paper's curves do not have
@@ -586,7 +586,8 @@ assert abs(falls["600"]["kan-35-15"]) < 0.05
 worst, worst_never = (
     np.abs(off(habit)).max() for habit in (chosen, "10 epochs, training")
 )
-assert abs(worst_never - falls["never"]["kan-35-15"] - worst) < 0.25
+assert round(worst_never - falls["never"]["kan-35-15"], 1) == 4.7
+assert (round(worst, 1), round(worst_never, 1)) == (4.5, 5.1)
 ends = of_star["band_reconstruction"]
 never = bands["10 epochs, training"]["KAN-VAE*"]
 assert [*never.round(1)] == [39.8, 31.8]
