@@ -36,14 +36,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import distributed
 import nbformat
 import pandas as pd
 import psutil
 from filelock import FileLock, Timeout
-from sweeps import ROOT, save
+from sweeps import ROOT, save, where
 
-from kanvae import origin, runs
+from kanvae import runs
 
 SMALL = ROOT / "benchmarks" / "small.py"
 MARK = "KANVAE_SOAK"  # in the environment of all processes of a round
@@ -507,12 +506,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "book" / "results" / "sweeps")
     options = parser.parse_args()
     print(f"seed {options.seed}, works {options.works}", flush=True)
-    where = origin.provenance() | {"cores": os.cpu_count(), "dask": distributed.__version__}
+    measured = where()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     table = soak(options, folder)
     print(table.set_index("work").T.to_string())
     if options.round is None:
-        save(options.output, "soak", table, where)
+        save(options.output, "soak", table, measured)
     if table[list(FAULTS)].to_numpy().any():
         sys.exit(f"there are faults; the folders of their rounds stand in {folder}")
     shutil.rmtree(folder)

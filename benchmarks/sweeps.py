@@ -149,13 +149,18 @@ def scheduling(folder: Path, count: int = 10_000) -> list[dict[str, Any]]:
              "seconds_to_see_what_is_done": resumed, "driver_megabytes": held / 1e6}]  # fmt: skip
 
 
-def save(output: Path, part: str, table: pd.DataFrame, where: dict[str, Any]) -> None:
+def where() -> dict[str, Any]:
+    """Where and with what is measured: to be asked before a written table makes the clone dirty."""
+    return origin.provenance() | {"cores": os.cpu_count(), "dask": distributed.__version__}
+
+
+def save(output: Path, part: str, table: pd.DataFrame, measured: dict[str, Any]) -> None:
     """Write the table of a part, and where it was measured."""
     output.mkdir(parents=True, exist_ok=True)
     table.to_csv(output / f"{part}.csv", index=False, lineterminator="\n")
     path = output / "provenance.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    known[part] = where
+    known[part] = measured
     files.write_text(path, json.dumps(known, indent=1) + "\n")
 
 
@@ -167,12 +172,11 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--output", type=Path, default=ROOT / "book" / "results" / "sweeps")
     options = parser.parse_args()
-    where = origin.provenance()  # before a written table makes the checkout dirty
-    where |= {"cores": os.cpu_count(), "dask": distributed.__version__}
+    measured = where()
     for part in options.parts.split(","):
         with tempfile.TemporaryDirectory() as folder:
             table = pd.DataFrame(PARTS[part](Path(folder))).round(3)
-        save(options.output, part, table, where)
+        save(options.output, part, table, measured)
         print(f"{part}\n{table.to_string(index=False)}\n", flush=True)
 
 

@@ -9,19 +9,21 @@ chapter shows; where it was measured stands beside them in `provenance.json`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
-from sweeps import ROOT, save
+from sweeps import ROOT, save, where
+from torch import Tensor, nn
 
-from kanvae import Architecture, data, objective, origin
+from kanvae import Architecture, data, objective
 from kanvae.models import count_parameters
 from kanvae.studies import convolution, elsewhere, paper, sizes
 from kanvae.studies.others import Task
-from kanvae.studies.timing import updates
+from kanvae.studies.timing import interleaved
+from kanvae.training.updates import Loss, make_optimizer, update
 
 ROUNDS = 25
 NARROW = paper.FEATURED["KAN-VAE**"]
@@ -39,11 +41,25 @@ KEYS = {  # a group's models by their keys
 TASKS = {"convolution": convolution.TASKS["MNIST"], **elsewhere.TASKS}
 
 
+def timed(
+    models: Mapping[str, nn.Module], loss: Loss, batch: Tensor, rounds=ROUNDS
+) -> pd.DataFrame:
+    """An update of each model on a batch, as a training makes it: "ms", and "relative" to the
+    first model's.
+    """
+    made = {
+        name: functools.partial(update, model, make_optimizer(model, 1e-3), batch, None, loss)
+        for name, model in models.items()
+    }
+    ms = pd.DataFrame(interleaved(made, rounds, 0.03)).min()
+    return pd.DataFrame({"ms": ms, "relative": ms / ms.iloc[0]})
+
+
 def of_keys(keys: Iterable[str]) -> pd.DataFrame:
     """Updates of the models of these keys, on 32 images of MNIST."""
     images = data.binarize(data.load("MNIST", regime="paper").pixels[:32])
     models = {key: Architecture.parse(key).build(0) for key in keys}
-    return updates(models, objective.terms, images, ROUNDS)
+    return timed(models, objective.terms, images)
 
 
 def of_task(task: Task) -> pd.DataFrame:
@@ -51,22 +67,18 @@ def of_task(task: Task) -> pd.DataFrame:
     made = {name: make(0) for name, make in task.models.items()}
     models = {name: model for name, model in made.items() if count_parameters(model)}
     batch = task.data()[0][: task.settings["batch_size"]]
-    return updates(models, task.settings.get("loss", objective.terms), batch, ROUNDS)
-
-
-def measured() -> dict[str, Any]:
-    return origin.provenance() | {"rounds": ROUNDS}
+    return timed(models, task.settings.get("loss", objective.terms), batch)
 
 
 def main(output: Path = ROOT / "book" / "results" / "updates") -> None:
-    found = {group: (of_keys(keys), measured()) for group, keys in KEYS.items()}
+    found = {group: (of_keys(keys), where()) for group, keys in KEYS.items()}
     for group, task in TASKS.items():
         if group in elsewhere.TASKS:
             torch.set_num_threads(1)  # their steps are small: threads would wait for each other
-        found[group] = of_task(task), measured()
-    for group, (times, where) in found.items():
+        found[group] = of_task(task), where()
+    for group, (times, measured) in found.items():
         table = times.round(3).rename_axis("model").reset_index()
-        save(output, group, table, where)
+        save(output, group, table, measured | {"rounds": ROUNDS})
         print(f"{group}\n{table.to_string(index=False)}\n")
 
 

@@ -270,8 +270,7 @@ def test_what_was_measured_of_updates_says_where_of_a_clean_commit_and_of_all_mo
             learned = [k for k, make in tasks[group].models.items() if count_parameters(make(0))]
             assert list(table.index) == learned
         else:
-            for key in table.index:
-                Architecture.parse(key)
+            assert [str(Architecture.parse(key)) for key in table.index] == list(table.index)
 
 
 def test_the_results_stay_small():

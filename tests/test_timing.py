@@ -1,10 +1,15 @@
+import sys
 import time
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 
-from kanvae.studies.timing import interleaved, updates
+from kanvae.studies.timing import interleaved
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from updates import timed
 
 
 def test_every_candidate_is_timed_in_every_round_and_in_turns():
@@ -39,7 +44,9 @@ def test_updates_are_made_and_held_against_the_first_model():
 
     models = {"quick": nn.Linear(3, 1), "slow": Slow(3, 1)}
     before = [model.weight.clone() for model in models.values()]
-    found = updates(models, lambda model, x: (model(x).sum(), x.sum()), torch.ones(2, 3), rounds=3)
+    found = timed(
+        models, lambda model, x, generator: (model(x).sum(), x.sum()), torch.ones(2, 3), rounds=3
+    )
     assert found.index.tolist() == ["quick", "slow"]
     assert found.loc["quick", "relative"] == 1
     assert found.loc["slow", "ms"] >= 20 * 0.99

@@ -76,7 +76,10 @@ def load_features(name: str, device: str = "cpu") -> Features:
             and out of reach. `features_here` says which there are.
     """
     if name not in FEATURES:
-        raise FeaturesError(f"unknown features {name!r}: choose one of {list(FEATURES)}.")
+        raise FeaturesError(
+            f"unknown features {name!r}: choose one of {list(FEATURES)}; scores take 'none' too, "
+            "and those of a run 'auto', which stands for what its set has."
+        )
     device = resolve_device(device)
     if name in digits.CLASSIFIERS:
         classifier = digits.load_classifier(device, name)

@@ -76,16 +76,12 @@ DEPTH = [
 ]
 
 
-def table(keys: Iterable[str], regime: str, seeds: Iterable[int]) -> list[Job]:
-    """Models at the paper's setting, seed by seed."""
-    return [Job(config(key, regime, seed)) for seed in seeds for key in sizes.by_cost(keys)]
-
-
-def never() -> list[Job]:
-    """Table I and linear VAEs of its sizes at a rate that never falls, as Figure 6 allows too."""
-    keys = sizes.by_cost([*TABLE, *BASELINES])
-    every = [config(key, "paper", seed, **paper.NEVER) for seed in range(3) for key in keys]
-    return [Job(each, "brief") for each in every]
+def table(
+    keys: Iterable[str], regime: str, seeds: Iterable[int], scores: str = "all", **how: Any
+) -> list[Job]:
+    """Models seed by seed, by default at the paper's setting."""
+    trained = [config(key, regime, seed, **how) for seed in seeds for key in sizes.by_cost(keys)]
+    return [Job(each, scores) for each in trained]
 
 
 def schedule() -> list[Job]:
@@ -319,7 +315,7 @@ STUDIES: dict[str, Callable[[], list[Job]]] = {
     "schedule": lambda: schedule() + variants(),
     "rates": rates,
     "paper": lambda: table([*TABLE, *BASELINES], "paper", SEEDS),
-    "never": never,
+    "never": lambda: table([*TABLE, *BASELINES], "paper", range(3), "brief", **paper.NEVER),
     "ablation": lambda: table(ABLATION, "paper", SEEDS),
     "depth": lambda: table(DEPTH, "paper", range(3)),
     "best": best,

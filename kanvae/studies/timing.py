@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
-
-import pandas as pd
-import torch
-from torch import Tensor, nn
-
-from kanvae.training.updates import make_optimizer
+from collections.abc import Callable, Mapping
 
 
 def interleaved(
@@ -51,31 +44,3 @@ def interleaved(
         for name in order.sample(list(candidates), len(candidates)):
             found[name].append(turn(candidates[name], calls[name]))
     return found
-
-
-def updates(
-    models: Mapping[str, nn.Module],
-    loss: Callable[[nn.Module, Tensor], Iterable[Tensor]],
-    batch: Tensor,
-    rounds: int = 9,
-) -> pd.DataFrame:
-    """An update of each model on a batch: its "ms", and "relative" to the first model's.
-
-    Updates are by Adam, as trainings make them.
-
-    Args:
-        loss: called with a model and the batch (B, ...); the sum of what it gives is minimised.
-        rounds: how many times all are timed in turns; the fastest of each is given.
-    """
-
-    def update(model: nn.Module, adam: torch.optim.Optimizer) -> None:
-        adam.zero_grad()
-        sum(loss(model, batch), torch.zeros(())).backward()
-        adam.step()
-
-    made = {
-        name: functools.partial(update, model, make_optimizer(model, 1e-3))
-        for name, model in models.items()
-    }
-    ms = pd.DataFrame(interleaved(made, rounds, 0.03)).min()
-    return pd.DataFrame({"ms": ms, "relative": ms / ms.iloc[0]})

@@ -251,16 +251,16 @@ def _epoch(model, step, count, settings, epoch, generator, bar, kept) -> Tensor:
     """
     every, device = 100, generator.device  # between looks: reading a GPU's number waits for it
     order = torch.randperm(count, generator=generator, device=device)
-    updates = math.ceil(count / settings.batch_size)
-    losses = torch.empty(updates, 2, device=device)
+    batches = order.split(settings.batch_size)
+    losses, last = torch.empty(len(batches), 2, device=device), len(batches) - 1
     model.train()
-    for i, rows in enumerate(order.split(settings.batch_size)):
+    for i, rows in enumerate(batches):
         losses[i] = step(rows)
         bar.update()
-        if i % every == every - 1 or i == updates - 1:
+        if i % every == every - 1 or i == last:
             bad = (~losses[i - i % every : i + 1].isfinite().all(1)).nonzero()
             if len(bad):
-                number = epoch * updates + i - i % every + int(bad[0]) + 1
+                number = epoch * len(batches) + i - i % every + int(bad[0]) + 1
                 raise _diverged("loss", epoch, number, kept)
     return losses.cpu()
 
