@@ -566,11 +566,16 @@ of_star = results.at_paper(
 ).set_index("seed")[["band_reconstruction", "band_kl"]]
 for number, end in of_star.iterrows():
     print(f"KAN-VAE*, seed {number}: {pair(end)}")
+constant = results.at_paper(
+    paper.NEVER, model="kan-400-20", regime="paper", reading="last"
+).set_index("seed")[["band_reconstruction", "band_kl"]]
+for number, end in constant.iterrows():
+    print(f"at a constant rate, seed {number}: {pair(end)}")
 
 # %% [markdown]
-# So KAN-VAE* is a weaker test than its first run suggested. With 600 updates its five runs end between 34 and 42 nats of reconstruction, and only the first of them near the paper's 42.5. At a constant rate three runs all end at 40, between them. Another seed moved the end more than the rate that never falls did. And one thing speaks for the constant rate: the paper's curves of the KAN-VAEs end at epoch 29, ours at 30. In the last epoch the reconstruction of our training images falls at a constant rate by 0.7 nats on average in the runs of KAN-VAE* and by 0.3 in those of KAN-VAE**, and with 600 updates by a quarter of a nat and not at all. By so much the misses of the constant rate are smaller than the table says: that of KAN-VAE** is 4.7 nats rather than 5.1, and with 600 updates it is 4.5. The two schedules fit about equally well. The choice between them is ours; the paper's figures do not make it.
+# So KAN-VAE* is a weaker test than its first run suggested. With 600 updates its five runs end between 34 and 42 nats of reconstruction, and only the first of them near the paper's 42.5. At a constant rate three runs all end at 40, between them. Another seed moved the end more than the rate that never falls did. And one thing speaks for the constant rate: the paper's curves of the KAN-VAEs end at epoch 29, ours at 30. In the last epoch the reconstruction of our training images falls at a constant rate by 0.7 nats on average in the runs of KAN-VAE* and by 0.3 in those of KAN-VAE**, and with 600 updates by a fifth of a nat and not at all. By so much the misses of the constant rate are smaller than the table says: that of KAN-VAE** is 4.7 nats rather than 5.1, and with 600 updates it is 4.5. The two schedules fit about equally well. The choice between them is ours; the paper's figures do not make it.
 
-# %% tags=["remove-cell"]
+# %% tags=["hide-input"]
 falls = {}  # in the epoch that the paper's curves do not have
 for habit, how in (("600", paper.SETTINGS), ("never", paper.NEVER)):
     made = results.at_paper(how, regime="paper", reading="last")
@@ -579,23 +584,30 @@ for habit, how in (("600", paper.SETTINGS), ("never", paper.NEVER)):
     )
     fall = learned.loc[made["name"], 29] - learned.loc[made["name"], 30]
     falls[habit] = fall.groupby(made["model"].to_numpy()).mean()
-assert round(falls["never"]["kan-400-20"], 1) == 0.7
-assert round(falls["never"]["kan-35-15"], 1) == 0.3
-assert abs(falls["600"]["kan-400-20"] - 0.25) < 0.1
-assert abs(falls["600"]["kan-35-15"]) < 0.05
 worst, worst_never = (
     np.abs(off(habit)).max() for habit in (chosen, "10 epochs, training")
 )
+for name in ("KAN-VAE*", "KAN-VAE**"):
+    late = {h: f[str(paper.FEATURED[name])] for h, f in falls.items()}
+    print(f"{name}, fall of the reconstruction in the last epoch:")
+    print(f"    {late['never']:.2f} nats at a constant rate", end=", ")
+    print(f"{late['600']:.2f} with 600 updates")
+less = worst_never - falls["never"]["kan-35-15"]
+print(f"largest miss at a constant rate: {worst_never:.1f}", end=", ")
+print(f"an epoch earlier {less:.1f}; with 600 updates: {worst:.1f}")
+
+# %% tags=["remove-cell"]
+assert round(falls["never"]["kan-400-20"], 1) == 0.7
+assert round(falls["never"]["kan-35-15"], 1) == 0.3
+assert round(falls["600"]["kan-400-20"], 1) == 0.2
+assert abs(falls["600"]["kan-35-15"]) < 0.05
 assert round(worst_never - falls["never"]["kan-35-15"], 1) == 4.7
 assert (round(worst, 1), round(worst_never, 1)) == (4.5, 5.1)
 ends = of_star["band_reconstruction"]
 never = bands["10 epochs, training"]["KAN-VAE*"]
 assert [*never.round(1)] == [39.8, 31.8]
-others = results.at_paper(
-    paper.NEVER, model="kan-400-20", regime="paper", reading="last"
-)["band_reconstruction"]
-assert len(others) == 3
-assert (others.round() == 40).all()
+assert len(constant) == 3
+assert (constant["band_reconstruction"].round() == 40).all()
 assert len(of_star) == 5
 assert (round(ends.min()), round(ends.max())) == (34, 42)
 assert (ends.drop(0) < 41).all()

@@ -158,10 +158,14 @@ costs, where = results.measured("updates")
 
 def timed(name):
     """What an update of each model of a task costs."""
+    times = costs[name].set_index("model").rename(NAMES)
     print(
         "{processor}, {threads} thread, {date:.10}".format(**where[name])
     )
-    return costs[name].set_index("model").rename(NAMES)
+    first, *others = times["ms"].items()
+    for model, ms in others:
+        print(f"{first[0]}: {first[1] / ms:.1f} times as long as {model}")
+    return times
 
 
 def table_of(task, columns, times):
