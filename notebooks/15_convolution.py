@@ -141,7 +141,7 @@ torch.testing.assert_close(first(images), plain(images))
 #
 # Each encoder has two convolutions with kernels of $4 \times 4$ and steps of two pixels, from 28 to 14 to 7 pixels a side, and one layer to the 20 latents' means and log-variances. The decoder is its mirror image. Two ordinary VAEs have 32 and 64 channels and no learned function, one with ReLUs and one with SiLUs, as smooth as the base of the functions; the others have as many channels as the same number of parameters allows. {numref}`tab-twins` has their sizes, and the time of an update, which a benchmark of the book (`benchmarks/updates.py`) measured in turns. The line above the table says where.
 
-# %% tags=["hide-input"] mystnb={"table": {"name": "tab-twins", "caption": "The models: channels of 14 \u00d7 14 and of 7 \u00d7 7 pixels, parameters in all and in convolutions, milliseconds of a training update on 32 images in the fastest of 25 turns, and their ratio to the first line's."}}
+# %% tags=["hide-input"]
 NAMES = {
     "linear": "ReLU",
     "silu": "SiLU",
@@ -156,6 +156,8 @@ made = {
 }
 costs, where = results.measured("updates")
 times = costs["convolution"].set_index("model").rename(NAMES)
+
+# %% tags=["hide-input"] mystnb={"table": {"name": "tab-twins", "caption": "The models: channels of 14 \u00d7 14 and of 7 \u00d7 7 pixels, parameters in all and in convolutions, milliseconds of a training update on 32 images in the fastest of 25 turns, and their ratio to the first line's."}}
 lines = {}
 for name, model in made.items():
     parts = [p for p in model.modules() if isinstance(p, CONVOLUTIONS)]
