@@ -7,6 +7,7 @@
 
 #define SIDE 8 /* numbers in an octet */
 #if defined(__AVX512F__)
+#include <immintrin.h>
 #define LANES 16 /* numbers in a vector */
 #else
 #define LANES 8
@@ -34,6 +35,17 @@ INLINE vector all(float number) { return number - (vector){0}; }
 
 /* a where the mask is set, b elsewhere. */
 INLINE ints choose(ints mask, ints a, ints b) { return (mask & a) | (~mask & b); }
+
+/* `to` with the value put into the lanes where `at` is the number; until then there is nothing in them. */
+INLINE ints put(ints to, ints at, int number, ints value)
+{
+#if defined(__AVX512F__) /* one instruction less than GCC finds */
+    __mmask16 here = _mm512_cmpeq_epi32_mask((__m512i)at, _mm512_set1_epi32(number));
+    return (ints)_mm512_mask_mov_epi32((__m512i)to, here, (__m512i)value);
+#else
+    return to | ((at == number) & value);
+#endif
+}
 
 #if defined(__clang__)
 #define CHOOSE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)

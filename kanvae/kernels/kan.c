@@ -213,23 +213,26 @@ INLINE void bases_of(vector x, grid g, float *to)
         ints basis = lost;
 #pragma GCC unroll 16
         for (int k = 0; k < LOCAL; k++)
-            basis |= (from == j - k) & (ints)local[k];
+            basis = put(basis, from, j - k, (ints)local[k]);
         store(to + j * TILE, (vector)basis);
     }
 }
 
 /* The features of the `size` inputs of a panel, in `rows` rows, TILE at the most: first the bases of each input,
-   then the SiLUs. */
-static void features_of(const float *x, int64_t rows, int64_t columns, int64_t size, grid g, float (*to)[TILE])
+   then the SiLUs. The sigmoids of the inputs go to `sigmoids`, if it is not null. */
+static void features_of(const float *x, int64_t rows, int64_t columns, int64_t size, grid g, float (*to)[TILE],
+                        float (*sigmoids)[TILE])
 {
     for (int64_t i = 0; i < size; i += SIDE) {
         ALIGNED float inputs[SIDE][TILE];
         turn(x + i, rows, least(SIDE, size - i), columns, inputs);
         for (int64_t t = 0; t < least(SIDE, size - i); t++)
             for (int v = 0; v < TILE; v += LANES) {
-                vector input = load(inputs[t] + v);
+                vector input = load(inputs[t] + v), share = sigmoid(input);
                 bases_of(input, g, to[(i + t) * COUNT] + v);
-                store(to[size * COUNT + i + t] + v, input * sigmoid(input));
+                store(to[size * COUNT + i + t] + v, input * share);
+                if (sigmoids)
+                    store(sigmoids[i + t] + v, share);
             }
     }
 }
@@ -291,19 +294,38 @@ INLINE void merge(const float *spline, const float *scaler, const float *base, i
     }
 }
 
-/* The features of an input that is 0, and of one that is 1. */
+/* The features of an input that is 0, and how much each of them rises from there to 1. */
 typedef struct {
-    ALIGNED float zero[FEATURES], one[FEATURES];
+    ALIGNED float zero[FEATURES], rise[FEATURES];
 } ends;
 
 static void ends_of(grid g, ends *at)
 {
     const float inputs[2] = {0, 1};
     ALIGNED float features[FEATURES][TILE];
-    features_of(inputs, 2, 1, 1, g, features);
+    features_of(inputs, 2, 1, 1, g, features, 0);
     for (int j = 0; j < FEATURES; j++) {
         at->zero[j] = features[j][0];
-        at->one[j] = features[j][1];
+        at->rise[j] = features[j][1] - features[j][0];
+    }
+}
+
+/* The part of `merge_ends` that coefficients have, of SIDE inputs or fewer: by how much each input's curve rises, in
+   parts that are yet to be summed, and what is added to the coefficients times the scales, summed over inputs. */
+INLINE void merge_curves(const float *spline, const float *scaler, const ends *at, const int64_t size, octet *rise,
+                         octet *scaled)
+{
+#pragma GCC unroll 8
+    for (int64_t t = 0; t < size; t++, spline += COUNT) {
+        int j = 0;
+        for (; j + SIDE <= COUNT; j += SIDE) {
+            rise[t] += load8(spline + j) * load8(at->rise + j);
+            scaled[j / SIDE] += load8(spline + j) * scaler[t];
+        }
+        for (; j < COUNT; j++) {
+            rise[t][j % SIDE] += spline[j] * at->rise[j];
+            scaled[j / SIDE][j % SIDE] += spline[j] * scaler[t];
+        }
     }
 }
 
@@ -312,31 +334,23 @@ static void ends_of(grid g, ends *at)
 INLINE void merge_ends(const float *spline, const float *scaler, const float *base, const ends *at, int64_t size,
                        float *merged)
 {
-    octet sum = {0};
+    octet bases = {0}, scaled[COUNT / SIDE + 1] = {0};
     for (int64_t i = 0; i < size; i += SIDE) {
         int64_t there = least(SIDE, size - i);
-        octet left[SIDE] = {0}, right[SIDE] = {0};
-        octet scale = some8(scaler + i, there), b = some8(base + i, there);
-        for (int64_t t = 0; t < there; t++) {
-            const float *c = spline + (i + t) * COUNT;
-            int j = 0;
-            for (; j + SIDE <= COUNT; j += SIDE) {
-                left[t] += load8(c + j) * load8(at->zero + j);
-                right[t] += load8(c + j) * load8(at->one + j);
-            }
-            for (; j < COUNT; j++) {
-                left[t][j % SIDE] += c[j] * at->zero[j];
-                right[t][j % SIDE] += c[j] * at->one[j];
-            }
-        }
-        octet at_zero = totals(left) * scale + b * at->zero[COUNT];
-        octet rise = totals(right) * scale + b * at->one[COUNT] - at_zero;
-        sum += at_zero;
-        copy8(merged + i, (float *)&rise, there);
+        octet rise[SIDE] = {0}, b = some8(base + i, there);
+        if (there == SIDE) /* a number that the compiler knows */
+            merge_curves(spline + i * COUNT, scaler + i, at, SIDE, rise, scaled);
+        else
+            merge_curves(spline + i * COUNT, scaler + i, at, there, rise, scaled);
+        octet whole = totals(rise) * some8(scaler + i, there) + b * at->rise[COUNT];
+        bases += b;
+        copy8(merged + i, (float *)&whole, there);
     }
     float total = 0;
     for (int t = 0; t < SIDE; t++)
-        total += sum[t];
+        total += bases[t] * at->zero[COUNT];
+    for (int j = 0; j < COUNT; j++)
+        total += scaled[j / SIDE][j % SIDE] * at->zero[j];
     merged[size] = total;
 }
 
@@ -403,7 +417,7 @@ typedef union {
         ALIGNED row_part rows[TABLE_ROWS];
     } tables;
     struct {
-        ALIGNED float features[LINES][WIDTH], sums[LINES / TILE][PADDED][TILE];
+        ALIGNED float features[LINES][WIDTH], sums[LINES / TILE][PADDED][TILE], sigmoids[LINES / TILE][LANES][TILE];
         ALIGNED float merged[SHARE + 1][WIDTH], merged_grad[TALL][WIDTH];
     } backward;
 } workspace;
@@ -516,7 +530,7 @@ INLINE void panels_forward(const int binary, const void *x, curves spline, const
                 if (binary)
                     bits_of(inputs, height, columns, size, features[d * tiles + b]);
                 else
-                    features_of(inputs, height, columns, size, g, features[d * tiles + b]);
+                    features_of(inputs, height, columns, size, g, features[d * tiles + b], 0);
             }
         for (int64_t o = o0; o < o1; o += tall)
             for (int64_t d = 0; d < deep; d++) {
@@ -794,11 +808,11 @@ int forward(int binary, int threads, int64_t rows, int64_t columns, int64_t outp
     return failed;
 }
 
-/* The gradients of the bases and of the SiLU of an input in LANES rows -> that of the input. The slope of a base
-   is the difference of two bases of one degree less, over the step. */
-INLINE vector slope_of(vector x, const float *grads, const float *silu, grid g)
+/* The gradients of the bases and of the SiLU of an input in LANES rows -> that of the input, whose sigmoid is `share`.
+   The slope of a base is the difference of two bases of one degree less, over the step. */
+INLINE vector slope_of(vector x, vector share, const float *grads, const float *silu, grid g)
 {
-    vector fraction, share = sigmoid(x), lower[LOCAL + 1];
+    vector fraction, lower[LOCAL + 1];
     ints from = locate(x, g, &fraction) - DEGREE, found = {0};
     lower[0] = lower[LOCAL] = all(0); /* the bases of one degree less, between two zeros */
     if (DEGREE > 0)
@@ -810,7 +824,7 @@ INLINE vector slope_of(vector x, const float *grads, const float *silu, grid g)
         for (int k = 0; k < LOCAL; k++)
             if (f + k >= 0 && f + k < COUNT)
                 sum += (lower[k] - lower[k + 1]) * load(grads + (f + k) * TILE);
-        found |= (from == f) & (ints)sum;
+        found = put(found, from, f, (ints)sum);
     }
     return (vector)found * g.inverse_step + load(silu) * share * (1 + x * (1 - share));
 }
@@ -849,35 +863,47 @@ INLINE void split(const float *merged_grad, const float *spline, const float *sc
     }
 }
 
+/* The part of `split_ends` that coefficients have, of SIDE inputs or fewer: their gradients, and the products of which
+   the gradients of the scales are sums. `still` is what the value at 0 brings to every edge of the output. */
+INLINE void split_curves(const float *rise_grad, const octet *still, const float *spline, const float *scaler,
+                         const ends *at, const int64_t size, const int starts, octet *products, float *spline_grad)
+{
+#pragma GCC unroll 8
+    for (int64_t t = 0; t < size; t++, spline += COUNT, spline_grad += COUNT) {
+        int j = 0;
+        for (; j + SIDE <= COUNT; j += SIDE) {
+            octet grad = still[j / SIDE] + load8(at->rise + j) * rise_grad[t];
+            products[t] += grad * load8(spline + j);
+            grad *= scaler[t];
+            if (!starts)
+                grad += load8(spline_grad + j);
+            store8(spline_grad + j, grad);
+        }
+        for (; j < COUNT; j++) {
+            float grad = still[j / SIDE][j % SIDE] + at->rise[j] * rise_grad[t];
+            products[t][j % SIDE] += grad * spline[j];
+            spline_grad[j] = (starts ? 0 : spline_grad[j]) + grad * scaler[t];
+        }
+    }
+}
+
 /* The gradient of the rises that `merge_ends` made for one output, and that of their output in all rows -> those of
-   the three weights, or what is added to them. The value at 1 of an edge receives what its rise does, the value at 0
-   the rest of what its output does. */
+   the three weights, or what is added to them. */
 INLINE void split_ends(const float *rise_grad, float all_rows, const float *spline, const float *scaler,
                        const ends *at, int64_t size, int is_first, int starts, float *spline_grad,
                        float *scaler_grad, float *base_grad)
 {
+    octet still[COUNT / SIDE + 1];
+    for (int j = 0; j < COUNT; j++)
+        still[j / SIDE][j % SIDE] = all_rows * at->zero[j];
     for (int64_t i = 0; i < size; i += SIDE) {
         int64_t there = least(SIDE, size - i);
-        octet right = some8(rise_grad + i, there), left = all_rows - right, products[SIDE] = {0};
-        octet base = left * at->zero[COUNT] + right * at->one[COUNT];
-        for (int64_t t = 0; t < there; t++) {
-            const float *c = spline + (i + t) * COUNT;
-            float *to = spline_grad + (i + t) * COUNT;
-            int j = 0;
-            for (; j + SIDE <= COUNT; j += SIDE) {
-                octet grad = load8(at->zero + j) * left[t] + load8(at->one + j) * right[t];
-                products[t] += grad * load8(c + j);
-                grad *= scaler[i + t];
-                if (!starts)
-                    grad += load8(to + j);
-                store8(to + j, grad);
-            }
-            for (; j < COUNT; j++) {
-                float grad = at->zero[j] * left[t] + at->one[j] * right[t];
-                products[t][j % SIDE] += grad * c[j];
-                to[j] = (starts ? 0 : to[j]) + grad * scaler[i + t];
-            }
-        }
+        octet products[SIDE] = {0}, base = some8(rise_grad + i, there) * at->rise[COUNT] + all_rows * at->zero[COUNT];
+        const float *c = spline + i * COUNT;
+        if (there == SIDE && starts) /* numbers that the compiler knows */
+            split_curves(rise_grad + i, still, c, scaler + i, at, SIDE, 1, products, spline_grad + i * COUNT);
+        else
+            split_curves(rise_grad + i, still, c, scaler + i, at, there, starts, products, spline_grad + i * COUNT);
         octet found = totals(products);
         if (!is_first) {
             found += some8(scaler_grad + i, there);
@@ -910,6 +936,7 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
     if (binary)
         ends_of(g, &ends_at);
     float(*features)[WIDTH] = work->backward.features, (*sums)[PADDED][TILE] = work->backward.sums;
+    float(*sigmoids)[LANES][TILE] = work->backward.sigmoids;
     float(*merged)[WIDTH] = work->backward.merged, (*merged_grad)[WIDTH] = work->backward.merged_grad;
     int64_t tiles = rounded(rows + !rows, TILE) / TILE;
     /* Of many weights for few rows the outputs are few, too: as many pages of memory are in use at a time. */
@@ -923,7 +950,7 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
                 bits_by_row(inputs, height, columns, size, features + (d * tiles + b) * TILE);
                 continue;
             }
-            features_of(inputs, height, columns, size, g, sums[0]);
+            features_of(inputs, height, columns, size, g, sums[0], x_grad ? sigmoids[d * tiles + b] : 0);
             int64_t width = size * FEATURES, full = rounded(width, LANES);
             memset(sums[0][width], 0, (full - width) * sizeof **sums);
             for (int64_t f = 0; f < full; f += SIDE)
@@ -985,8 +1012,8 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
                 for (int64_t t = 0; t < size; t++)
                     for (int v = 0; v < TILE; v += LANES)
                         store(slopes[t] + v,
-                              slope_of(load(inputs[t] + v), grads[(i + t) * COUNT] + v,
-                                       grads[width + i + t] + v, g));
+                              slope_of(load(inputs[t] + v), load(sigmoids[d * tiles + b][i + t] + v),
+                                       grads[(i + t) * COUNT] + v, grads[width + i + t] + v, g));
                 turn_back((const float(*)[TILE])slopes, height, size, columns, x_grad + at);
             }
 }
