@@ -229,6 +229,13 @@ def strokes(ax):
             yield text.arrow_patch.get_path().vertices[[0, -1]]
 
 
+def test_no_two_candidates_look_the_same():
+    figure = figures.ratio_bars({f"layer {i}": {"784→35": 0.1 + i} for i in range(30)}, "ratio")
+    bars = [group[0] for group in figure.axes[0].containers]
+    looks = {(bar.get_edgecolor(), bar.get_hatch()) for bar in bars}
+    assert len(looks) == len(bars) == 30
+
+
 @pytest.mark.parametrize(
     ("score", "log"),
     [("frechet_digits_grayscale", "xy"), ("frechet_digits_binarized", "xy"), ("test_nll", "x")],
