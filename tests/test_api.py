@@ -4,13 +4,14 @@ import ast
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import HTML, ROOT
 from sphinx.util.inventory import InventoryFile
 
-FOLDER = ROOT / "kanvae"
+FOLDER, BOOK = ROOT / "kanvae", ROOT / "book"
 # What torch or argparse calls: without a docstring, their meaning is that of what they override.
 OVERRIDES = {"extra_repr", "backward", "setup_context", "vmap", "jvp", "error"}
 Function = ast.FunctionDef
@@ -105,9 +106,13 @@ def raised(node: ast.AST) -> set[str]:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """The reference's pages, made by Sphinx alone with the book's settings: what is on them."""
+    """The reference's pages: the book's, where it is built from these docstrings, or as it does."""
+    pages = [BOOK / "api.md", *(BOOK / "api").glob("*.md")]
+    built, sources = HTML / "objects.inv", (*pages, *FOLDER.rglob("*.py"), *BOOK.glob("*.*"))
+    if built.exists() and built.stat().st_mtime > max(p.stat().st_mtime for p in sources):
+        return HTML / "book"
     source, html = (tmp_path_factory.mktemp(name) for name in ("source", "html"))
-    settings = yaml.safe_load((ROOT / "book" / "_config.yml").read_text())["sphinx"]["config"]
+    settings = yaml.safe_load((BOOK / "_config.yml").read_text())["sphinx"]["config"]
     kept = {
         name: value
         for name, value in settings.items()
@@ -118,11 +123,11 @@ def reference(tmp_path_factory):
     ]
     kept["extensions"].append("myst_parser")
     kept |= {"root_doc": "api", "suppress_warnings": ["myst.xref_missing"]}
-    lines = [f"import sys; sys.path.insert(0, {str(ROOT / 'book')!r})"]
+    lines = [f"import sys; sys.path.insert(0, {str(BOOK)!r})"]
     lines += [f"{name} = {value!r}" for name, value in kept.items()]
     (source / "conf.py").write_text("\n".join(lines))
-    for path in [ROOT / "book" / "api.md", *(ROOT / "book" / "api").glob("*.md")]:
-        target = source / path.relative_to(ROOT / "book")
+    for path in pages:
+        target = source / path.relative_to(BOOK)
         target.parent.mkdir(exist_ok=True)
         target.write_text(path.read_text())
     with (source / "api.md").open("a") as file:
@@ -136,7 +141,8 @@ def reference(tmp_path_factory):
 @pytest.fixture(scope="module")
 def names(reference):
     """Every object on the pages, by its full name."""
-    with (reference / "objects.inv").open("rb") as file:
+    inventories = (folder / "objects.inv" for folder in (reference, reference.parent))
+    with next(filter(Path.exists, inventories)).open("rb") as file:
         inventory = InventoryFile.load(file, "", lambda base, name: name)
     return {name for kind, group in inventory.items() if kind.startswith("py:") for name in group}
 

@@ -445,7 +445,7 @@ class TestPageInABrowser:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("theme", THEMES)
 def test_menu_and_page_contents_open_and_close(theme, width, address, browser):
-    tab = open_page(browser, address, "notebooks/02_kan_layers", width, theme)
+    tab = open_page(browser, address, "notebooks/18_sweeps", width, theme)
     for kind in ("primary", "secondary"):
         side = tab.locator(f"#pst-{kind}-sidebar")
         dialog = tab.locator(f"#pst-{kind}-sidebar-modal")
