@@ -310,8 +310,8 @@ static void ends_of(grid g, ends *at)
     }
 }
 
-/* The part of `merge_ends` that coefficients have, of SIDE inputs or fewer: by how much each input's curve rises, in
-   parts that are yet to be summed, and what is added to the coefficients times the scales, summed over inputs. */
+/* The part of `merge_ends` that coefficients have, of SIDE inputs or fewer. By how much the curve of each rises is added
+   to its `rise`, in parts that are yet to be summed; its coefficients times its scale are added to `scaled`. */
 INLINE void merge_curves(const float *spline, const float *scaler, const ends *at, const int64_t size, octet *rise,
                          octet *scaled)
 {
