@@ -106,7 +106,7 @@ def raised(node: ast.AST) -> set[str]:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """The reference's pages: the book's, where it is built from these docstrings, or as it does."""
+    """The reference's pages: the book's, where it is built from these docstrings; else Sphinx's."""
     pages = [BOOK / "api.md", *(BOOK / "api").glob("*.md")]
     built, sources = HTML / "objects.inv", (*pages, *FOLDER.rglob("*.py"), *BOOK.glob("*.*"))
     if built.exists() and built.stat().st_mtime > max(p.stat().st_mtime for p in sources):
