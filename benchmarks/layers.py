@@ -300,7 +300,7 @@ def main() -> None:
     ratios = layers_only.pivot(index="row", columns="candidate", values="ratio_to_dense_floor")
     ratios = ratios.loc[layers_only.row.unique(), layers_only.candidate.unique()]
     figure = figures.ratio_bars(ratios.to_dict(), "time over the dense product's")
-    figure.savefig(options.output / f"{name}.svg")
+    figure.savefig(options.output / f"{name}.png")
     print(table.to_string(index=False))
 
 

@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -106,9 +105,10 @@ def raised(node: ast.AST) -> set[str]:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """The reference's pages: the book's, where it is built from these docstrings; else Sphinx's."""
+    """The reference's pages: the book's, if it was built of these sources, else made by Sphinx."""
     pages = [BOOK / "api.md", *(BOOK / "api").glob("*.md")]
-    built, sources = HTML / "objects.inv", (*pages, *FOLDER.rglob("*.py"), *BOOK.glob("*.*"))
+    sources = (*pages, *FOLDER.rglob("*.py"), *BOOK.glob("*.*"))
+    built = BOOK / "_build" / ".doctrees" / "environment.pickle"  # goes where there are warnings
     if built.exists() and built.stat().st_mtime > max(p.stat().st_mtime for p in sources):
         return HTML / "book"
     source, html = (tmp_path_factory.mktemp(name) for name in ("source", "html"))
@@ -122,27 +122,26 @@ def reference(tmp_path_factory):
         name for name in settings["extensions"] if name.startswith("sphinx.ext") or name == "api"
     ]
     kept["extensions"].append("myst_parser")
-    kept |= {"root_doc": "api", "suppress_warnings": ["myst.xref_missing"]}
+    kept |= {"root_doc": "book/api", "suppress_warnings": ["myst.xref_missing"]}
     lines = [f"import sys; sys.path.insert(0, {str(BOOK)!r})"]
     lines += [f"{name} = {value!r}" for name, value in kept.items()]
     (source / "conf.py").write_text("\n".join(lines))
     for path in pages:
-        target = source / path.relative_to(BOOK)
-        target.parent.mkdir(exist_ok=True)
+        target = source / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(path.read_text())
-    with (source / "api.md").open("a") as file:
+    with (source / "book" / "api.md").open("a") as file:
         file.write("\n```{toctree}\n:glob:\n\napi/*\n```\n")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "--keep-going", source, html]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    return html
+    return html / "book"
 
 
 @pytest.fixture(scope="module")
 def names(reference):
     """Every object on the pages, by its full name."""
-    inventories = (folder / "objects.inv" for folder in (reference, reference.parent))
-    with next(filter(Path.exists, inventories)).open("rb") as file:
+    with (reference.parent / "objects.inv").open("rb") as file:
         inventory = InventoryFile.load(file, "", lambda base, name: name)
     return {name for kind, group in inventory.items() if kind.startswith("py:") for name in group}
 

@@ -306,10 +306,10 @@ def ratio_bars(ratios: Mapping[str, Mapping[str, float]], ylabel: str) -> Figure
     hatches = ("", "////", "....", "xxxx", "----", "\\\\\\\\")
     for i, (name, values) in enumerate(ratios.items()):
         places = np.arange(len(groups)) + (i - (len(ratios) - 1) / 2) * width
-        again, color = divmod(i, len(PALETTE))  # a second round of colors has other hatches
+        again, colour = divmod(i, len(PALETTE))  # a second round of colours has other hatches
         ax.bar(
             places, [values[group] for group in groups], width, label=name, fill=False,
-            edgecolor=PALETTE[color], hatch=hatches[(color + again) % len(hatches)],
+            edgecolor=PALETTE[colour], hatch=hatches[(colour + again) % len(hatches)],
         )  # fmt: skip
     ax.axhline(1, color=INK, linewidth=1)
     ax.set(yscale="log", ylabel=ylabel)
