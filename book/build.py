@@ -37,7 +37,7 @@ import yaml
 
 from kanvae import files, origin
 from kanvae.figures import interactive
-from kanvae.studies import chapters, parameters, results
+from kanvae.studies import chapters, location, parameters, results
 from kanvae.training import resolve_device
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,7 +170,7 @@ def _inputs() -> bytes:
     """A digest of what all chapters depend on: module, data, reference results, requirements."""
     digest = hashlib.sha256()
     inputs = [path for path in (ROOT / "kanvae").rglob("*.*") if "__pycache__" not in path.parts]
-    inputs += [*(ROOT / "data").rglob("*.gz"), *results.root().rglob("*.*")]
+    inputs += [*(ROOT / "data").rglob("*.gz"), *location.root().rglob("*.*")]
     for path in sorted([*inputs, ROOT / "constraints.txt"]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.digest()

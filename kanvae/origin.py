@@ -7,9 +7,10 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def checkout() -> Path | None:
@@ -20,10 +21,12 @@ def checkout() -> Path | None:
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
     """Where and with what a result is computed: date, commit, hardware and versions."""
+    import torch
+
     device = torch.device(device)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processor": _processor(),
         "threads": torch.get_num_threads(),
@@ -35,6 +38,8 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
 
 def peak_memory(device: torch.device | str = "cpu") -> int:
     """The most bytes that this process has held so far: of the GPU's memory, or of its own."""
+    import torch
+
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
@@ -46,7 +51,7 @@ def peak_memory(device: torch.device | str = "cpu") -> int:
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit of the checkout that this module is in, "none" where it is in none.
 
     A repository around the checkout, or one that the environment names, is not asked.

@@ -22,15 +22,16 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from kanvae import files, origin
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 COLUMNS = (
     "update",  # weight updates so far
@@ -247,6 +248,8 @@ def _refuse_cut(weights: Path) -> None:
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
@@ -323,6 +326,8 @@ def finish(
     Args:
         best: the weights of the best epoch, where that is not the last.
     """
+    from safetensors.torch import save_file
+
     folder = partial(path)
     settings = {"config": dict(config), "provenance": dict(provenance)}
     files.write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")

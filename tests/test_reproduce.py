@@ -12,7 +12,7 @@ from conftest import ROOT
 
 from kanvae import Architecture, data, evaluation, runs
 from kanvae.models import count_parameters
-from kanvae.studies import collecting, command, paper, plan, reproduce, results, sizes
+from kanvae.studies import collecting, command, location, paper, plan, reproduce, results, sizes
 from kanvae.studies.plan import Job
 
 QUICK = evaluation.Settings(
@@ -168,7 +168,7 @@ def test_a_study_goes_on_with_what_its_own_tables_chose(small, monkeypatch):
     monkeypatch.delenv("KANVAE_RESULTS")
     output = small / "tables"
     command.main(["reproduce", "--study", "best", "--workers", "0", "--output", str(output)])
-    with results.using(output):
+    with location.using(output):
         found = results.scores(reading="best")
         (setting,) = {job.config.scheduler for job in plan.at_best(["tiny"], [1], [size])}
     assert sorted(zip(found["scheduler"], found["seed"], strict=True)) == sorted(

@@ -14,7 +14,17 @@ from conftest import ROOT
 
 from kanvae import Architecture, data, evaluation, runs
 from kanvae.models import count_parameters
-from kanvae.studies import convolution, elsewhere, others, paper, plan, results, sets, sizes
+from kanvae.studies import (
+    convolution,
+    elsewhere,
+    location,
+    others,
+    paper,
+    plan,
+    results,
+    sets,
+    sizes,
+)
 from kanvae.training import TrainingConfig, load_model, mean_terms
 
 REFERENCE = ROOT / "book" / "results"
@@ -92,9 +102,9 @@ def test_every_training_says_where_it_ran_and_on_which_clean_commit():
 
 @pytest.mark.parametrize("study", others.STUDIES)
 def test_other_networks_are_all_there_from_clean_commits(study):
-    table = others.table(results.root(), study)
+    table = others.table(location.root(), study)
     jobs = {job.name: job for job in others.jobs(study, table)}
-    text = (results.root() / study / "provenance.json").read_text(encoding="utf-8")
+    text = (location.root() / study / "provenance.json").read_text(encoding="utf-8")
     every = json.loads(text)
     assert sorted(table["name"]) == sorted([*every, *every])  # a line for each reading
     scored = {name: found["scores"] for name, found in every.items()}
@@ -286,11 +296,11 @@ def test_what_is_missing_is_named_with_what_is_there():
 def test_own_results_come_before_the_reference(monkeypatch, tmp_path):
     monkeypatch.delenv("KANVAE_RESULTS")
     monkeypatch.setenv("KANVAE_RUNS", str(tmp_path))
-    assert results.root() == REFERENCE
+    assert location.root() == REFERENCE
     (tmp_path / "results").mkdir()
-    assert results.root() == REFERENCE
+    assert location.root() == REFERENCE
     (tmp_path / "results" / "runs").mkdir()
-    assert results.root() == tmp_path / "results"
+    assert location.root() == tmp_path / "results"
 
 
 def test_no_home_for_results(monkeypatch):
@@ -300,7 +310,7 @@ def test_no_home_for_results(monkeypatch):
     monkeypatch.setattr("pathlib.Path.expanduser", unknown)
     monkeypatch.setenv("KANVAE_RESULTS", "~/results")
     with pytest.raises(runs.RunError, match=r"KANVAE_RESULTS is .* no home folder: give the whole"):
-        results.root()
+        location.root()
 
 
 def between(values):

@@ -105,7 +105,7 @@ class TestOnAFewImages:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(runs, "save_file", killed)
+            patch.setattr("safetensors.torch.save_file", killed)
             with pytest.raises(KeyboardInterrupt):
                 train(config, tmp_path / "run", progress=False)
         with pytest.raises(runs.RunError, match="half trained"):
@@ -294,6 +294,21 @@ def test_importing_the_package_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_what_needs_no_torch_does_not_wait_for_it():
+    code = (
+        "import sys, kanvae, kanvae.studies.command, kanvae.studies.sweep.worker\n"
+        "assert not {'torch', 'matplotlib', 'papermill'} & sys.modules.keys()\n"
+        "assert 'VAE' in dir(kanvae)\n"
+        "assert kanvae.VAE is kanvae.models.VAE\n"  # a module that nobody has imported so far
+        "assert kanvae.splines.__name__ == 'kanvae.splines'\n"
+        "assert all(getattr(kanvae, name).__name__ == name for name in kanvae.__all__)\n"
+        "assert 'torch' in sys.modules\n"
+        "kanvae.nothing"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.endswith("AttributeError: module 'kanvae' has no attribute 'nothing'\n")
 
 
 def steps(key, wrap, device="cpu", batches=12, rates=(2e-3,)):

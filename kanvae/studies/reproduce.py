@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kanvae import data, evaluation, runs
 from kanvae.architectures import Architecture
-from kanvae.studies import collecting, distributing, others, plan, results, sizes
+from kanvae.studies import collecting, distributing, location, others, plan, sizes
 from kanvae.studies.plan import SCORES, Job
 from kanvae.training import load_model, resolve_device, run_name, train
 
@@ -113,10 +113,10 @@ def effort(job: Job) -> float:
 def _own_results() -> Path:
     """`runs/results`; it begins as a copy of the reference, whose runs are replaced one by one."""
     own = runs.root() / "results"
-    if not own.exists() and (results.root() / "runs").exists():
+    if not own.exists() and (location.root() / "runs").exists():
         part = runs.partial(own)
         shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(results.root(), part)
+        shutil.copytree(location.root(), part)
         part.rename(own)
     return own
 
@@ -208,8 +208,8 @@ def command(options: argparse.Namespace) -> str | None:
     if workers is not None and workers < 0:
         raise ValueError(f"--workers is {workers}: it must be 0 or more.")
     _chosen(options, planned, seeds)  # what is not allowed is said before a folder is made
-    own = results.root if options.status else _own_results
-    with results.using(output := options.output or own()):  # what is chosen, is chosen by these
+    own = location.root if options.status else _own_results
+    with location.using(output := options.output or own()):  # what is chosen, is chosen by these
         todo = _chosen(options, planned, seeds)
         if options.status:
             tabled, reports = collecting.scored(output), []

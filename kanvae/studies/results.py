@@ -18,13 +18,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,43 +30,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from kanvae import files, origin, runs
+from kanvae import origin, runs
 from kanvae.architectures import Architecture
-from kanvae.studies import paper
+from kanvae.studies import location, paper
 from kanvae.training import TrainingConfig
 
 # Of the study "sharing", the kind with the best validation ELBO over the first three seeds, and the
 # first of these. (Over five seeds sixteen functions are 0.04 nats ahead, far less than the spread.)
 RECOMMENDED = "shared-374-20+groups=4-MNIST-paper-scheduler=cosine-seed0"
-
-
-_used: ContextVar[Path | None] = ContextVar("used", default=None)
-
-
-@contextlib.contextmanager
-def using(folder: Path) -> Iterator[None]:
-    """Read all results from a folder, for the time of a `with`."""
-    token = _used.set(folder)
-    try:
-        yield
-    finally:
-        _used.reset(token)
-
-
-def root() -> Path:
-    """Where the results are: what `using` names, else `$KANVAE_RESULTS`, else what this checkout
-    computed itself (`runs/results`), else the reference that comes with the book.
-
-    Raises:
-        RunError: `$KANVAE_RESULTS` begins with ~, and nobody knows where this user's home is.
-    """
-    if used := _used.get() or files.named_folder("KANVAE_RESULTS", runs.RunError):
-        return used
-    checkout = origin.checkout()
-    if checkout is None:  # an installed package has a copy of book/results
-        return Path(__file__).resolve().parents[1] / "reference"
-    own = runs.root() / "results"
-    return own if (own / "runs").exists() else checkout / "book" / "results"
 
 
 def row_name(config: TrainingConfig) -> str:
@@ -99,7 +68,7 @@ def scores(**chosen: Any) -> pd.DataFrame:
     `settings` holds what is not at its default but learning rate and schedule, empty if nothing.
     Runs that only choose settings have no test scores.
     """
-    if not (root() / "runs" / "scores.csv").exists():
+    if not (location.root() / "runs" / "scores.csv").exists():
         known = ["name", "reading", "settings", "validation_elbo"]
         return pd.DataFrame(columns=list(dict.fromkeys([*known, *chosen])))
     return _with(_read_csv("runs/scores.csv"), chosen)
@@ -317,16 +286,16 @@ def _damaged(path: Path, error: Exception) -> runs.RunError:
     if where is not None and (where / "book") in path.parents:
         mend = f"bring it back from version control: git checkout -- {path}"
     else:
-        mend = f"delete {root()} and let `kanvae reproduce --collect` write it again"
+        mend = f"delete {location.root()} and let `kanvae reproduce --collect` write it again"
     return runs.RunError(f"{path} is damaged ({' '.join(str(error).split())}): {mend}.")
 
 
 def _file(inside: str) -> Path:
-    path = root() / inside
+    path = (root := location.root()) / inside
     if not path.exists():
-        there = sorted(p.name for p in root().glob("runs/*/"))
+        there = sorted(p.name for p in root.glob("runs/*/"))
         raise runs.RunError(
-            f"there is no {inside} in {root()}. The runs there are {', '.join(there) or 'none'}; "
+            f"there is no {inside} in {root}. The runs there are {', '.join(there) or 'none'}; "
             "`nox -s reproduce` computes all, and KANVAE_RESULTS names another folder."
         )
     return path

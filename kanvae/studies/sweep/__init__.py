@@ -39,7 +39,6 @@ from kanvae.studies.sweep.points import (
 )
 from kanvae.studies.sweep.storage import SweepError, collect, is_local, open_folder, read_results
 from kanvae.studies.sweep.worker import execute_point
-from kanvae.training import resolve_device
 
 __all__ = [
     "Point", "SweepError", "collect", "describe", "execute_point", "expand", "parse_values",
@@ -116,6 +115,8 @@ def sweep(
 def _gpus(notebook: Path | str, points: Iterable[Point]) -> int:
     """How many GPUs of this machine the points may use."""
     import torch
+
+    from kanvae.training import resolve_device
 
     default = parameters.defaults(notebook).get("device", "cpu")
     wanted = {str(point.get("device", default)) for point in points}

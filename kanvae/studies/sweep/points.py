@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 
 from kanvae.studies import parameters
-from kanvae.training import TrainingConfig
 
 Point = dict[str, Any]
 
@@ -101,6 +100,8 @@ def check_points(notebook: Path | str, points: Sequence[Point], devices: bool = 
     Args:
         devices: whether the points run on this machine, so that a device must be here.
     """
+    from kanvae.training import TrainingConfig  # and torch, which workers do without
+
     known = parameters.defaults(notebook)
     trained = {field.name for field in fields(TrainingConfig)}
     if not points:

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from kanvae import files, origin
-from kanvae.studies import chapters, distributing, results
+from kanvae.studies import chapters, distributing, location
 from kanvae.studies.sweep.page import render_notebook
 from kanvae.studies.sweep.points import Point, point_name
 from kanvae.studies.sweep.storage import is_local, read_file, read_results, write_file, write_json
@@ -60,10 +60,10 @@ def _execute_in(folder: Path, output: str, notebook: str, point: Point) -> dict[
     source.write_bytes(read_file(f"{output}/{notebook}") or b"")
     environment = {
         "KANVAE_RUNS": str(folder / "runs"),
-        "KANVAE_RESULTS": str(results.root()),
+        "KANVAE_RESULTS": str(location.root()),
         **distributing.mark(),
     }
-    found: dict[str, Any] = {"commit": origin.provenance()["commit"], "error": "", "page": ""}
+    found: dict[str, Any] = {"commit": origin.commit(), "error": "", "page": ""}
     executed, failed = folder / "executed.ipynb", folder / "failed.ipynb"
     for start in itertools.count(1):
         try:
