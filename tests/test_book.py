@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import yaml
 from axe_playwright_python.base import AXE_SCRIPT
-from axe_playwright_python.sync_playwright import Axe
 from conftest import HTML, ROOT, needs_browser
 from test_figures import contrast
 
@@ -265,10 +264,13 @@ TYPESET = """[...document.querySelectorAll('.math')].every(
     formula => formula.querySelector('mjx-assistive-mml'))"""  # what screen readers read comes last
 
 
-def open_page(browser, address, page, width=1280, theme="light", before=lambda tab: None):
+def open_page(browser, address, page, width=1280, theme="light"):
     tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=theme)
-    before(tab)
-    tab.goto(f"{address}/{page}.html", wait_until="networkidle")
+    return load(tab, f"{address}/{page}.html")
+
+
+def load(tab, url):
+    tab.goto(url, wait_until="networkidle")
     tab.wait_for_function(TYPESET)
     return tab
 
@@ -303,7 +305,9 @@ COLOURS = {"runOnly": ["color-contrast"]}
 # those that look alike: of the same colour and weight, as large in its sense, before the same
 # backgrounds all the way up; the first in the book, of what a theme shows at a width.
 CONTRAST = {"id": "color-contrast", "selector": "[data-first]"}
-AXE = Axe(f"{AXE_SCRIPT};axe.configure({json.dumps({'rules': [CONTRAST]})})")
+AXE = f"{AXE_SCRIPT};axe.configure({json.dumps({'rules': [CONTRAST]})})"
+FOUND = """async ([within, options]) => (await axe.run(within, options)).violations.flatMap(
+    ({id, nodes}) => nodes.map(({target, html}) => [id, target, html.slice(0, 200)]))"""
 FIRST = """before => {
     const seen = new Set(before), behind = new Map();
     const ground = e => {
@@ -343,10 +347,10 @@ class Visit(NamedTuple):
     not_inside: list[list[str]]  # what is wrong with what scrolls on a phone
     phone: int  # width of the page on a phone
     images: list[list[int]]  # of the still figures on a phone: width and natural width
-    axe: list[tuple]  # what it found, and where
+    axe: list[list]  # what it found, and where
 
 
-def violations(tab, seen, kind) -> list[tuple]:
+def violations(tab, seen, kind) -> list[list]:
     """What axe finds in a page as it stands: the rule, where, and the HTML there.
 
     Args:
@@ -356,17 +360,14 @@ def violations(tab, seen, kind) -> list[tuple]:
     tab.evaluate(SETTLED)  # colours fade from one theme to the other
     shown = tab.evaluate("document.documentElement.dataset.theme"), tab.viewport_size["width"]
     seen[shown] = tab.evaluate(FIRST, seen.get(shown, []))
-    within = None
+    within = "html"
     if kind is COLOURS:
         if not tab.locator("[data-first]").count():
             return []
         within = {"include": [["[data-first]"]]}
-    found = AXE.run(tab, within, {"resultTypes": ["violations"], **kind})
-    return [
-        (violation["id"], node["target"], node["html"][:200])
-        for violation in found.response["violations"]
-        for node in violation["nodes"]
-    ]
+    if not tab.evaluate("'axe' in window"):
+        tab.evaluate(AXE)
+    return tab.evaluate(FOUND, [within, {"resultTypes": ["violations"], **kind}])
 
 
 @pytest.fixture(scope="module")
@@ -375,8 +376,14 @@ def seen():
     return {}
 
 
+@pytest.fixture(scope="module")
+def desktop(browser):
+    """A browser's window, which keeps what pages have in common."""
+    return browser.new_context(viewport={"width": 1280, "height": 844}, color_scheme="light")
+
+
 @pytest.fixture(scope="module", params=[*PAGES, "search", "genindex"])
-def visit(request, address, browser, seen) -> Visit:
+def visit(request, address, desktop, seen) -> Visit:
     """A page as on a desktop in both themes, then on paper, then on a phone in both."""
     problems, elsewhere = [], []
 
@@ -387,7 +394,9 @@ def visit(request, address, browser, seen) -> Visit:
         own = ("data:", address)
         tab.on("request", lambda r: None if r.url.startswith(own) else elsewhere.append(r.url))
 
-    tab = open_page(browser, address, request.param, before=listen)
+    tab = desktop.new_page()
+    listen(tab)
+    load(tab, f"{address}/{request.param}.html")
     counts = [tab.locator(name).count() for name in (".math", "mjx-container", "mjx-merror")]
     loaded = [*problems], [*elsewhere]
     axe = violations(tab, seen, EVERYTHING)

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import dask
 import pytest
@@ -12,14 +11,9 @@ import yaml
 from conftest import ROOT
 from distributed import Client, Scheduler, SpecCluster
 from distributed.deploy.spec import ProcessInterface
+from tasks import slowly, square
 
 from kanvae.studies import cluster, distributing, watching
-
-
-def square(x):
-    if x < 0:
-        raise ValueError(f"{x} is negative")
-    return x * x
 
 
 def test_results_come_as_they_are_ready_with_errors_in_words(scheduler):
@@ -190,11 +184,6 @@ def queue(**options):
     own = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     scheduler = {"cls": Scheduler, "options": own}
     return SpecCluster(scheduler=scheduler, worker={"cls": Job, "options": options})
-
-
-def slowly(x):
-    time.sleep(1)
-    return x, os.getpgid(0)
 
 
 def test_workers_that_are_all_gone_for_good_are_replaced(tmp_path, capsys):

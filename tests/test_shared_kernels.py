@@ -95,8 +95,10 @@ def test_rows_at_the_knots_far_away_and_not_numbers_agree_one_by_one(order, base
         row, upstream = torch.tensor([[value, 0.3]]), torch.ones(1, outputs)
         found, expected = (run(layer, row, kernel, upstream) for kernel in (True, False))
         for a, b in zip(found, expected, strict=True):
-            message = f"at {value.item()}: {a} is not {b}"
-            torch.testing.assert_close(a, b, rtol=2e-5, atol=5e-5, equal_nan=True, msg=message)
+            torch.testing.assert_close(
+                a, b, rtol=2e-5, atol=5e-5, equal_nan=True,
+                msg=lambda text, value=value: f"at {value.item()}: {text}",
+            )  # fmt: skip
         expected = written_out(layer, row)
         torch.testing.assert_close(found[0], expected, rtol=2e-5, atol=5e-5, equal_nan=True)
 

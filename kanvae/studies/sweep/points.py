@@ -100,14 +100,15 @@ def check_points(notebook: Path | str, points: Sequence[Point], devices: bool = 
     Args:
         devices: whether the points run on this machine, so that a device must be here.
     """
-    from kanvae.training import TrainingConfig  # and torch, which workers do without
-
     known = parameters.defaults(notebook)
-    trained = {field.name for field in fields(TrainingConfig)}
     if not points:
         raise ValueError("there is no point to execute: give a parameter with -p, or --points.")
     for point in points:
         parameters.check(notebook, point, known)
+    from kanvae.training import TrainingConfig  # and torch, which workers do without
+
+    trained = {field.name for field in fields(TrainingConfig)}
+    for point in points:
         settings = {k: v for k, v in (known | point).items() if k in trained}
         if not devices:
             settings.pop("device", None)
