@@ -67,12 +67,22 @@ def test_kernels_give_the_formulas_values_and_gradients(spline, width, outputs, 
     layer = KANLinear(width, outputs, size, order, generator=generator, scale_noise=5.0)
     x = 2 * torch.randn(batch, width, generator=generator)  # inside the grid, beside it, outside
     if batch:  # every fourth row on knots
-        x[::4] = layer.grid[0][torch.randint(layer.grid.shape[1], x[::4].shape)]
+        at = torch.randint(layer.grid.shape[1], x[::4].shape, generator=generator)
+        x[::4] = layer.grid[0][at]
     # many rows add up in the gradients of the weights, and large slopes in those of x
     assert_close(run(layer, x), run(layer, x, kernel=False), scale=1e-4)
     bits = x > 0
     # what is at 0 is what all rows have less what is at 1, and rounded as they are
     assert_close(run(layer, bits), run(layer, bits.float(), kernel=False)[:-1], scale=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_slopes_among_many_knots_are_as_exact_as_among_few(seed):
+    generator = torch.Generator().manual_seed(seed)
+    layer = KANLinear(1, 128, 61, generator=generator, scale_noise=5.0)
+    x = layer.grid[0][3:-3].unsqueeze(1)
+    exact = run(copy.deepcopy(layer).double(), x.double(), kernel=False)
+    assert_close(run(layer, x), [value.float() for value in exact], scale=5e-5)
 
 
 @settings(max_examples=30, deadline=None)

@@ -103,6 +103,18 @@ def test_rows_at_the_knots_far_away_and_not_numbers_agree_one_by_one(order, base
         torch.testing.assert_close(found[0], expected, rtol=2e-5, atol=5e-5, equal_nan=True)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_slopes_among_many_knots_are_as_exact_as_among_few(seed):
+    layer, generator = SharedKANLinear(1, 128, grid_size=50), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 2)
+    x = layer.grid[0][3:-3].unsqueeze(1)
+    exact = run(copy.deepcopy(layer).double(), x.double(), kernel=False)
+    for a, b in zip(run(layer, x), exact, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=5e-5, atol=5e-5)
+
+
 @pytest.mark.parametrize("order", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("groups", [1, 4])
 def test_many_rows_on_knots(order, groups):

@@ -6,15 +6,21 @@
 #include <string.h>
 
 #define SIDE 8 /* numbers in an octet */
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
+#endif
+#if defined(__AVX512F__)
 #define LANES 16 /* numbers in a vector */
 #else
 #define LANES 8
 #endif
 
 #ifdef DEGREE
-enum { LOCAL = DEGREE + 1, INTERVALS = COUNT + DEGREE }; /* bases that are not zero at a point; of a grid */
+enum {
+    LOCAL = DEGREE + 1,                         /* bases that are not zero at a point */
+    INTERVALS = COUNT + DEGREE,                 /* of a grid */
+    SLOTS = (INTERVALS + LANES) / LANES * LANES /* a table: the intervals, and one for what is outside */
+};
 #endif
 
 #define ALIGNED __attribute__((aligned(64)))
@@ -46,6 +52,34 @@ INLINE ints put(ints to, ints at, int number, ints value)
     return to | ((at == number) & value);
 #endif
 }
+
+#ifdef DEGREE
+/* The numbers of a table at the places that an index, from 0 to SLOTS - 1, names. */
+INLINE vector pick(const float *table, ints index)
+{
+#if defined(__AVX512F__)
+    if (SLOTS == 16)
+        return (vector)_mm512_permutexvar_ps((__m512i)index, (__m512)load(table));
+    if (SLOTS == 32)
+        return (vector)_mm512_permutex2var_ps((__m512)load(table), (__m512i)index, (__m512)load(table + 16));
+    return (vector)_mm512_i32gather_ps((__m512i)index, table, 4);
+#elif defined(__AVX2__)
+    if (SLOTS <= 16) { /* a gather would take longer than all of this, most of all on AMD's processors */
+        __m256 low = _mm256_permutevar8x32_ps((__m256)load(table), (__m256i)index);
+        if (SLOTS == 8)
+            return (vector)low;
+        __m256 high = _mm256_permutevar8x32_ps((__m256)load(table + 8), (__m256i)index);
+        return (vector)_mm256_blendv_ps(low, high, (__m256)(index << 28)); /* by the sign: whether it is 8 or more */
+    }
+    return (vector)_mm256_i32gather_ps(table, (__m256i)index, 4);
+#else
+    vector found;
+    for (int l = 0; l < LANES; l++)
+        found[l] = table[index[l]];
+    return found;
+#endif
+}
+#endif
 
 #if defined(__clang__)
 #define CHOOSE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)

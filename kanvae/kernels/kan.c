@@ -92,15 +92,17 @@ INLINE void local_bases(vector f, const int degree, vector *bases)
     }
 }
 
-/* The knots that all inputs share: the first, one over the distance between two, and all INTERVALS + 1. */
+/* The knots that all inputs share: the first, one over the distance between two, and a table of all INTERVALS + 1. */
 typedef struct {
     float first, inverse_step;
     const float *knots;
 } grid;
 
-static grid grid_of(const float *knots)
+static grid grid_of(const float *knots, float table[SLOTS])
 {
-    return (grid){knots[0], (float)(INTERVALS / ((double)knots[INTERVALS] - knots[0])), knots};
+    memset(table, 0, SLOTS * sizeof(float));
+    memcpy(table, knots, (INTERVALS + 1) * sizeof(float));
+    return (grid){knots[0], (float)(INTERVALS / ((double)knots[INTERVALS] - knots[0])), table};
 }
 
 /* Splines of degree 0 jump at the knots, those of degree 1 bend. There the knots themselves decide, not a rounded
@@ -118,7 +120,8 @@ static ints exactly(vector x, ints whole, const float *knots)
     return whole;
 }
 
-/* The interval that holds each x, -1 where none does, and the fraction of it that x has passed. */
+/* The interval that holds each x, -1 where none does, and the fraction of it that x has passed: since its left knot,
+   for the distance to the first would be rounded with all intervals between. */
 INLINE ints locate(vector x, grid g, vector *fraction)
 {
     vector u = (x - g.first) * g.inverse_step;
@@ -129,8 +132,9 @@ INLINE ints locate(vector x, grid g, vector *fraction)
         whole = exactly(x, whole, g.knots);
     else
         whole = choose(whole < INTERVALS, whole, whole - 1); /* the right end joins the last */
-    *fraction = within - __builtin_convertvector(whole, vector);
-    return whole | ~inside;
+    whole |= ~inside;
+    *fraction = (x - pick(g.knots, whole & (whole >= 0))) * g.inverse_step;
+    return whole;
 }
 
 /* Numbers of which there are SIDE but at an edge; zeros in place of the others. */
@@ -796,7 +800,8 @@ int forward(int binary, int threads, int64_t rows, int64_t columns, int64_t outp
     if (!share_even_knots(knots, columns, shared))
         return UNEVEN;
     curves spline = {coefficients, outputs, groups};
-    grid g = grid_of(shared);
+    float table[SLOTS];
+    grid g = grid_of(shared, table);
     if (!binary && rows > FEW_ROWS)
         return forward_by_tables(threads, x, spline, scaler, base, rows, columns, outputs, g, y);
     if (!binary)
@@ -1090,7 +1095,8 @@ int backward(int binary, int threads, int64_t rows, int64_t columns, int64_t out
              float *x_grad, float *spline_grad, float *scaler_grad, float *base_grad)
 {
     curves spline = {coefficients, outputs, groups};
-    grid g = grid_of(knots);
+    float table[SLOTS];
+    grid g = grid_of(knots, table);
     if (binary)
         return backward_of(1, threads, x, grad, spline, scaler, base, rows, columns, outputs, g, 0,
                            spline_grad, scaler_grad, base_grad);

@@ -13,12 +13,7 @@
 
 #include "common.h"
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
 enum {
-    SLOTS = (INTERVALS + LANES) / LANES * LANES, /* a table: its intervals, and one of zeros for what is outside */
     FEATURES = COUNT + 1,                        /* of an input: its bases and its base function */
     WIDTH = FEATURES < 12 ? FEATURES : 12,       /* features that are summed together */
     PADDED = (FEATURES + WIDTH - 1) / WIDTH * WIDTH,
@@ -73,32 +68,6 @@ static void turn_back(const float *from, long apart, long rows, long size, octet
     }
 }
 
-/* The numbers of a table at the places that an index, from 0 to SLOTS - 1, names. */
-INLINE vector pick(const float *table, ints index)
-{
-#if defined(__AVX512F__)
-    if (SLOTS == 16)
-        return (vector)_mm512_permutexvar_ps((__m512i)index, (__m512)load(table));
-    if (SLOTS == 32)
-        return (vector)_mm512_permutex2var_ps((__m512)load(table), (__m512i)index, (__m512)load(table + 16));
-    return (vector)_mm512_i32gather_ps((__m512i)index, table, 4);
-#elif defined(__AVX2__)
-    if (SLOTS <= 16) { /* a gather would take longer than all of this, most of all on AMD's processors */
-        __m256 low = _mm256_permutevar8x32_ps((__m256)load(table), (__m256i)index);
-        if (SLOTS == 8)
-            return (vector)low;
-        __m256 high = _mm256_permutevar8x32_ps((__m256)load(table + 8), (__m256i)index);
-        return (vector)_mm256_blendv_ps(low, high, (__m256)(index << 28)); /* by the sign: whether it is 8 or more */
-    }
-    return (vector)_mm256_i32gather_ps(table, (__m256i)index, 4);
-#else
-    vector found;
-    for (int l = 0; l < LANES; l++)
-        found[l] = table[index[l]];
-    return found;
-#endif
-}
-
 /* The knots of an input: `inverse` is one over the step between them. */
 typedef struct {
     float first, inverse;
@@ -109,8 +78,7 @@ INLINE void place_of(const float *grid, place *at)
 {
     at->first = grid[0];
     at->inverse = INTERVALS / (grid[INTERVALS] - grid[0]);
-    if (DEGREE < 2)
-        memcpy(at->knots, grid, (INTERVALS + 1) * sizeof(float));
+    memcpy(at->knots, grid, (INTERVALS + 1) * sizeof(float));
 }
 
 /* Whether every input has evenly spaced knots, to rounding. */
@@ -144,11 +112,9 @@ INLINE ints locate(vector x, const place *at, vector *fraction)
         whole += x < pick(at->knots, whole);
         whole -= x >= pick(at->knots + 1, whole);
         whole = choose(ends, COUNT - 1 - (ints){0}, whole) & inside;
-        u = (x - pick(at->knots, whole)) * at->inverse;
-    } else {
+    } else
         whole = __builtin_convertvector((vector)((ints)u & inside), ints);
-        u -= __builtin_convertvector(whole, vector);
-    }
+    u = (x - pick(at->knots, whole)) * at->inverse; /* the distance to the first knot is rounded more */
     *fraction = (vector)(((ints)u & inside) | (x != x));
     return choose(inside, whole, INTERVALS - (ints){0});
 }
