@@ -26,7 +26,7 @@ with warnings.catch_warnings():  # a layer warns where there is no C compiler: n
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "book" / "_build" / "html"  # the built book
-CHROMIUMS = (  # the first has the same engine without windows, and takes half the time
+CHROMIUMS = (  # the first two are the same engine without windows, in half the time
     *("chromium-headless-shell", "chrome-headless-shell"),
     *("chromium", "chromium-browser", "google-chrome"),
 )

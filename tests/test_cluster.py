@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import dask
 import pytest
@@ -206,6 +207,22 @@ def test_workers_that_are_all_gone_for_good_are_replaced(tmp_path, capsys):
     assert later
     assert not later & first
     assert "workers ended: as many are asked for" in capsys.readouterr().err
+
+
+def test_a_value_that_came_before_its_worker_was_lost_is_kept():
+    with queue() as made, Client(made) as client:
+        made.scale(1)
+        client.wait_for_workers(1, timeout=60)
+        (group,) = client.run(os.getpgid, 0).values()
+        found = distributing.results(client, slowly, [("task 0", (0,)), ("task 1", (1,))])
+        first = next(found)
+        time.sleep(3)  # the second comes, and waits to be asked for
+        kill_group(group)
+        while client.scheduler_info()["workers"]:
+            time.sleep(0.1)
+        made.scale(2)  # another could compute it again
+        time.sleep(1)
+        assert [first, *found] == [(f"task {x}", (x, group), None) for x in range(2)]
 
 
 def test_workers_here_that_take_an_interrupt_are_replaced(capfd):

@@ -77,10 +77,10 @@ def results(
             while names:
                 future, value = next(ready)
                 name, arguments, tries = names.pop(future)
-                if future.status == "finished":
-                    result = Result(name, value, None)
-                else:
+                if future.status in ("error", "cancelled"):
                     result = Result(name, None, _reason(future))
+                else:  # finished, even if the worker that held the value is gone since
+                    result = Result(name, value, None)
                 future.release()
                 if again(result):
                     submit([(name, arguments, tries + 1)])
