@@ -45,6 +45,8 @@ if (
 # The imports, and the parameters that you may change.
 
 # %%
+import copy
+
 import numpy as np
 import pandas as pd
 import torch
@@ -93,10 +95,13 @@ Markdown(
 # each point tries to keep. It promises nothing about distances between clusters, nor about their sizes, and another seed gives another picture. The paper states neither perplexity nor seed.
 
 # %%
-embedded = {
-    name: evaluation.plane(mean[:points], seed, perplexity)
-    for name, mean in means.items()
-}
+# t-SNE enlarges roundings, which differ between processors: means in
+# double precision give every reader the same picture.
+embedded = {}
+for name, model in models.items():
+    exact = copy.deepcopy(model).double()
+    mean = evaluation.latent_means(exact, x[:points]).float()
+    embedded[name] = evaluation.plane(mean, seed, perplexity)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-tsne", "caption": "The paper's Figure 7, redrawn: t-SNE of latent means of test images. Each digit has a colour and a shape, and its name stands at the median of its points."}, "image": {"alt": "All three models part the ten digits into islands; 4 and 9 lie side by side and mix, and so do 3, 5 and 8."}}
 labels = test.labels[:points]
@@ -207,9 +212,7 @@ if (seed, points, perplexity) == (0, 5000, 30):
         "VAE",
         "KAN-VAE*",
     ]
-    # t-SNE enlarges roundings: by the formula the last is 0.22
-    expected = {"VAE": 0.31, "KAN-VAE*": 0.32, "KAN-VAE**": 0.21}
-    assert (flat - pd.Series(expected)).abs().max() < 0.015
+    assert flat.round(2).tolist() == [0.31, 0.32, 0.23]
 
 # %% tags=["remove-cell"]
 less = in_planes[narrow, vae]
