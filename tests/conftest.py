@@ -1,5 +1,7 @@
 """What several test modules share."""
 
+import atexit
+import gc
 import json
 import os
 import shutil
@@ -35,6 +37,18 @@ BROWSER = next(filter(None, map(shutil.which, CHROMIUMS)), None)
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 
 LONGEST = ("book", "notebooks", "sweep", "kernels", "soak", "cluster", "site", "slurm", "search")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What test modules load stays: to search it for garbage, again and again, takes as long."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        atexit.register(gc.unfreeze)
 
 
 def pytest_collection_modifyitems(items):

@@ -145,6 +145,18 @@ def test_a_reader_that_closes_the_pipe_is_no_error():
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(("loaded", "count"), [("atexit", "[1-9][0-9]*"), ("triton", "0")])
+def test_a_process_ends_without_a_search_for_garbage(loaded, count):
+    code = (
+        "import atexit, gc, sys\n"
+        "atexit.register(lambda: print(gc.get_freeze_count()))\n"  # the first comes last
+        "import kanvae.studies.command\n"
+        f"sys.modules[{loaded!r}] = atexit"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert re.fullmatch(count, done.stdout.strip())
+
+
 HIDE = """
 import importlib.machinery, sys
 shown, enough = set({shown}), {enough}

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
 from conftest import ROOT
 from filelock import FileLock, Timeout
 
@@ -28,8 +27,16 @@ def copy(tmp_path, monkeypatch) -> Path:
     return raw
 
 
-def test_committed_archives_are_the_canonical_ones():
-    for name, checksum in torchvision.datasets.MNIST.resources:
+@pytest.fixture(scope="module")
+def datasets():
+    """Of torchvision, which loads a compiler with them: only where these tests run."""
+    from torchvision import datasets
+
+    return datasets
+
+
+def test_committed_archives_are_the_canonical_ones(datasets):
+    for name, checksum in datasets.MNIST.resources:
         assert hashlib.md5((RAW / name).read_bytes()).hexdigest() == checksum
 
 
@@ -44,16 +51,16 @@ def unpacked(tmp_path_factory) -> Path:
     return folder
 
 
-def test_splits_and_regimes_are_those_of_the_file(unpacked):
+def test_splits_and_regimes_are_those_of_the_file(unpacked, datasets):
     """Against torchvision's own reading of the same files, unpacked by it."""
-    file = torchvision.datasets.MNIST(unpacked, train=True)
+    file = datasets.MNIST(unpacked, train=True)
     rows, labels = file.data.flatten(1), file.targets
     full, validation = data.load("MNIST"), data.load("MNIST", "validation")
     assert torch.equal(full.pixels, rows[:50_000])
     assert torch.equal(full.labels, labels[:50_000])
     assert torch.equal(validation.pixels, rows[50_000:])
     assert torch.equal(validation.labels, labels[50_000:])
-    test = torchvision.datasets.MNIST(unpacked, train=False)
+    test = datasets.MNIST(unpacked, train=False)
     assert torch.equal(data.load("MNIST", "test").pixels, test.data.flatten(1))
     assert torch.equal(data.load("MNIST", "test").labels, test.targets)
     assert torch.bincount(labels).tolist() == [
@@ -61,8 +68,10 @@ def test_splits_and_regimes_are_those_of_the_file(unpacked):
     ]  # fmt: skip
 
 
-def test_the_regime_paper_has_the_first_thousand_of_each_digit_and_no_validation_image(unpacked):
-    file = torchvision.datasets.MNIST(unpacked, train=True)
+def test_the_regime_paper_has_the_first_thousand_of_each_digit_and_no_validation_image(
+    unpacked, datasets
+):
+    file = datasets.MNIST(unpacked, train=True)
     seen, rows = dict.fromkeys(range(10), 0), []
     for i, digit in enumerate(file.targets.tolist()):
         seen[digit] += 1
@@ -204,7 +213,7 @@ def test_stochastic_binarisation_has_the_brightness_as_its_mean():
     assert ((drawn.double().mean(0) - brightness).abs() <= error).all()
 
 
-def test_one_process_at_a_time_downloads(tmp_path, monkeypatch):
+def test_one_process_at_a_time_downloads(tmp_path, monkeypatch, datasets):
     held = []
 
     def download(folder, train, download):
@@ -212,7 +221,7 @@ def test_one_process_at_a_time_downloads(tmp_path, monkeypatch):
             FileLock(folder / ".MNIST.lock").acquire(timeout=0)
         held.append(folder)
 
-    monkeypatch.setattr(torchvision.datasets, "MNIST", download)
+    monkeypatch.setattr(datasets, "MNIST", download)
     monkeypatch.setenv("KANVAE_DATA", str(tmp_path / "new"))
     with pytest.raises(data.DataError):  # nothing came
         data.load("MNIST")
@@ -259,14 +268,14 @@ def some(count, seed):
     return rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
 
 
-def test_kmnist_is_read_as_torchvision_reads_it(made, tmp_path):
+def test_kmnist_is_read_as_torchvision_reads_it(made, tmp_path, datasets):
     labels = (np.arange(24) % 10).astype(np.uint8)
     made("KMNIST", "KMNIST", {
         "train-images-idx3-ubyte": some(24, 0), "train-labels-idx1-ubyte": labels,
         "t10k-images-idx3-ubyte": some(5, 1), "t10k-labels-idx1-ubyte": labels[:5],
     }, packed=False)  # fmt: skip
     for train, splits in ((True, ("train", "validation")), (False, ("test",))):
-        expected = torchvision.datasets.KMNIST(tmp_path, train=train)
+        expected = datasets.KMNIST(tmp_path, train=train)
         found = [data.load("KMNIST", split) for split in splits]
         assert torch.equal(torch.cat([f.pixels for f in found]), expected.data.flatten(1))
         assert torch.equal(torch.cat([f.labels for f in found]), expected.targets)

@@ -287,7 +287,11 @@ def test_importing_the_package_is_light():
     code = (
         "import sys, kanvae, kanvae.training, kanvae.objective, kanvae.data, kanvae.likelihoods\n"
         "import kanvae.evaluation, kanvae.digits, kanvae.runs\n"
+        "from kanvae.layers.kinds import KINDS\n"
+        "for kind in {'vae', *KINDS} - {'linear'}:\n"
+        "    kanvae.architectures.explain(f'{kind}-8-3')\n"
         "heavy = {'matplotlib', 'sklearn', 'pandas', 'torchvision', 'scipy', 'papermill', 'onnx'}\n"
+        "heavy |= {'torch._dynamo'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )
     result = subprocess.run(

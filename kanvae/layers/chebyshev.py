@@ -52,6 +52,8 @@ class ChebyshevLinear(FunctionLayer):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new coefficients."""
+        if self.weight.is_meta:  # where torch loads its compiler before it draws nothing
+            return
         width = 1 / (self.in_features * (self.degree + 1))
         nn.init.normal_(self.weight, std=width, generator=generator)
 

@@ -79,11 +79,11 @@ class SplineLayer(FunctionLayer):
         device, where nothing can be fitted.
         """
         _check_number("scale_noise", scale, math.inf)
+        if self.grid.is_meta:  # where torch loads its compiler before it subtracts
+            return torch.zeros_like(self.spline_weight)
         shape = (self.grid_size + 1, self.in_features, curves)
         noise = torch.rand(shape, generator=generator, device=self.grid.device) - 0.5
         noise *= scale / self.grid_size  # (G + 1, I, curves)
-        if self.grid.is_meta:
-            return torch.zeros_like(self.spline_weight)
         knots, order = splines.in_float64(self.grid[0]), self.spline_order
         points = knots[order : order + self.grid_size + 1]
         bases = splines.recursion(points, knots, order)  # (G + 1, G + k)
@@ -196,6 +196,8 @@ class SplineLayer(FunctionLayer):
 
     @torch.no_grad()
     def _space_grid_evenly(self) -> None:
+        if self.grid.is_meta:
+            return
         knots = splines.uniform_knots(
             self.grid_size, self.spline_order, self.grid_range, self.grid.dtype
         )

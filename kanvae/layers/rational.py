@@ -80,6 +80,8 @@ class RationalLinear(FunctionLayer):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new weights; the functions become those of a new layer."""
+        if self.weight.is_meta:  # where torch loads its compiler before it draws nothing
+            return
         numerator, denominator, gain = fit(self.start)
         self.numerator.copy_(numerator)
         self.denominator.copy_(denominator)

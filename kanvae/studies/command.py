@@ -8,6 +8,8 @@ What cannot be done is said in one line, `kanvae NAME: message`, with a non-zero
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import importlib
 import os
 import signal
@@ -28,6 +30,13 @@ COMMANDS = {
     "search": ("kanvae.studies.search", "studies", "Search for architectures."),
     "reproduce": ("kanvae.studies.reproduce", "studies", "Train and score what the book shows."),
 }
+
+
+@atexit.register  # of workers too, whose main module imports this one
+def _end() -> None:
+    """At its end Python would search all of torch for garbage, some times: half a second."""
+    if "triton" not in sys.modules:  # it calls what then is left of it leaks
+        gc.freeze()
 
 
 class Parser(argparse.ArgumentParser):
