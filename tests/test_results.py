@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from kanvae import Architecture, data, evaluation, runs
+from kanvae import Architecture, data, evaluation, files, runs
 from kanvae.models import count_parameters
 from kanvae.studies import (
     convolution,
@@ -291,6 +291,18 @@ def test_the_results_stay_small():
 def test_what_is_missing_is_named_with_what_is_there():
     with pytest.raises(runs.RunError, match=r"no runs/kan-1-1-\S+ .* The runs there are .*kan-35"):
         results.featured_run("kan-1-1")
+
+
+def test_a_table_is_read_again_when_another_stands_there_and_stays_as_it_is_there(tmp_path):
+    table = tmp_path / "runs" / "scores.csv"
+    table.parent.mkdir()
+    files.write_text(table, "name,reading,nll\na,best,1\n")
+    with location.using(tmp_path):
+        found = results.scores()
+        found["nll"] = 5
+        assert results.scores()["nll"].tolist() == [1]
+        files.write_text(table, "name,reading,nll\na,best,2\n")
+        assert results.scores()["nll"].tolist() == [2]
 
 
 def test_own_results_come_before_the_reference(monkeypatch, tmp_path):

@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import json
@@ -264,13 +265,20 @@ def _with(lines: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:
 def _read_csv(inside: str) -> pd.DataFrame:
     path = _file(inside)
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
-        if not content.endswith(b"\n"):
-            raise ValueError("its last line is cut")
-        return pd.read_csv(io.BytesIO(content))
+        now = path.stat()
+        return _table(path, now.st_ino, now.st_mtime_ns, now.st_size).copy()
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise _damaged(path, error) from error
+
+
+@functools.lru_cache(maxsize=16)  # a plan of all studies asks for the scores hundreds of times
+def _table(path: Path, *state: int) -> pd.DataFrame:
+    """What stands in a file as long as it is in this state."""
+    content = path.read_bytes()
+    content = gzip.decompress(content) if path.suffix == ".gz" else content
+    if not content.endswith(b"\n"):
+        raise ValueError("its last line is cut")
+    return pd.read_csv(io.BytesIO(content))
 
 
 def _read_json(inside: str) -> dict[str, Any]:
