@@ -48,7 +48,7 @@ def pytest_collection():
     finally:
         gc.freeze()
         gc.enable()
-        atexit.register(gc.unfreeze)
+        atexit.register(gc.unfreeze)  # triton would call what is left of it then a leak
 
 
 def pytest_collection_modifyitems(items):

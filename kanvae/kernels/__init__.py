@@ -1,7 +1,7 @@
 """Compiled inner loops of the layers on the CPU: how they are built, kept, and when they may run.
 
-`load_library` compiles a source of this folder once, in a second or two, and keeps the library in
-`~/.cache/kanvae`. Without a C compiler, or with `KANVAE_KERNELS=0`, layers use torch's own
+`load_library` compiles a source of this folder once, in one to four seconds, and keeps the library
+in `~/.cache/kanvae`. Without a C compiler, or with `KANVAE_KERNELS=0`, layers use torch's own
 operations, which give the same numbers to rounding in several times the time. README.md beside
 this file tells what the kernels compute and how.
 """

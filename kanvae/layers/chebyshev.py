@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from kanvae.layers.function_layer import FunctionLayer, check_whole, of_bits, parameter
+from kanvae.layers.function_layer import FunctionLayer, check_whole, draw_normal, of_bits, parameter
 
 
 class ChebyshevLinear(FunctionLayer):
@@ -52,10 +52,8 @@ class ChebyshevLinear(FunctionLayer):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new coefficients."""
-        if self.weight.is_meta:  # where torch loads its compiler before it draws nothing
-            return
         width = 1 / (self.in_features * (self.degree + 1))
-        nn.init.normal_(self.weight, std=width, generator=generator)
+        draw_normal(self.weight, width, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's outputs: (..., I) -> (..., O).

@@ -106,6 +106,15 @@ def draw_linear(
         nn.init.uniform_(bias, -bound, bound, generator=generator)
 
 
+def draw_normal(weight: Tensor, std: float, generator: torch.Generator | None = None) -> None:
+    """Give a weight (...) normal values around zero; none on the meta device, which has no values.
+
+    There torch would load its compiler for it, which takes a second.
+    """
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std, generator=generator)
+
+
 def of_bits(x: Tensor, at_zero: Tensor, at_one: Tensor) -> Tensor:
     """The layer on zeros and ones, where every function is a line: (..., I) -> (..., O).
 

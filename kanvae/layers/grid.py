@@ -79,7 +79,7 @@ class SplineLayer(FunctionLayer):
         device, where nothing can be fitted.
         """
         _check_number("scale_noise", scale, math.inf)
-        if self.grid.is_meta:  # where torch loads its compiler before it subtracts
+        if self.grid.is_meta:  # torch would load its compiler to subtract there
             return torch.zeros_like(self.spline_weight)
         shape = (self.grid_size + 1, self.in_features, curves)
         noise = torch.rand(shape, generator=generator, device=self.grid.device) - 0.5
@@ -196,7 +196,7 @@ class SplineLayer(FunctionLayer):
 
     @torch.no_grad()
     def _space_grid_evenly(self) -> None:
-        if self.grid.is_meta:
+        if self.grid.is_meta:  # as for the noise
             return
         knots = splines.uniform_knots(
             self.grid_size, self.spline_order, self.grid_range, self.grid.dtype

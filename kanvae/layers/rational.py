@@ -14,7 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kanvae.layers.function_layer import FunctionLayer, activation, check_whole, parameter
+from kanvae.layers.function_layer import (
+    FunctionLayer,
+    activation,
+    check_whole,
+    draw_normal,
+    parameter,
+)
 
 NUMERATOR, DENOMINATOR = 5, 4  # degrees
 
@@ -80,12 +86,10 @@ class RationalLinear(FunctionLayer):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new weights; the functions become those of a new layer."""
-        if self.weight.is_meta:  # where torch loads its compiler before it draws nothing
-            return
         numerator, denominator, gain = fit(self.start)
         self.numerator.copy_(numerator)
         self.denominator.copy_(denominator)
-        nn.init.normal_(self.weight, std=math.sqrt(gain / self.in_features), generator=generator)
+        draw_normal(self.weight, math.sqrt(gain / self.in_features), generator)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 

@@ -35,7 +35,7 @@ COMMANDS = {
 @atexit.register  # of workers too, whose main module imports this one
 def _end() -> None:
     """At its end Python would search all of torch for garbage, some times: half a second."""
-    if "triton" not in sys.modules:  # it calls what then is left of it leaks
+    if "triton" not in sys.modules:  # which would call what is left of it then a leak
         gc.freeze()
 
 
