@@ -1,9 +1,11 @@
 import copy
+import errno
 import os
 import shutil
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -403,6 +405,28 @@ def test_compiled_once_and_found_again(tmp_path, tiny):
     before = library.stat().st_mtime_ns
     assert tiny() == 6
     assert library.stat().st_mtime_ns == before
+
+
+def test_processes_that_begin_at_the_same_moment_compile_once(monkeypatch, tmp_path, tiny):
+    real = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    slow = tmp_path / "cc"
+    asks = '[ "$1" = --version ] || { echo >>"$0.asked"; sleep 0.5; }'
+    slow.write_text(f'#!/bin/sh\n{asks}\nexec {real} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("CC", str(slow))
+    with ThreadPoolExecutor(3) as pool:  # each has a lock of its own, as processes have
+        assert list(pool.map(lambda _: tiny(), range(3))) == [6, 6, 6]
+    assert (tmp_path / "cc.asked").read_text() == "\n"
+    assert len(kept(tmp_path)) == 1
+
+
+def test_where_nothing_can_be_locked_it_is_compiled_all_the_same(monkeypatch, tmp_path, tiny):
+    def refuse(*args, **kwargs):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(kernels.FileLock, "acquire", refuse)
+    assert tiny() == 6
+    assert len(kept(tmp_path)) == 1
 
 
 def test_compiled_anew_when_a_source_is_another(tmp_path, tiny):

@@ -1,6 +1,6 @@
 """Compiled inner loops of the layers on the CPU: how they are built, kept, and when they may run.
 
-`load_library` compiles a source of this folder once, in one to four seconds, and keeps the library
+`load_library` compiles a source of this folder once, in one to three seconds, and keeps the library
 in `~/.cache/kanvae`. Without a C compiler, or with `KANVAE_KERNELS=0`, layers use torch's own
 operations, which give the same numbers to rounding in several times the time. README.md beside
 this file tells what the kernels compute and how.
@@ -20,10 +20,11 @@ import stat
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 from torch.autograd import forward_ad
 
@@ -68,17 +69,36 @@ def _kept_or_built(name: str, defines: tuple[str, ...]) -> ctypes.CDLL:
         flags = (*FLAGS, *optional, *defines)
         stem = f"{name}-{_digest(sources, flags, processor)}"
         # Where there is no compiler, as on some nodes of a cluster, another's work will do.
-        made_by = "*" if compiler is None else _digest(*compiler)
+        stem += "-*" if compiler is None else f"-{_digest(*compiler)}"
         try:
-            if (kept := _kept(folder, f"{stem}-{made_by}-*.so")) is not None:
+            if (kept := _kept(folder, f"{stem}-*.so")) is not None:
                 return ctypes.CDLL(str(kept))
             if compiler is not None:
-                return _build(compiler[0], flags, source, folder, f"{stem}-{made_by}")
+                with _alone(folder, stem):  # the points of a sweep begin at the same moment
+                    if (kept := _kept(folder, f"{stem}-*.so")) is not None:
+                        return ctypes.CDLL(str(kept))
+                    return _build(compiler[0], flags, source, folder, stem)
         except subprocess.TimeoutExpired as error:  # with other flags it would not be faster
             raise RuntimeError(f"{error.cmd[0]} took more than {COMPILING:g} seconds") from error
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             failure = str(error)
     raise RuntimeError(failure)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path | None, stem: str) -> Iterator[None]:
+    """While other processes that want to build the same wait, where there is a place for a lock."""
+    lock = None if folder is None else FileLock(folder / f".{stem}.lock")
+    with contextlib.suppress(OSError, NotImplementedError):  # then it is built more than once
+        if lock is not None:
+            lock.acquire(timeout=COMPILING)
+    try:
+        yield
+    finally:
+        if lock is not None and lock.is_locked:
+            with contextlib.suppress(OSError):
+                Path(lock.lock_file).unlink()
+            lock.release()
 
 
 def _build(

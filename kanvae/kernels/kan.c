@@ -66,6 +66,9 @@ INLINE void store8(float *to, octet v) { *(octet *)to = v; }
 #define HOLD(v) (void)0
 #endif
 
+/* A function that GCC compiles once, whoever calls it: copies take it a quarter of its time and save the kernels none. */
+#define APART static void __attribute__((noinline, noclone))
+
 /* Copies numbers, of which there are SIDE but at an edge. */
 static inline void copy8(float *to, const float *from, int64_t size)
 {
@@ -224,8 +227,8 @@ INLINE void bases_of(vector x, grid g, float *to)
 
 /* The features of the `size` inputs of a panel, in `rows` rows, TILE at the most: first the bases of each input,
    then the SiLUs. The sigmoids of the inputs go to `sigmoids`, if it is not null. */
-static void features_of(const float *x, int64_t rows, int64_t columns, int64_t size, grid g, float (*to)[TILE],
-                        float (*sigmoids)[TILE])
+APART features_of(const float *x, int64_t rows, int64_t columns, int64_t size, grid g, float (*to)[TILE],
+                  float (*sigmoids)[TILE])
 {
     for (int64_t i = 0; i < size; i += SIDE) {
         ALIGNED float inputs[SIDE][TILE];
@@ -303,7 +306,7 @@ typedef struct {
     ALIGNED float zero[FEATURES], rise[FEATURES];
 } ends;
 
-static void ends_of(grid g, ends *at)
+APART ends_of(grid g, ends *at)
 {
     const float inputs[2] = {0, 1};
     ALIGNED float features[FEATURES][TILE];
@@ -335,8 +338,8 @@ INLINE void merge_curves(const float *spline, const float *scaler, const ends *a
 
 /* What stands for the weights of an output where inputs are 0 or 1: how much each edge rises from 0 to 1, and
    the sum of their values at 0. */
-INLINE void merge_ends(const float *spline, const float *scaler, const float *base, const ends *at, int64_t size,
-                       float *merged)
+APART merge_ends(const float *spline, const float *scaler, const float *base, const ends *at, int64_t size,
+                 float *merged)
 {
     octet bases = {0}, scaled[COUNT / SIDE + 1] = {0};
     for (int64_t i = 0; i < size; i += SIDE) {
@@ -447,11 +450,10 @@ static workspace *get_workspace(void)
     return 0;
 }
 
-/* The three products of a layer. They are functions of their own for GCC, which otherwise runs out of registers. */
-#define PRODUCT static void __attribute__((noinline))
+/* The three products of a layer. In a larger function GCC would run out of registers. */
 
 /* Adds to the sums of `height` outputs, TILE rows side by side, the product of merged weights and features. */
-PRODUCT add_outputs(int64_t height, const float *merged, const float *features, int64_t width, int is_first, float *sums,
+APART add_outputs(int64_t height, const float *merged, const float *features, int64_t width, int is_first, float *sums,
                     const float *next)
 {
     if (height == TALL)
@@ -463,7 +465,7 @@ PRODUCT add_outputs(int64_t height, const float *merged, const float *features, 
 /* Adds to the gradients of a panel's features, TILE rows side by side, the product of merged weights and the gradients
    of `depth` outputs. Meanwhile, if `next` is not null, lines of memory are fetched for each output: the coefficients of
    the next panel, which are there, and the places where the gradients of this panel's weights will stand. */
-PRODUCT add_feature_gradients(const float *merged, const float *upstream, int64_t depth, int is_first, int64_t width,
+APART add_feature_gradients(const float *merged, const float *upstream, int64_t depth, int is_first, int64_t width,
                               float *sums, const float *next, const float *spline_grad, const float *scaler_grad,
                               const float *base_grad, int64_t columns)
 {
@@ -482,7 +484,7 @@ PRODUCT add_feature_gradients(const float *merged, const float *upstream, int64_
 
 /* Adds to a part of the gradients of the merged weights of `height` outputs the product of the gradients of the outputs,
    TILE rows side by side, and features of `rows` of them. The part is `size` numbers wide, or what is done at a time. */
-PRODUCT add_weight_gradients(int64_t height, const float *upstream, const float *features, int64_t rows, int is_first,
+APART add_weight_gradients(int64_t height, const float *upstream, const float *features, int64_t rows, int is_first,
                              int64_t size, float *to)
 {
     if (WIDE == 3 && size > 2 * LANES && height == TALL)
@@ -622,8 +624,8 @@ INLINE int forward_by_products(const int binary, int threads, const void *x, cur
 /* The merged weights of SIDE inputs from i0 on and of `size` outputs from o0 on, as a table in which the
    outputs of a feature lie side by side, `stride` numbers for each. Before and after the coefficients of an
    input there are DEGREE rows of zeros, for bases beyond the ends; what is not there is zero too. */
-static void make_table(curves spline, const float *scaler, const float *base, int64_t columns, int64_t i0,
-                       int64_t o0, int64_t size, int64_t stride, float *table)
+APART make_table(curves spline, const float *scaler, const float *base, int64_t columns, int64_t i0,
+                 int64_t o0, int64_t size, int64_t stride, float *table)
 {
     int64_t depth = least(SIDE, columns - i0), whole = depth == SIDE && size >= SIDE && COUNT % SIDE == 0;
     scaler += o0 * columns + i0, base += o0 * columns + i0;
@@ -894,8 +896,8 @@ INLINE void split_curves(const float *rise_grad, const octet *still, const float
 
 /* The gradient of the rises that `merge_ends` made for one output, and that of their output in all rows -> those of
    the three weights, or what is added to them. */
-INLINE void split_ends(const float *rise_grad, float all_rows, const float *spline, const float *scaler,
-                       const ends *at, int64_t size, int is_first, int starts, float *spline_grad,
+APART split_ends(const float *rise_grad, float all_rows, const float *spline, const float *scaler,
+                 const ends *at, int64_t size, int is_first, int starts, float *spline_grad,
                        float *scaler_grad, float *base_grad)
 {
     octet still[COUNT / SIDE + 1];
@@ -1024,7 +1026,7 @@ INLINE void panels_backward(const int binary, const void *x, const float *upstre
 }
 
 /* SIDE outputs from o on of a (B, O) matrix, in the tile of rows that begins at b -> (tiles, lines, TILE). */
-INLINE void turn_outputs(const float *from, int64_t rows, int64_t outputs, int64_t b, int64_t o, float *to)
+APART turn_outputs(const float *from, int64_t rows, int64_t outputs, int64_t b, int64_t o, float *to)
 {
     turn(from + b * outputs + o, least(TILE, rows - b), least(SIDE, outputs - o), outputs,
          (float(*)[TILE])(to + b * lines_of(outputs) + o * TILE));
