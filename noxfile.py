@@ -67,7 +67,9 @@ def tests(session: nox.Session) -> None:
     workers = str((os.cpu_count() or 1) + 2)  # some only wait, for a kernel or a cluster
     # A file shares its browser and its runs. Files are taken in the order of tests/conftest.py.
     spread = ("-n", workers, "--dist", "loadfile", "--no-loadscope-reorder")
-    python(session, "-m", "pytest", *spread, *session.posargs, OMP_NUM_THREADS="1")
+    # Memory for large tensors comes in large pages: in small ones it takes as long as computing.
+    settings = {"OMP_NUM_THREADS": "1", "THP_MEM_ALLOC_ENABLE": "1"}
+    python(session, "-m", "pytest", *spread, *session.posargs, **settings)
 
 
 @nox.session

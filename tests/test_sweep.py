@@ -73,7 +73,7 @@ def wait_for(condition, seconds=60):
     while time.monotonic() < end:
         if found := condition():
             return found
-        time.sleep(0.05)
+        time.sleep(0.2)  # a look at all processes takes some of a processor, too
     raise TimeoutError
 
 

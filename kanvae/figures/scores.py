@@ -224,9 +224,17 @@ def _drawn(ax: Axes, scale: Affine2D) -> Any:
 
 def _crossed(box: Bbox, leader: Any, points: Any) -> float:
     """What it costs that some of the points lie in a name's box or on its leader."""
-    inside = np.all((points > box.min) & (points < box.max), axis=1)
-    close = np.hypot(*(leader[:, None] - points).T) < 2.2
-    return 50.0 * (inside.sum() + close.sum())
+    crossed = np.sum(_within(points, box.min, box.max))
+    if len(leader):
+        near = points[_within(points, leader.min(0) - 2.2, leader.max(0) + 2.2)]
+        crossed += np.sum(np.hypot(*(leader[:, None] - near).T) < 2.2)
+    return 50.0 * float(crossed)
+
+
+def _within(points: Any, low: Any, high: Any) -> Any:
+    """Which of the points (N, 2) lie between two corners (2,)."""
+    x, y = points.T
+    return (x > low[0]) & (x < high[0]) & (y > low[1]) & (y < high[1])
 
 
 def _along(corners: Any) -> Any:

@@ -21,9 +21,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from distributed import Client
 from tqdm import tqdm
 
@@ -39,6 +38,9 @@ from kanvae.studies.sweep.points import (
 )
 from kanvae.studies.sweep.storage import SweepError, collect, is_local, open_folder, read_results
 from kanvae.studies.sweep.worker import execute_point
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "Point", "SweepError", "collect", "describe", "execute_point", "expand", "parse_values",

@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
 from kanvae.studies.sweep.values import Best, number, short
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLOTS = 60  # of numbers against parameters, at most: a page that draws more is slow to open
 SMALL = re.compile(  # the words of a name whose lowest value is the best

@@ -7,17 +7,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import nbformat
-import pandas as pd
-import pyarrow as pa
 
 from kanvae import files
 from kanvae.studies import parameters
 from kanvae.studies.sweep.page import render_page
 from kanvae.studies.sweep.points import in_order
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Columns of the table, beside the chapter's: of its beginning, and of its end.
 FIRST, LAST = ("point", "status"), ("attempts", "seconds", "error", "commit")
@@ -160,6 +161,8 @@ def collect(output: str, failed: Mapping[str, dict[str, Any]] | None = None) -> 
     Args:
         failed: results that are not in the folder, of points that could not even write them.
     """
+    import pandas as pd  # which workers do without
+
     known = {**(failed or {}), **read_results(output)}
     found = sorted(known.values(), key=lambda result: in_order(result["parameters"]))
     about = _parse(read_file(f"{output}/sweep.json")) or {"notebook": "", "defaults": {}}
@@ -191,6 +194,8 @@ def collect(output: str, failed: Mapping[str, dict[str, Any]] | None = None) -> 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     """The table with words in the columns whose values have no type in common."""
+    import pyarrow as pa
+
     table = table.copy()
     for name in (name for name in table if table[name].dtype.kind == "O"):
         try:
