@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.special
 import torch
+from filelock import Timeout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import BSpline
@@ -425,6 +426,16 @@ def test_where_nothing_can_be_locked_it_is_compiled_all_the_same(monkeypatch, tm
         raise OSError(errno.ENOLCK, "no locks available")
 
     monkeypatch.setattr(kernels.FileLock, "acquire", refuse)
+    assert tiny() == 6
+    assert len(kept(tmp_path)) == 1
+
+
+def test_another_process_that_takes_too_long_is_not_waited_for(monkeypatch, tmp_path, tiny):
+    def wait(lock, timeout):
+        assert timeout == kernels.COMPILING
+        raise Timeout(lock.lock_file)
+
+    monkeypatch.setattr(kernels.FileLock, "acquire", wait)
     assert tiny() == 6
     assert len(kept(tmp_path)) == 1
 

@@ -71,13 +71,12 @@ def _kept_or_built(name: str, defines: tuple[str, ...]) -> ctypes.CDLL:
         # Where there is no compiler, as on some nodes of a cluster, another's work will do.
         stem += "-*" if compiler is None else f"-{_digest(*compiler)}"
         try:
-            if (kept := _kept(folder, f"{stem}-*.so")) is not None:
-                return ctypes.CDLL(str(kept))
-            if compiler is not None:
+            if (kept := _kept(folder, f"{stem}-*.so")) is None and compiler is not None:
                 with _alone(folder, stem):  # the points of a sweep begin at the same moment
-                    if (kept := _kept(folder, f"{stem}-*.so")) is not None:
-                        return ctypes.CDLL(str(kept))
-                    return _build(compiler[0], flags, source, folder, stem)
+                    if (kept := _kept(folder, f"{stem}-*.so")) is None:
+                        return _build(compiler[0], flags, source, folder, stem)
+            if kept is not None:
+                return ctypes.CDLL(str(kept))
         except subprocess.TimeoutExpired as error:  # with other flags it would not be faster
             raise RuntimeError(f"{error.cmd[0]} took more than {COMPILING:g} seconds") from error
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
@@ -88,16 +87,18 @@ def _kept_or_built(name: str, defines: tuple[str, ...]) -> ctypes.CDLL:
 @contextlib.contextmanager
 def _alone(folder: Path | None, stem: str) -> Iterator[None]:
     """While other processes that want to build the same wait, where there is a place for a lock."""
-    lock = None if folder is None else FileLock(folder / f".{stem}.lock")
-    with contextlib.suppress(OSError, NotImplementedError):  # then it is built more than once
-        if lock is not None:
-            lock.acquire(timeout=COMPILING)
+    if folder is None:
+        yield
+        return
+    lock = FileLock(folder / f".{stem}.lock")
+    # Nothing can be locked there, or another takes too long: then this process builds its own.
+    with contextlib.suppress(OSError, NotImplementedError):
+        lock.acquire(timeout=COMPILING)
     try:
         yield
     finally:
-        if lock is not None and lock.is_locked:
-            with contextlib.suppress(OSError):
-                Path(lock.lock_file).unlink()
+        if lock.is_locked:
+            Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
 
 
