@@ -26,14 +26,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import nbformat
+import psutil
 import yaml
+from jupyter_core.utils import ensure_event_loop
+from torch import get_num_threads
 
 from kanvae import files, origin
 from kanvae.figures import interactive
@@ -45,6 +50,8 @@ NOTEBOOKS = ROOT / "notebooks"
 EXECUTED = ROOT / "book" / "_executed"
 SOURCE = ROOT / "book" / "_build" / "source"
 EXTRA = ROOT / "book" / "_build" / "extra"  # files beside the pages: PDF, EPUB, all notebooks
+AT_ONCE = 4  # chapters, at most: each takes a gigabyte or two of memory
+ALONE = ("17_layer_cost", "18_sweeps")  # one measures times, one has workers of its own
 JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
 ELSEWHERE = {"changelog": "CHANGELOG.md", "kernels": "kanvae/kernels/README.md"}  # pages of book/
 KEPT = ("tags", "mystnb")  # of a cell's metadata: it is source, too
@@ -185,34 +192,76 @@ def execution(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any] | No
     return known if known["fingerprint"] == fingerprint(notebook, parameters) else None
 
 
-def execute(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Execute a chapter if need be, in an empty folder; what is known of its execution."""
-    if known := execution(notebook, parameters):
-        print(f"{notebook.stem}: unchanged since {known['date']}")
-        return known
-    output, wanted = EXECUTED / notebook.name, fingerprint(notebook, parameters)
-    with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):  # alone, as in Colab
-        chapters.execute(notebook, output, parameters)
-    seconds = nbformat.read(output, as_version=4).metadata.papermill.duration
-    known = {"fingerprint": wanted, "seconds": seconds, **origin.provenance(resolve_device("auto"))}
+def execute(notebook: Path, given: dict[str, Any], threads: int, bar: bool) -> dict[str, Any]:
+    """Execute a chapter in an empty folder; what is known of its execution."""
+    output, wanted = EXECUTED / notebook.name, fingerprint(notebook, given)
+    own = {"OMP_NUM_THREADS": str(threads)}
+    with (
+        tempfile.TemporaryDirectory() as empty,  # alone, as in Colab
+        contextlib.closing(ensure_event_loop()),  # of this thread, which Jupyter leaves open
+    ):
+        done = chapters.execute(notebook, output, given, bar, environment=own, folder=Path(empty))
+    known = {
+        "fingerprint": wanted,
+        "seconds": done.metadata.papermill.duration,
+        **origin.provenance(resolve_device("auto")),
+        "threads": threads,
+    }
     files.write_text(EXECUTED / f"{notebook.stem}.json", json.dumps(known, indent=2))
     return known
 
 
 def execute_all(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Execute the chapters that changed, with other values where a chapter has such a parameter."""
+    """Execute the chapters that changed, with other values where a chapter has such a parameter.
+
+    As many at a time as there are threads, up to `AT_ONCE`, which share these.
+    """
     notebooks = [NOTEBOOKS / f"{name}.ipynb" for name in chapter_names()]
-    known = {notebook: parameters.defaults(notebook) for notebook in notebooks}
+    defaults = {notebook: parameters.defaults(notebook) for notebook in notebooks}
     try:
         for name in values:
-            if not any(name in defaults for defaults in known.values()):
+            if not any(name in own for own in defaults.values()):
                 raise ValueError(f"no chapter has a parameter {name!r}.")
-        chosen = {n: {k: v for k, v in values.items() if k in known[n]} for n in notebooks}
+        chosen = {n: {k: v for k, v in values.items() if k in defaults[n]} for n in notebooks}
         for notebook in notebooks:
             parameters.check(notebook, chosen[notebook])
-        return {notebook.stem: execute(notebook, chosen[notebook]) for notebook in notebooks}
-    except (ValueError, chapters.ChapterError) as error:
+        found = {n: known for n in notebooks if (known := execution(n, chosen[n]))}
+        for notebook, known in found.items():
+            print(f"{notebook.stem}: unchanged since {known['date']}")
+        changed = [n for n in notebooks if n not in found]
+        found |= _side_by_side({n: chosen[n] for n in changed if n.stem not in ALONE})
+        for notebook in changed:
+            if notebook.stem in ALONE:
+                found |= _side_by_side({notebook: chosen[notebook]})
+        return {notebook.stem: found[notebook] for notebook in notebooks}
+    except (ValueError, chapters.ChapterError, chapters.KernelError) as error:
         sys.exit(f"book: {error}")
+
+
+def _side_by_side(changed: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any]]:
+    """Execute chapters with these parameters, some at a time; what is known of each execution."""
+    at_once = max(1, min(AT_ONCE, get_num_threads(), len(changed)))
+    threads = get_num_threads() // at_once
+    found = {}
+    with ThreadPoolExecutor(at_once) as pool:
+        begun = {
+            pool.submit(execute, notebook, given, threads, at_once == 1): notebook
+            for notebook, given in changed.items()
+        }
+        try:
+            for future in as_completed(begun):
+                notebook = begun[future]
+                found[notebook] = future.result()
+                print(f"{notebook.stem}: {found[notebook]['seconds']:.0f} s", flush=True)
+        except BaseException:  # a chapter failed, or Ctrl-C, of which kernels do not hear
+            pool.shutdown(wait=False, cancel_futures=True)
+            while any(future.running() for future in begun):
+                for process in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        process.kill()
+                time.sleep(0.1)
+            raise
+    return found
 
 
 def assemble(executed: dict[str, dict[str, Any]]) -> None:
@@ -477,10 +526,10 @@ def colophon(executed: dict[str, dict[str, Any]]) -> str:
     """The page that says where and with what this copy of the book was computed."""
     rows = "\n".join(
         f"| {int(stem[:2])}. [](../notebooks/{stem}.ipynb) | {known['seconds']:.0f} | "
-        f"{known['date'][:10]} | {known['device']} |"
+        f"{known['threads']} | {known['date'][:10]} | {known['device']} |"
         for stem, known in executed.items()
     )
-    processors = sorted({f"{k['processor']}, {k['threads']} threads" for k in executed.values()})
+    processors = sorted({known["processor"] for known in executed.values()})
     first = next(iter(executed.values()))
     versions = "\n".join(f"| {name} | {version(name)} |" for name in PACKAGES)
     return (
@@ -488,10 +537,11 @@ def colophon(executed: dict[str, dict[str, Any]]) -> str:
         "The figures and tables of this copy were made on the machine below, when it was built,\n"
         "from code, MNIST and stored runs; each run can be trained again. This page is written by\n"
         "the build itself.\n\n## Chapters\n\n"
-        "| chapter | seconds | executed | device |\n|---|---|---|---|\n"
-        f"{rows}\n\nProcessor: {'; '.join(processors)}. The chapters on results read finished\n"
-        "runs; their seconds do not hold the training. When and where each run was trained, at\n"
-        "which commit and with which versions,\n"
+        "| chapter | seconds | threads | executed | device |\n|---|---|---|---|---|\n"
+        f"{rows}\n\nProcessor: {'; '.join(processors)}. Chapters were executed side by side and\n"
+        "shared its threads, except one that measures times and one that starts workers. The\n"
+        "chapters on results read finished runs; their seconds do not hold the training. When\n"
+        "and where each run was trained, at which commit and with which versions,\n"
         f"stands in `provenance.json` beside the tables. These runs: {_trained()}.\n\n"
         "## Versions\n\n| package | version |\n|---|---|\n"
         f"| Python | {first['python']} |\n{versions}\n\n"

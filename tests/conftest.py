@@ -139,7 +139,11 @@ def scheduler(tmp_path_factory, store):
     folder = tmp_path_factory.mktemp("scheduler")
     file, log = folder / "scheduler.json", (folder / "log").open("w")
     dask = [sys.executable, "-m", "dask"]
-    own = {"PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT}"}  # workers must have what they run
+    own = {  # workers must have what they run, and need not watch themselves meanwhile
+        "PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT}",
+        "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
+        "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    }
     common = {"stdout": log, "stderr": log, "cwd": folder}
     address = ["--host", "127.0.0.1", "--scheduler-file", str(file)]
     commands = [[*dask, "scheduler", "--port", "0", "--dashboard-address", ":0", *address]]
@@ -163,9 +167,8 @@ def scheduler(tmp_path_factory, store):
             client.wait_for_workers(2, timeout=60)
         yield found
     finally:
-        for process in reversed(processes):
+        for process in reversed(processes):  # a worker without its scheduler takes 8 s to end
             process.terminate()
-        for process in reversed(processes):
             process.wait(30)
         log.close()
 

@@ -3,7 +3,6 @@
 python tests/run_alone.py [NAME ...]
 """
 
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -42,13 +41,8 @@ def run_alone(chapter: Path, folder: Path) -> nbformat.NotebookNode:
     alone = folder / "alone"
     alone.mkdir()
     (alone / chapter.name).write_bytes(chapter.read_bytes())
-    before = Path.cwd()
-    os.chdir(alone)
-    try:
-        output = folder / f"executed-{chapter.name}"
-        chapters.execute(chapter.name, output, SMALL[chapter.stem], progress=False)
-    finally:
-        os.chdir(before)
+    output, given = folder / f"executed-{chapter.name}", SMALL[chapter.stem]
+    chapters.execute(alone / chapter.name, output, given, progress=False, folder=alone)
     return nbformat.read(output, as_version=4)
 
 

@@ -2,10 +2,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import nbformat
+import psutil
 import pytest
 from conftest import ROOT
+from test_pairs import build
 
 from kanvae.studies import chapters, parameters
 
@@ -150,3 +153,66 @@ def test_what_a_killed_execution_left_is_gone_after_the_next(notebook, tmp_path)
     subprocess.run(command, env=environment, check=True)
     assert list(temporary.iterdir()) == []
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.ipynb"]
+
+
+MEETS = """
+import os, time
+print(os.environ["OMP_NUM_THREADS"], os.listdir())
+open(f"{folder}/{name}", "w").close()
+end = time.time() + 30
+while not os.path.exists(f"{folder}/{other}"):
+    assert time.time() < end, "it is alone"
+"""
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """Makes a book of chapters from their code, where two threads are free."""
+    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(build, "EXECUTED", tmp_path / "executed")
+    monkeypatch.setattr(build, "get_num_threads", lambda: 2)
+
+    def make(**sources):
+        monkeypatch.setattr(build, "chapter_names", lambda: list(sources))
+        for name, source in sources.items():
+            cells = [nbformat.v4.new_code_cell(text) for text in ("seed = 0", source)]
+            cells[0].metadata["tags"] = ["parameters"]
+            nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+
+    return make
+
+
+def test_chapters_of_the_book_are_executed_side_by_side_each_in_an_empty_folder(
+    book, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(build, "ALONE", ("last",))
+    names = f"folder, name, other = {str(tmp_path)!r}"
+    book(
+        last="import os\nprint(os.environ['OMP_NUM_THREADS'], os.listdir())",
+        one=f"{names}, 'a', 'b'{MEETS}",
+        two=f"{names}, 'b', 'a'{MEETS}",
+    )
+    found = build.execute_all({})
+    assert list(found) == ["last", "one", "two"]  # as in the table of contents
+    for name, threads in (("one", 1), ("two", 1), ("last", 2)):
+        executed = nbformat.read(tmp_path / "executed" / f"{name}.ipynb", as_version=4)
+        assert executed.cells[1].outputs[0].text == f"{threads} []\n"
+        assert found[name]["threads"] == threads
+    capsys.readouterr()
+    assert build.execute_all({}) == found
+    assert capsys.readouterr().out.count("unchanged since") == 3
+
+
+def test_a_chapter_that_fails_ends_the_others(book, tmp_path):
+    book(
+        fails="import time; time.sleep(1); 1 / 0",
+        sleeps="import time; time.sleep(300)",
+        waits=f"open({str(tmp_path / 'begun')!r}, 'w')",
+    )
+    begun = time.monotonic()
+    with pytest.raises(SystemExit, match=r"book: fails.ipynb failed in code cell 2: ZeroDivision"):
+        build.execute_all({})
+    assert time.monotonic() - begun < 60
+    assert psutil.Process().children() == []
+    assert list((tmp_path / "executed").iterdir()) == []
+    assert not (tmp_path / "begun").exists()

@@ -80,6 +80,7 @@ def execute(
     progress: bool = True,
     failed: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> NotebookNode:
     """Execute a chapter with these parameters and write it, with its outputs, to `output`.
 
@@ -90,6 +91,7 @@ def execute(
         progress: whether to show a bar.
         failed: where to keep the partly executed chapter if it fails; nowhere by default.
         environment: variables for the kernel, beside those of this process.
+        folder: where the kernel is at work; where this process is, by default.
 
     Raises:
         ValueError: the chapter does not take these parameters.
@@ -107,8 +109,8 @@ def execute(
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f"{files.tag(files.PART)}{output.name}")
     temporary = Path(tempfile.gettempdir())
-    for folder, kind in ((output.parent, files.PART), (temporary, KERNEL), (temporary, HOME)):
-        files.clear(folder, kind)  # what killed processes left
+    for place, kind in ((output.parent, files.PART), (temporary, KERNEL), (temporary, HOME)):
+        files.clear(place, kind)  # what killed processes left
     tuples = {k for k, default in known.items() if isinstance(default, tuple)}
     point = {k: tuple(v) if k in tuples else v for k, v in (given or {}).items()}
     try:
@@ -122,7 +124,7 @@ def execute(
                 progress_bar={"desc": Path(notebook).stem, "leave": True} if progress else False,
                 start_timeout=START_TIMEOUT,
                 extra_arguments=["--log-level=50"],  # not that local traffic is not encrypted
-                kernel_manager_class=_manager(home, environment or {}),
+                kernel_manager_class=_manager(home, environment or {}, folder),
             )
         part.replace(output)
         return done
@@ -189,7 +191,7 @@ def _kernel_environment(home: str, more: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k not in foreign} | own | dict(more)
 
 
-def _manager(home: str, more: Mapping[str, str]) -> type:
+def _manager(home: str, more: Mapping[str, str], folder: Path | None) -> type:
     """The class of a kernel manager that starts this Python's own kernel, its files in `home`.
 
     The kernel that is installed under the name python3 may be of another Python.
@@ -206,7 +208,7 @@ def _manager(home: str, more: Mapping[str, str]) -> type:
 
         async def _async_start_kernel(self, **options: Any) -> None:
             self.connection_file = str(Path(home) / "connection.json")
-            await super()._async_start_kernel(**{"env": environment, **options})
+            await super()._async_start_kernel(**{"env": environment, "cwd": folder, **options})
 
         start_kernel = _async_start_kernel
 

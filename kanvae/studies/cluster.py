@@ -27,6 +27,13 @@ from filelock import FileLock, Timeout
 from kanvae.studies import chapters, watching
 
 PATIENCE = 20  # seconds to wait for a scheduler
+LOCAL = {  # what is set of Dask where the workers are this machine's
+    "comm": {"timeouts": {"connect": "300s", "tcp": "300s"}},  # a busy machine starts them slowly
+    # By default each looks 50 times a second at its own pulse and 100 times at what it is at, for
+    # statistics that nobody reads here, and takes 2 to 4 % of a core for it, busy or not.
+    "admin": {"tick": {"interval": "1s"}},
+    "worker": {"profile": {"enabled": False}},
+}
 ALLOTTED = (  # where batch systems say how many cores a job has on this machine
     *("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "SLURM_JOB_CPUS_PER_NODE"),
     *("PBS_NCPUS", "NCPUS", "NSLOTS", "LSB_DJOB_NUMPROC"),
@@ -83,10 +90,8 @@ def start(
             yield client
     else:
         count = workers or gpus or cores()
-        # What a user or a site has set for other clusters is not for this one. Where others use all
-        # cores, a worker may take minutes to start.
-        slow = {"distributed": {"comm": {"timeouts": {"connect": "300s", "tcp": "300s"}}}}
-        own = dask.config.merge(*dask.config.defaults, slow)
+        # What a user or a site has set for other clusters is not for this one.
+        own = dask.config.merge(*dask.config.defaults, {"distributed": LOCAL})
         with dask.config.set(own), local(count, gpus) as made, Client(made) as client:
             yield client
 
