@@ -242,7 +242,8 @@ def _side_by_side(changed: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, A
     """Execute chapters with these parameters, some at a time; what is known of each execution."""
     at_once = max(1, min(AT_ONCE, get_num_threads(), len(changed)))
     threads = get_num_threads() // at_once
-    found = {}
+    found: dict[Path, dict[str, Any]] = {}
+    others = _processes()
     with ThreadPoolExecutor(at_once) as pool:
         begun = {
             pool.submit(execute, notebook, given, threads, at_once == 1): notebook
@@ -256,12 +257,17 @@ def _side_by_side(changed: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, A
         except BaseException:  # a chapter failed, or Ctrl-C, of which kernels do not hear
             pool.shutdown(wait=False, cancel_futures=True)
             while any(future.running() for future in begun):
-                for process in psutil.Process().children(recursive=True):
+                for process in _processes() - others:
                     with contextlib.suppress(psutil.Error):
                         process.kill()
                 time.sleep(0.1)
             raise
     return found
+
+
+def _processes() -> set[psutil.Process]:
+    """All that this process has started, and what these have."""
+    return set(psutil.Process().children(recursive=True))
 
 
 def assemble(executed: dict[str, dict[str, Any]]) -> None:

@@ -41,12 +41,16 @@ LONGEST = ("book", "notebooks", "sweep", "kernels", "soak", "cluster", "site", "
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """What test modules load stays: to search it for garbage, again and again, takes as long."""
+    """What is loaded stays: to search it for garbage, again and again, takes as long.
+
+    Tests load more, such as torch's compiler: they are searched a tenth as often as by default.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10_000, 50, 100)
         gc.enable()
         atexit.register(gc.unfreeze)  # triton would call what is left of it then a leak
 

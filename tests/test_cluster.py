@@ -82,6 +82,16 @@ def test_workers_that_start_slowly_on_a_busy_machine_are_waited_for():
     assert patience() < 300
 
 
+def test_workers_here_do_not_watch_themselves():
+    def periods(dask_worker):
+        return {name: own.callback_time for name, own in dask_worker.periodic_callbacks.items()}
+
+    with cluster.start(workers=1) as client:
+        (found,) = client.run(periods).values()
+    assert "profile" not in found
+    assert found["tick"] == 1000  # milliseconds
+
+
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE", 1)
     with (

@@ -96,6 +96,17 @@ def test_initial_weights_follow_the_public_rules():
     assert curve.std().item() == pytest.approx(0.02 / 12**0.5, rel=0.05)
 
 
+@pytest.mark.parametrize("grid_size", [5, 600])  # by a pseudo-inverse, by a factorisation
+def test_initial_splines_go_through_the_noise_on_the_knots(grid_size):
+    layer, generator = KANLinear(4, 3, grid_size), torch.Generator().manual_seed(1)
+    found = layer.noise(3, 0.5, generator)
+    noise = torch.rand(grid_size + 1, 4, 3, generator=generator.manual_seed(1)) - 0.5
+    knots = layer.grid[0].double()
+    bases = splines.cox_de_boor(knots[3:-3], knots, 3).float()  # (G + 1, G + k)
+    values = torch.einsum("gn,oin->gio", bases, found)
+    torch.testing.assert_close(values, noise / (2 * grid_size), rtol=0, atol=1e-5 / grid_size)
+
+
 def test_same_generator_same_weights_and_no_global_state_changed():
     before = torch.get_rng_state()
     layers = [KANLinear(3, 2, generator=torch.Generator().manual_seed(5)) for _ in range(2)]

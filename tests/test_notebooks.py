@@ -53,6 +53,10 @@ def test_small_parameters_exist():
         parameters.check(ROOT / "notebooks" / f"{stem}.ipynb", small)
 
 
+def test_what_is_executed_alone_is_a_chapter():
+    assert {*build.ALONE} <= {*build.chapter_names()}
+
+
 def test_a_chapter_with_an_impossible_value_ends_with_one_message_and_writes_nothing(
     tmp_path, monkeypatch
 ):

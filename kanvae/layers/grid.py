@@ -87,8 +87,8 @@ class SplineLayer(FunctionLayer):
         knots, order = splines.in_float64(self.grid[0]), self.spline_order
         points = knots[order : order + self.grid_size + 1]
         bases = splines.recursion(points, knots, order)  # (G + 1, G + k)
-        found = splines.solve(bases, noise.transpose(0, 1))  # (I, G + k, curves)
-        return found.permute(2, 0, 1)
+        found = splines.solve(bases, noise.flatten(1))  # (G + k, I * curves): bases of all inputs
+        return found.unflatten(1, shape[1:]).permute(2, 1, 0)
 
     @torch.no_grad()
     def update_grid(self, x: Tensor, margin: float = 0.01, grid_eps: float | None = None) -> float:
