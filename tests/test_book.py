@@ -378,26 +378,28 @@ def seen():
 
 @pytest.fixture(scope="module")
 def desktop(browser):
-    """A browser's window, which keeps what pages have in common."""
-    return browser.new_context(viewport={"width": 1280, "height": 844}, color_scheme="light")
+    """A browser's window with one tab, which keeps what pages have in common."""
+    tab = browser.new_page(viewport={"width": 1280, "height": 844}, color_scheme="light")
+    speed = {"playbackRate": 1000}  # of the themes' colours, which fade into each other
+    tab.context.new_cdp_session(tab).send("Animation.setPlaybackRate", speed)
+    return tab
 
 
 @pytest.fixture(scope="module", params=[*PAGES, "search", "genindex"])
 def visit(request, address, desktop, seen) -> Visit:
     """A page as on a desktop in both themes, then on paper, then on a phone in both."""
     problems, elsewhere = [], []
-
-    def listen(tab):
-        tab.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-        tab.on("pageerror", lambda error: problems.append(str(error)))
-        tab.on("requestfailed", lambda r: problems.append(r.url))
-        own = ("data:", address)
-        tab.on("request", lambda r: None if r.url.startswith(own) else elsewhere.append(r.url))
-
-    tab = desktop.new_page()
-    listen(tab)
-    speed = {"playbackRate": 1000}  # of the themes' colours, which fade into each other
-    desktop.new_cdp_session(tab).send("Animation.setPlaybackRate", speed)
+    own = ("data:", address)
+    heard = {
+        "console": lambda m: problems.append(m.text) if m.type == "error" else None,
+        "pageerror": lambda error: problems.append(str(error)),
+        "requestfailed": lambda r: problems.append(r.url),
+        "request": lambda r: None if r.url.startswith(own) else elsewhere.append(r.url),
+    }
+    tab = desktop
+    for event, listener in heard.items():
+        tab.on(event, listener)
+    tab.set_viewport_size({"width": 1280, "height": 844})
     load(tab, f"{address}/{request.param}.html")
     counts = [tab.locator(name).count() for name in (".math", "mjx-container", "mjx-merror")]
     loaded = [*problems], [*elsewhere]
@@ -421,7 +423,9 @@ def visit(request, address, desktop, seen) -> Visit:
     axe += violations(tab, seen, EVERYTHING)  # still dark
     tab.evaluate("document.documentElement.dataset.theme = 'light'")
     axe += violations(tab, seen, COLOURS)
-    tab.close()
+    tab.goto("about:blank")
+    for event, listener in heard.items():
+        tab.remove_listener(event, listener)
     return Visit(*loaded, tuple(counts), broken, wide, cut, not_inside, phone, images, axe)
 
 
