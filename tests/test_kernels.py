@@ -54,16 +54,8 @@ def assert_close(found, expected, scale=1e-5):
         torch.testing.assert_close(a, b, rtol=0, atol=1, equal_nan=True)
 
 
-SIZES = {
-    0: 3,
-    1: 6,
-    2: 5,
-    3: 5,
-    4: 7,
-    5: 9,
-    6: 4,
-    7: 5,
-}  # by degree: each pair is compiled for itself
+# Sizes of a grid by the degree of its splines; each pair is compiled for itself.
+SIZES = {0: 3, 1: 6, 2: 5, 3: 5, 4: 7, 5: 9, 6: 4, 7: 5}
 
 
 @settings(max_examples=60, deadline=None)
