@@ -397,9 +397,11 @@ def visit(request, address, desktop, seen) -> Visit:
         "request": lambda r: None if r.url.startswith(own) else elsewhere.append(r.url),
     }
     tab = desktop
+    tab.goto("about:blank")  # so that nothing of the page before is heard, nor of one that failed
+    tab.emulate_media(media="screen")
+    tab.set_viewport_size({"width": 1280, "height": 844})
     for event, listener in heard.items():
         tab.on(event, listener)
-    tab.set_viewport_size({"width": 1280, "height": 844})
     load(tab, f"{address}/{request.param}.html")
     counts = [tab.locator(name).count() for name in (".math", "mjx-container", "mjx-merror")]
     loaded = [*problems], [*elsewhere]
@@ -423,7 +425,6 @@ def visit(request, address, desktop, seen) -> Visit:
     axe += violations(tab, seen, EVERYTHING)  # still dark
     tab.evaluate("document.documentElement.dataset.theme = 'light'")
     axe += violations(tab, seen, COLOURS)
-    tab.goto("about:blank")
     for event, listener in heard.items():
         tab.remove_listener(event, listener)
     return Visit(*loaded, tuple(counts), broken, wide, cut, not_inside, phone, images, axe)

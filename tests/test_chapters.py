@@ -203,14 +203,21 @@ def test_chapters_of_the_book_are_executed_side_by_side_each_in_an_empty_folder(
     assert capsys.readouterr().out.count("unchanged since") == 3
 
 
-def test_a_chapter_that_fails_ends_the_others(book, tmp_path):
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        ("1 / 0", r"fails.ipynb failed in code cell 2: ZeroDivision"),
+        ("import os; os._exit(1)", r"the kernel of fails.ipynb died"),
+    ],
+)
+def test_a_chapter_that_fails_ends_the_others(ends, message, book, tmp_path):
     book(
-        fails="import time; time.sleep(1); 1 / 0",
+        fails=f"import time; time.sleep(1); {ends}",
         sleeps="import time; time.sleep(300)",
         waits=f"open({str(tmp_path / 'begun')!r}, 'w')",
     )
     begun, before = time.monotonic(), set(psutil.Process().children())
-    with pytest.raises(SystemExit, match=r"book: fails.ipynb failed in code cell 2: ZeroDivision"):
+    with pytest.raises(SystemExit, match=f"book: {message}"):
         build.execute_all({})
     assert time.monotonic() - begun < 60
     assert set(psutil.Process().children()) == before
