@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from kanvae.studies import chapters, cluster, command, distributing, sweep
 from kanvae.studies.sweep import page, storage, worker
+from kanvae.studies.sweep.points import check_points
 
 TRAINING = ROOT / "notebooks" / "04_training.ipynb"
 
@@ -194,6 +195,26 @@ def test_a_training_that_cannot_be_is_refused_before_anything_runs(tmp_path):
         with pytest.raises(ValueError, match=message):
             sweep.sweep(TRAINING, parameters, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_parameters_are_settings_of_a_training_only_where_a_notebook_imports_this_package(tmp_path):
+    cells = [nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]})]
+    path = tmp_path / "own.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    check_points(path, [{"seed": -1}])
+    cells.append(nbformat.v4.new_code_cell("import os\nfrom kanvae.training import train"))
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    with pytest.raises(ValueError, match="the point seed=-1 is not possible: seed is -1"):
+        check_points(path, [{"seed": -1}])
+
+
+def test_a_device_that_is_not_here_is_refused_before_anything_is_written(tmp_path):
+    source = "count = 0\ndevice = 'cuda:99'"
+    cells = [nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "own.ipynb")
+    with pytest.raises(ValueError, match="device 'cuda:99' is not on this machine"):
+        sweep.sweep(tmp_path / "own.ipynb", {"count": [1]}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_shows_the_points_and_writes_nothing(notebook, tmp_path, capsys):

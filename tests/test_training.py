@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from conftest import small_notebook
 
 from kanvae import Architecture, data, objective, runs, training
 from kanvae.studies import command
@@ -300,9 +301,12 @@ def test_importing_the_package_is_light():
     assert result.stdout.strip() == "[]"
 
 
-def test_what_needs_no_torch_does_not_wait_for_it():
+def test_what_needs_no_torch_does_not_wait_for_it(tmp_path):
+    notebook = small_notebook(tmp_path / "small.ipynb")
     code = (
         "import sys, kanvae, kanvae.studies.command, kanvae.studies.sweep.worker\n"
+        "from kanvae.studies.sweep import points\n"
+        f"points.check_points({str(notebook)!r}, [{{'count': 1}}])\n"
         "assert not {'torch', 'matplotlib', 'pandas', 'papermill'} & sys.modules.keys()\n"
         "assert 'VAE' in dir(kanvae)\n"
         "assert kanvae.VAE is kanvae.models.VAE\n"  # a module that nobody has imported so far

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 from distributed import Client
 from tqdm import tqdm
 
-from kanvae.studies import cluster, distributing, parameters, watching
+from kanvae.studies import cluster, distributing, watching
 from kanvae.studies.sweep.points import (
     Point,
+    check_devices,
     check_points,
     describe,
     expand,
@@ -116,14 +117,11 @@ def sweep(
 
 def _gpus(notebook: Path | str, points: Iterable[Point]) -> int:
     """How many GPUs of this machine the points may use."""
+    if not any(device.startswith("cuda") for device in check_devices(notebook, points)):
+        return 0
     import torch
 
-    from kanvae.training import resolve_device
-
-    default = parameters.defaults(notebook).get("device", "cpu")
-    wanted = {str(point.get("device", default)) for point in points}
-    used = any(resolve_device(device).startswith("cuda") for device in wanted)
-    return torch.cuda.device_count() if used else 0
+    return torch.cuda.device_count()
 
 
 def _execute_all(

@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import yaml
 
 from kanvae.studies import parameters
@@ -105,21 +106,48 @@ def check_points(notebook: Path | str, points: Sequence[Point], devices: bool = 
         raise ValueError("there is no point to execute: give a parameter with -p, or --points.")
     for point in points:
         parameters.check(notebook, point, known)
-    from kanvae.training import TrainingConfig  # and torch, which workers do without
+    if devices:
+        check_devices(notebook, points)
+    if _imports_kanvae(notebook):
+        _check_trainings(known, points)
+    name, count = Counter(point_name(point) for point in points).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"the point {name} is there {count} times: leave it in once.")
 
-    trained = {field.name for field in fields(TrainingConfig)}
+
+def check_devices(notebook: Path | str, points: Iterable[Point]) -> set[str]:
+    """The devices of the points, as torch names them; torch is not asked for "cpu".
+
+    Raises:
+        ValueError: one is not on this machine.
+    """
+    default = parameters.defaults(notebook).get("device", "cpu")
+    wanted = {str(point.get("device", default)) for point in points}
+    if wanted <= {"cpu"}:
+        return wanted
+    from kanvae.training import resolve_device
+
+    return set(map(resolve_device, wanted))
+
+
+def _imports_kanvae(notebook: Path | str) -> bool:
+    """Whether parameters may be settings of trainings: torch need not be loaded for others."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    return any(re.search(r"^\s*(from|import)\b.*\bkanvae\b", c.source, re.M) for c in cells)
+
+
+def _check_trainings(known: dict[str, Any], points: Iterable[Point]) -> None:
+    """Raise a ValueError if the settings of a point's training are not possible."""
+    from kanvae.training import TrainingConfig
+
+    trained = {field.name for field in fields(TrainingConfig)} - {"device"}
     for point in points:
         settings = {k: v for k, v in (known | point).items() if k in trained}
-        if not devices:
-            settings.pop("device", None)
         if settings.keys() & point.keys():
             try:
                 TrainingConfig(**{"architecture": "vae-400-20", **settings})
             except ValueError as error:
                 raise ValueError(f"the point {describe(point)} is not possible: {error}") from error
-    name, count = Counter(point_name(point) for point in points).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"the point {name} is there {count} times: leave it in once.")
 
 
 def describe(point: Point) -> str:
