@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -103,14 +105,19 @@ def score_chart(
     return figure
 
 
-class _Spot(NamedTuple):
+@dataclass(eq=False)
+class _Spot:
     """A place for a name, and what it costs to write it there; lengths are in points."""
 
     cost: float
     shift: Any  # (2,) from the point
     box: Bbox
     leader: Any  # (N, 2) from the box to the point, empty if the name stands beside it
-    ink: Any  # (M, 2) around the box and along the leader
+
+    @functools.cached_property  # of the hundreds for each name, few come so far that it counts
+    def ink(self) -> Any:
+        """(M, 2) around the box and along the leader."""
+        return np.concatenate([_along(self.box.corners()[[0, 1, 3, 2, 0]]), self.leader])
 
 
 def _write_names(
@@ -183,15 +190,17 @@ def _spots(box: Bbox, point: Any, rivals: Any, frame: Any, drawn: Any) -> list[_
         drawn: (M, 2), what it should not cross.
     """
     spots = []
+    begin, end = frame.min, frame.max
     beside = (7, 12, 18, 26, 36)
     above = (-share * box.width for share in (0.25, 0.5, 0.75))
     across = (*beside, *above, *(-dx - box.width for dx in beside))
     for shift in itertools.product(across, range(-60, 61, 4)):
         own = box.translated(*shift).padded(2)
-        near = np.clip(point, own.min, own.max)
+        low, high = own.min, own.max
+        near = np.clip(point, low, high)
         gap = np.hypot(*(near - point))
-        rival = np.hypot(*(np.clip(rivals, own.min, own.max) - rivals).T).min(initial=np.inf)
-        outside = np.sum(Bbox.union([own, frame]).size - frame.size)
+        rival = np.hypot(*(np.clip(rivals, low, high) - rivals).T).min(initial=np.inf)
+        outside = (np.maximum(begin - low, 0) + np.maximum(high - end, 0)).sum()
         cost = gap + 0.3 * abs(shift[1]) + 100 * outside
         if gap > 10 or rival < gap - 1:
             leader = _along([near, point + (near - point) * min(1, 8 / gap)])
@@ -200,8 +209,7 @@ def _spots(box: Bbox, point: Any, rivals: Any, frame: Any, drawn: Any) -> list[_
             leader = np.empty((0, 2))
             cost += max(0, gap + 4 - rival)  # it might be the rival's name
         cost += _crossed(own, leader, drawn)
-        ink = np.concatenate([_along(own.corners()[[0, 1, 3, 2, 0]]), leader])
-        spots.append(_Spot(cost, shift, own, leader, ink))
+        spots.append(_Spot(cost, shift, own, leader))
     return sorted(spots, key=lambda spot: spot.cost)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 from kanvae.architectures import Architecture
@@ -67,6 +68,7 @@ def title(architecture: Architecture | str) -> str:
     return ", ".join([kind, f"{model.hidden_features}–{model.latent_dim}", *options])
 
 
+@functools.cache
 def config(key: str, regime: str = "paper", seed: int = 0, **settings: Any) -> TrainingConfig:
     """A training of the book, by default at the paper's setting."""
     chosen = {"epochs": EPOCHS} | (settings or SETTINGS)

@@ -147,10 +147,11 @@ def tries(key: str, **others: Any) -> list[Job]:
 
 def best_setting(tried: Collection[Job]) -> dict[str, Any] | None:
     """The learning rate and schedule with the best validation ELBO; None where a try is missing."""
-    known = results.scores(reading="best").set_index("name")
-    if not all(job.name in known.index for job in tried):
+    lines = results.scores(reading="best")
+    known = dict(zip(lines["name"], lines["validation_elbo"], strict=True))
+    if not all(job.name in known for job in tried):
         return None
-    best = max(tried, key=lambda job: known.loc[job.name, "validation_elbo"]).config
+    best = max(tried, key=lambda job: known[job.name]).config
     return {"learning_rate": best.learning_rate, "scheduler": best.scheduler}
 
 

@@ -41,6 +41,7 @@ from kanvae.training import TrainingConfig
 RECOMMENDED = "shared-374-20+groups=4-MNIST-paper-scheduler=cosine-seed0"
 
 
+@functools.cache
 def row_name(config: TrainingConfig) -> str:
     """What a run is called in the tables: its model, its images, what is not at its default."""
     parts = [str(config.architecture), Path(config.dataset).stem, config.regime]
