@@ -51,7 +51,7 @@ EXECUTED = ROOT / "book" / "_executed"
 SOURCE = ROOT / "book" / "_build" / "source"
 EXTRA = ROOT / "book" / "_build" / "extra"  # files beside the pages: PDF, EPUB, all notebooks
 AT_ONCE = 4  # chapters, at most: each takes a gigabyte or two of memory
-ALONE = ("17_layer_cost", "18_sweeps")  # one measures times, one has workers of its own
+ALONE = ("17_layer_cost", "18_sweeps", "20_own_work")  # one measures times, two start workers
 JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
 ELSEWHERE = {"changelog": "CHANGELOG.md", "kernels": "kanvae/kernels/README.md"}  # pages of book/
 KEPT = ("tags", "mystnb")  # of a cell's metadata: it is source, too
@@ -195,7 +195,7 @@ def execution(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any] | No
 def execute(notebook: Path, given: dict[str, Any], threads: int, bar: bool) -> dict[str, Any]:
     """Execute a chapter in an empty folder; what is known of its execution."""
     output, wanted = EXECUTED / notebook.name, fingerprint(notebook, given)
-    own = {"OMP_NUM_THREADS": str(threads)}
+    own = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     with (
         tempfile.TemporaryDirectory() as empty,  # alone, as in Colab
         contextlib.closing(ensure_event_loop()),  # of this thread, which Jupyter leaves open
@@ -256,7 +256,7 @@ def _side_by_side(changed: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, A
                 print(f"{notebook.stem}: {found[notebook]['seconds']:.0f} s", flush=True)
         except BaseException:  # a chapter failed, or Ctrl-C, of which kernels do not hear
             pool.shutdown(wait=False, cancel_futures=True)
-            while any(future.running() for future in begun):
+            while not all(future.done() for future in begun):
                 for process in _processes() - others:
                     with contextlib.suppress(psutil.Error):
                         process.kill()

@@ -173,7 +173,10 @@ def scheduler(tmp_path_factory, store):
     finally:
         for process in reversed(processes):  # a worker without its scheduler takes 8 s to end
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
         log.close()
 
 

@@ -430,6 +430,19 @@ def test_where_nothing_can_be_locked_it_is_compiled_all_the_same(monkeypatch, tm
     assert len(kept(tmp_path)) == 1
 
 
+def test_where_a_lock_cannot_be_removed_what_was_compiled_serves(monkeypatch, tmp_path, tiny):
+    real = Path.unlink
+
+    def refuse(path, *args, **kwargs):
+        if path.suffix == ".lock":
+            raise OSError(errno.ESTALE, "stale file handle")
+        real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert tiny() == 6
+    assert [path.suffix for path in kept(tmp_path)] == [".lock", ".so"]
+
+
 def test_another_process_that_takes_too_long_is_not_waited_for(monkeypatch, tmp_path, tiny):
     def wait(lock, timeout):
         assert timeout == kernels.COMPILING

@@ -53,8 +53,10 @@ def test_small_parameters_exist():
         parameters.check(ROOT / "notebooks" / f"{stem}.ipynb", small)
 
 
-def test_what_is_executed_alone_is_a_chapter():
+def test_what_measures_times_or_starts_workers_is_executed_alone():
     assert {*build.ALONE} <= {*build.chapter_names()}
+    starting = {path.stem for path in CHAPTERS if "sweep.sweep(" in path.read_text("utf-8")}
+    assert {"17_layer_cost", *starting} == {*build.ALONE}
 
 
 def test_a_chapter_with_an_impossible_value_ends_with_one_message_and_writes_nothing(

@@ -33,6 +33,12 @@ def make_small(patch, folder):
     patch.setattr(paper, "FEATURED", {"KAN": Architecture.parse(KAN)})
 
 
+def test_the_papers_setting_is_read_when_it_is_asked_for(monkeypatch):
+    assert paper.config(KAN).epochs == 30
+    monkeypatch.setattr(paper, "EPOCHS", 2)
+    assert paper.config(KAN).epochs == 2
+
+
 @pytest.fixture
 def small(monkeypatch, tmp_path, quick):
     make_small(monkeypatch, tmp_path / "runs")

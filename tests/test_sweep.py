@@ -197,15 +197,24 @@ def test_a_training_that_cannot_be_is_refused_before_anything_runs(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_parameters_are_settings_of_a_training_only_where_a_notebook_imports_this_package(tmp_path):
-    cells = [nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]})]
-    path = tmp_path / "own.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    check_points(path, [{"seed": -1}])
-    cells.append(nbformat.v4.new_code_cell("import os\nfrom kanvae.training import train"))
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    with pytest.raises(ValueError, match="the point seed=-1 is not possible: seed is -1"):
-        check_points(path, [{"seed": -1}])
+@pytest.mark.parametrize(
+    ("source", "imports"),
+    [
+        ("import os\nfrom kanvae.training import train", True),
+        ("x = 1; import numpy, kanvae", True),
+        ("%time from kanvae import data", True),
+        ("import kanvas  # as kanvae does", False),
+        ("# from kanvae import data", False),
+    ],
+)
+def test_parameters_are_settings_where_a_notebook_imports_this_package(source, imports, tmp_path):
+    new = nbformat.v4
+    cells = [new.new_code_cell("seed = 0", metadata={"tags": ["parameters"]})]
+    cells += [new.new_markdown_cell("Words from kanvae."), new.new_code_cell(source)]
+    nbformat.write(new.new_notebook(cells=cells), tmp_path / "own.ipynb")
+    refused = pytest.raises(ValueError, match="the point seed=-1 is not possible: seed is -1")
+    with refused if imports else contextlib.nullcontext():
+        check_points(tmp_path / "own.ipynb", [{"seed": -1}])
 
 
 def test_a_device_that_is_not_here_is_refused_before_anything_is_written(tmp_path):

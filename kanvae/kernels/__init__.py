@@ -98,7 +98,8 @@ def _alone(folder: Path | None, stem: str) -> Iterator[None]:
         yield
     finally:
         if lock.is_locked:
-            Path(lock.lock_file).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                Path(lock.lock_file).unlink()
             lock.release()
 
 

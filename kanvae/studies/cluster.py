@@ -30,7 +30,7 @@ PATIENCE = 20  # seconds to wait for a scheduler
 LOCAL = {  # what is set of Dask where the workers are this machine's
     "comm": {"timeouts": {"connect": "300s", "tcp": "300s"}},  # a busy machine starts them slowly
     # By default each looks 50 times a second at its own pulse and 100 times at what it is at, for
-    # statistics that nobody reads here, and takes 2 to 4 % of a core for it, busy or not.
+    # a page of the dashboard with profiles, and takes 2 to 4 % of a core for it, busy or not.
     "admin": {"tick": {"interval": "1s"}},
     "worker": {"profile": {"enabled": False}},
 }

@@ -32,10 +32,6 @@ COMMANDS = {
 }
 
 
-# Loading torch is half a second shorter where it is searched for garbage less often meanwhile.
-gc.set_threshold(10_000, 50, 100)
-
-
 @atexit.register  # of workers too, whose main module imports this one
 def _end() -> None:
     """At its end Python would search all of torch for garbage, some times: half a second."""
@@ -57,6 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
         SystemExit: it could not do what it was asked to.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    gc.set_threshold(10_000, 50, 100)  # by default the search takes half a second of loading torch
     for stream in (sys.stdout, sys.stderr):  # any text, whatever letters the terminal knows
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -68,8 +68,11 @@ def title(architecture: Architecture | str) -> str:
     return ", ".join([kind, f"{model.hidden_features}–{model.latent_dim}", *options])
 
 
-@functools.cache
 def config(key: str, regime: str = "paper", seed: int = 0, **settings: Any) -> TrainingConfig:
     """A training of the book, by default at the paper's setting."""
-    chosen = {"epochs": EPOCHS} | (settings or SETTINGS)
-    return TrainingConfig(Architecture.parse(key), regime=regime, seed=seed, **chosen)
+    return _config(key, regime, seed, **{"epochs": EPOCHS} | (settings or SETTINGS))
+
+
+@functools.cache  # a table has each of some hundreds many times
+def _config(key: str, regime: str, seed: int, **settings: Any) -> TrainingConfig:
+    return TrainingConfig(Architecture.parse(key), regime=regime, seed=seed, **settings)

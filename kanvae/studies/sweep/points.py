@@ -133,7 +133,8 @@ def check_devices(notebook: Path | str, points: Iterable[Point]) -> set[str]:
 def _imports_kanvae(notebook: Path | str) -> bool:
     """Whether parameters may be settings of trainings: torch need not be loaded for others."""
     cells = nbformat.read(notebook, as_version=4).cells
-    return any(re.search(r"^\s*(from|import)\b.*\bkanvae\b", c.source, re.M) for c in cells)
+    line = re.compile(r"^[^#\n]*\b(from|import)\b[^#\n]*\bkanvae\b", re.MULTILINE)
+    return any(cell.cell_type == "code" and line.search(cell.source) for cell in cells)
 
 
 def _check_trainings(known: dict[str, Any], points: Iterable[Point]) -> None:
