@@ -99,7 +99,8 @@ def _comments(path: Path) -> dict[str, str]:
         for node in body:
             if isinstance(node, ast.ClassDef):
                 collect(node.body, f"{prefix}{node.name}.")
-            for target in getattr(node, "targets", [getattr(node, "target", None)]):
+            targets = getattr(node, "targets", [getattr(node, "target", None)])
+            for target in [name for each in targets for name in getattr(each, "elts", [each])]:
                 if not isinstance(target, ast.Name):
                     continue
                 lines = sorted({node.lineno, node.end_lineno} & found.keys())

@@ -37,7 +37,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh, "prelu": nn.PReLU,
     "none": nn.Identity,
 }  # fmt: skip
-MOST_LAYERS = 1000
+MOST = {"depth": 1000} | dict.fromkeys(("grid_size", "spline_order", "degree"), 10_000)
+MOST_UNITS = 10_000_000  # of a layer
 WHOLE = {"input_features": 784, "depth": 1, "activation": "relu"}  # what a key may set, else this
 
 
@@ -90,14 +91,15 @@ class Architecture:
 
     def __post_init__(self) -> None:
         for name in ("hidden_features", "latent_dim", "input_features", "depth"):
-            check_whole(name, getattr(self, name), 1)
-        if self.depth > MOST_LAYERS:
-            raise ValueError(f"depth is {self.depth}: it must be {MOST_LAYERS} or less.")
+            check_whole(name, value := getattr(self, name), 1)
+            _check_most(name, value, MOST.get(name, MOST_UNITS))
         check_choice("layer", self.layer, KINDS)
         check_choice("activation", self.activation, ACTIVATIONS)
         kept = {_split(name): value for name, value in dict(self.settings).items()}
         for (scope, option), value in kept.items():
             check(option, value, _name(scope, option))
+            if option in MOST:
+                _check_most(_name(scope, option), value, MOST[option])
             if option == "grid_range":
                 kept[scope, option] = (float(value[0]), float(value[1]))
         layers = self._layers(kept)
@@ -119,7 +121,13 @@ class Architecture:
                 if self._layers(less) == layers:
                     order.remove(at)
         object.__setattr__(self, "settings", tuple((_name(*at), kept[at]) for at in order))
-        for layer in layers.values():
+        for (side, place), layer in layers.items():
+            widths = {"first": self.input_features, "latents": self.latent_dim}
+            if layer.norm != "none" and widths.get(place, self.hidden_features) == 1:
+                raise ValueError(
+                    f"the {place} layer of the {side} sees one number, and the LayerNorm of one is "
+                    f"always zero: set {place}.norm to none, or a width above 1."
+                )
             if layer.grid_range and layer.grid_size and layer.spline_order is not None:
                 dtype = torch.get_default_dtype()
                 check_spacing(layer.grid_range, layer.grid_size, layer.spline_order, dtype)
@@ -142,9 +150,9 @@ class Architecture:
         former = {"first_layer": "first"}  # as it was written before
         names = [option.partition("=")[0] for option in options]
         names = [former.get(name, name) for name in names]
-        if repeated := [name for name in names if names.count(name) > 1]:
+        if repeated := [name for name in names if name and names.count(name) > 1]:
             raise ValueError(f"{key!r} sets {repeated[0]} more than once: give it one value.")
-        match = re.fullmatch(rf"({'|'.join(WORDS)})-(\d+)-(\d+)", words)
+        match = re.fullmatch(rf"({'|'.join(WORDS)})-(\d{{1,18}})-(\d{{1,18}})", words)
         values: dict[str, Any] = {}
         part = ""
         try:
@@ -259,9 +267,14 @@ class Architecture:
         return found
 
 
+def _check_most(name: str, value: int, most: int) -> None:
+    if value > most:
+        raise ValueError(f"{name} is {value}: it must be {most} or less.")
+
+
 def _split(name: str) -> tuple[str, str]:
     """The scope and the option that a setting's name means: "heads.groups", "groups", "first"."""
-    scope, _, option = (f"{name}.kind" if name in SCOPES[1:] else name).rpartition(".")
+    scope, _, option = (f"{name}.kind" if name in SCOPES[1:] else str(name)).rpartition(".")
     if scope not in SCOPES or option not in OPTIONS or (scope, option) == ("", "kind"):
         raise ValueError(
             f"there is no setting {name!r}: choose from {list(OPTIONS[1:])}, also for a place or "

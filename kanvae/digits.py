@@ -8,8 +8,8 @@ grayscale and thresholded in equal parts, so that its features mean the same on 
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 from pathlib import Path
 
 import torch
@@ -126,10 +126,10 @@ def main(arguments: list[str] | None = None) -> None:
     Raises:
         SystemExit: no classifier of that set of images is shipped.
     """
-    (name,) = (sys.argv[1:] if arguments is None else arguments) or ["MNIST"]
     shipped = dict(CLASSIFIERS.values())
-    if name not in shipped:
-        raise SystemExit(f"no classifier of {name!r} is shipped: choose from {', '.join(shipped)}.")
+    parser = argparse.ArgumentParser("python -m kanvae.digits", description="Train and ship one.")
+    parser.add_argument("name", nargs="?", default="MNIST", choices=shipped)
+    name = parser.parse_args(arguments).name
     path = shipped[name]
     model = train(name)
     test = data.load(name, "test")

@@ -58,7 +58,7 @@ class VAE(nn.Module):
         likelihood: p(x|z), or its name (`kanvae.likelihoods`).
 
     Raises:
-        ValueError: no latent_dim, and an encoder whose heads do not tell it.
+        ValueError: no latent_dim, and an encoder whose heads do not tell it, or give an odd number.
     """
 
     def __init__(
@@ -132,7 +132,14 @@ def _latent_dim(encoder: nn.Module) -> int:
             f"latent_dim is not given, and {type(encoder).__name__} has no layer `mean` with "
             "`out_features` that tells it: give latent_dim."
         )
-    return width if getattr(encoder, "log_var", None) is not None else width // 2
+    if getattr(encoder, "log_var", None) is not None:
+        return width
+    if width % 2:
+        raise ValueError(
+            f"the encoder's layer `mean` gives {width} numbers: without a layer `log_var` they are "
+            "means and log-variances, as many of each. Give it an even number of outputs."
+        )
+    return width // 2
 
 
 def _rename(state: dict[str, Any], prefix: str) -> None:

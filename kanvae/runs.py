@@ -301,6 +301,8 @@ def unfinished(path: Path) -> Iterator[Path]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not Path(lock.lock_file).exists():
+            raise RunError(f"{folder.parent} cannot hold files: name another folder.") from None
         raise RunError(f"another process is training {path}: wait for it, or stop it.") from None
     try:
         make_folder(folder)

@@ -68,8 +68,9 @@ def constants(module: ast.Module) -> set[str]:
     found = set()
     for node in module.body:
         for target in getattr(node, "targets", [getattr(node, "target", None)]):
-            if isinstance(target, ast.Name) and is_public(target.id):
-                found.add(target.id)
+            for name in getattr(target, "elts", [target]):  # of A, B = 1, 2 both
+                if isinstance(name, ast.Name) and is_public(name.id):
+                    found.add(name.id)
     return found
 
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -53,7 +53,10 @@ def architectures(draw):
         except ValueError:
             continue
         kept[name] = value
-    return Architecture(**widths, settings=kept)
+    try:
+        return Architecture(**widths, settings=kept)
+    except ValueError:  # Gaussians of one number have no norm
+        reject()
 
 
 ONE_FOR_ANOTHER = {"encoder.norm": "layer", "heads.norm": "none"}  # the one needs the other
@@ -109,7 +112,8 @@ def test_keys_of_version_0_1_are_read():
     "key",
     ["", "kan", "mlp-40-20", "kan-35", "kan-35-15-2", "kan-35-15+height=3", "kan-35-15+grid_size=x",
      "kan-35-15+grid_range=1", "KAN-35-15", "kan--5-3", None, "kan-35-15+middle.grid_size=3",
-     "kan-35-15+grid_size", "kan-35-15+heads.depth=2", "kan-35-15+kind=linear", "kan-3-1+=3"],
+     "kan-35-15+grid_size", "kan-35-15+heads.depth=2", "kan-35-15+kind=linear", "kan-3-1+=3",
+     "kan-35-15++", f"kan-{'9' * 5000}-15"],
 )  # fmt: skip
 def test_unknown_keys_are_refused_with_an_example(key):
     with pytest.raises(ValueError, match=r"unknown architecture .* such as vae-400-20"):
@@ -134,6 +138,13 @@ def test_a_model_of_any_size_is_explained_without_its_memory():
         ("kan-0-5", "hidden_features is 0"),
         ("kan-5-5+depth=1001", "depth is 1001: it must be 1000 or less"),
         ("kan-5-0", "latent_dim is 0"),
+        ("kan-99999999999-5", "hidden_features is 99999999999: it must be 10000000 or less"),
+        ("kan-5-5+input_features=10000001", "input_features is 10000001: it must be 10000000 or"),
+        ("chebyshev-5-5+degree=10001", "degree is 10001: it must be 10000 or less"),
+        ("kan-5-5+heads.grid_size=99999", "heads.grid_size is 99999: it must be 10000 or less"),
+        ("gaussian-8-1", "the latents layer of the decoder sees one .* latents.norm to none"),
+        ("wavelet-1-8", "the heads layer of the encoder sees one number, .* heads.norm to none"),
+        ("vae-1-8+norm=layer", "the heads layer of the encoder sees one number"),
         ("kan-5-5+depth=0", "depth is 0"),
         ("kan-5-5+grid_range=2..1", "must begin below its end"),
         ("kan-5-5+grid_range=-1e300..1e300", "its knots would coincide or overflow"),
@@ -161,6 +172,20 @@ def test_a_model_of_any_size_is_explained_without_its_memory():
 def test_impossible_values_are_refused(key, message):
     with pytest.raises(ValueError, match=message):
         Architecture.parse(key)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"first": ["linear"]}, r"first is \['linear'\]: choose one of"),
+        ({3: 4}, "there is no setting 3: choose from"),
+    ],
+)
+def test_settings_of_other_types_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Architecture("kan", 35, 15, settings=settings)
+    with pytest.raises(ValueError, match=r"layer is \['kan'\]"):
+        Architecture(["kan"], 35, 15)
 
 
 @pytest.mark.parametrize("row", paper.TABLE_I, ids=lambda row: str(row.architecture))

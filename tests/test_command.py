@@ -96,6 +96,14 @@ def test_every_setting_is_an_option_with_its_help(capsys):
     assert "of the order of the images and of all noise. (0)" in shown
 
 
+def test_what_a_command_does_not_know_is_said_in_its_name(capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main(["explain", "kan-35-15", "kan-10-5"])
+    assert stop.value.code == 2
+    said = "unrecognized arguments: kan-10-5 (`kanvae explain --help` says what there is)"
+    assert capsys.readouterr().err == f"kanvae explain: {said}.\n"
+
+
 @pytest.mark.parametrize("name", ["sweep", "search", "reproduce", "training", "evaluation"])
 def test_the_old_spelling_works_and_names_the_new_one(name, monkeypatch, capsys):
     new = {"training": "train", "evaluation": "evaluate"}.get(name, name)

@@ -445,6 +445,12 @@ def test_the_best_epochs_weights_are_scored_beside_the_lasts(run):
         evaluation.Settings(weights="first")
 
 
+def test_a_run_of_a_regime_that_is_gone_is_refused_in_words(run):
+    former = run._replace(config=run.config | {"regime": "figure6"})
+    with pytest.raises(runs.RunError, match=r"regime 'figure6' of version 0\.1, .* `load_model`"):
+        evaluation.evaluate(former, features="none")
+
+
 def test_a_run_that_diverged_is_refused_at_once(run):
     weights = run.weights | {name: w * torch.nan for name, w in list(run.weights.items())[:1]}
     with pytest.raises(runs.RunError, match="holds values that are not finite, so that the"):

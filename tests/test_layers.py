@@ -346,6 +346,7 @@ def test_gpu_gives_the_same():
         ({"grid_range": (1.0, -1.0)}, r"grid_range is \(1.0, -1.0\): it must begin below its end"),
         ({"grid_range": (0.0, 0.0)}, "must begin below its end"),
         ({"grid_range": 0.1}, "grid_range is 0.1: give a pair.* scale_noise"),
+        ({"scale_noise": "0.1"}, "scale_noise is '0.1': give a finite number"),
         ({"grid_eps": -0.1}, "grid_eps is -0.1"),
     ],
 )

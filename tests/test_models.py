@@ -57,6 +57,8 @@ def test_a_model_of_ones_own_layers():
 def test_an_encoder_that_does_not_tell_its_latents_needs_them_told():
     with pytest.raises(ValueError, match="latent_dim is not given, and Linear has no layer `mean`"):
         VAE(nn.Linear(30, 4), nn.Linear(2, 30))
+    with pytest.raises(ValueError, match=r"`mean` gives 5 numbers: .* an even number of outputs"):
+        VAE(Encoder({}, nn.Linear(30, 5)), nn.Linear(2, 30))
 
 
 @pytest.mark.parametrize("key", KEYS)

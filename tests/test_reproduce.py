@@ -414,6 +414,7 @@ def test_seeds_that_no_run_has_are_said():
         (["--seeds", "one"], "--seeds is 'one': give whole numbers, such as 0,1,2"),
         (["--device", "cuda:99"], "is not on this machine"),
         (["--workers", "-1"], "--workers is -1"),
+        (["--study", "none"], "the study none plans no run from the tables in"),
     ],
 )
 def test_impossible_options_are_refused_in_one_line(options, message, small):

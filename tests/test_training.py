@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -124,6 +125,14 @@ class TestOnAFewImages:
         with pytest.raises(runs.RunError, match=r"another configuration \(epochs is 1 there, 2"):
             train(TrainingConfig("kan-8-3", epochs=2), trained_run.path, progress=False)
         assert {path: path.read_bytes() for path in trained_run.path.iterdir()} == before
+
+    def test_a_run_on_the_training_images_of_version_0_1_is_not_taken_for_one_of_now(self, run):
+        told = json.loads((run.path / "config.json").read_text())
+        told["config"]["regime"] = "full"
+        del told["config"]["likelihood"]
+        (run.path / "config.json").write_text(json.dumps(told))
+        with pytest.raises(runs.RunError, match=r"of version 0\.1, whose regime 'full' had"):
+            train(TrainingConfig("kan-8-3", regime="full", epochs=1), run.path, progress=False)
 
     def test_a_half_written_folder_of_another_config_is_refused(self, tmp_path, monkeypatch):
         save = checkpoints.save

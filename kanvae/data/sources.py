@@ -25,7 +25,7 @@ from torch import Tensor
 from kanvae import files
 from kanvae.extras import extra
 
-IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
+IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"  # how the names of files end
 MNIST_FILES = {
     "train": (f"train-{IMAGES}", f"train-{LABELS}"),
     "test": (f"t10k-{IMAGES}", f"t10k-{LABELS}"),

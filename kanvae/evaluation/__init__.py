@@ -175,13 +175,19 @@ def evaluate_run(
         ValueError: settings that are not allowed, a device that is not here, or features that
             cannot judge these images.
         data.DataError: images are missing or damaged, or are not those that the run was trained on.
-        runs.RunError: a weight is not finite, or the run has no best epoch.
+        runs.RunError: a weight is not finite, or the run has no best epoch, or is of a regime of an
+            earlier version.
     """
     settings = replace(settings, **others)
     c = run.config
     dataset, binarization, threshold = c["dataset"], c["binarization"], c["threshold"]
     names = _names(settings.features, dataset)
     where = resolve_device(device)
+    if c["regime"] not in data.REGIMES:
+        raise runs.RunError(
+            f"{run.path} was trained in the regime {c['regime']!r} of version 0.1, which is gone: "
+            "read it with `load_model`, and give that to `evaluation.evaluate` with images."
+        )
     if c.get("dataset_md5", "") not in ("", data.fingerprint(dataset)):
         raise data.DataError(
             f"{dataset} is not the file that {run.path} was trained on, whose MD5 sum is "

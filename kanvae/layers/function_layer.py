@@ -141,7 +141,7 @@ def check_text(name: str, value: Any) -> None:
 
 def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
     """Raise a ValueError unless a setting is one of these."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} is {value!r}: choose one of {list(allowed)}.")
 
 

@@ -7,7 +7,7 @@ move keeps the function and reports how well.
 from __future__ import annotations
 
 import math
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -297,6 +297,6 @@ def _check_knots_apart(grid: Tensor) -> None:
 
 
 def _check_number(name: str, value: float, most: float) -> None:
-    if not 0 <= value <= most or not math.isfinite(value):
+    if not isinstance(value, Real) or not 0 <= value <= most or not math.isfinite(value):
         limit = "or more" if most == math.inf else f"to {most}"
-        raise ValueError(f"{name} is {value}: give a finite number, 0 {limit}.")
+        raise ValueError(f"{name} is {value!r}: give a finite number, 0 {limit}.")

@@ -19,7 +19,7 @@ from torch import Tensor
 from kanvae import kernels, splines
 from kanvae.layers.function_layer import check_input, of_bits
 
-# Beyond these the compiler takes long and the kernels gain little.
+# Beyond these, of splines, the compiler takes long and the kernels gain little.
 MOST_DEGREE, MOST_COUNT = 7, 64
 _UNEVEN = 2  # what kan.c's `forward` says where inputs share no even knots
 

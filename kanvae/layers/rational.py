@@ -22,7 +22,7 @@ from kanvae.layers.function_layer import (
     parameter,
 )
 
-NUMERATOR, DENOMINATOR = 5, 4  # degrees
+NUMERATOR, DENOMINATOR = 5, 4  # degrees of the polynomials
 
 
 class RationalLinear(FunctionLayer):

@@ -22,7 +22,7 @@ from kanvae.layers.kan_function import bases, by_output, kan_linear
 from kanvae.layers.kan_function import formula as kan_linear_formula
 
 COMPILED_BASES: tuple[type[nn.Module], ...] = (nn.SiLU, nn.ReLU, nn.Identity)  # as in shared.c
-MOST_DEGREE, MOST_KNOTS = 5, 64
+MOST_DEGREE, MOST_KNOTS = 5, 64  # of splines that the kernels are compiled for
 MOST_VALUES = 1 << 22  # of functions that are in memory at a time: 16 MB
 
 Base = Callable[[Tensor], Tensor]

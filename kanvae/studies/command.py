@@ -71,7 +71,9 @@ def main(arguments: list[str] | None = None) -> None:
             with extra(needed):
                 module: Any = importlib.import_module(module_name)
             module.add_arguments(own[name], name)
-        options = parser.parse_args(arguments)
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            own[options.name].error(f"unrecognized arguments: {' '.join(unknown)}")
         failed = module.command(options)
         sys.stdout.flush()
         if failed:
@@ -95,7 +97,7 @@ def moved(name: str, here: str) -> None:
         name: the command, and the module in `kanvae.studies`.
         here: `__name__` there.
     """
-    if here == "__main__":
+    if here == "__main__" and name in COMMANDS:
         print(f"`python -m kanvae.{name}` is now `kanvae {name}`.", file=sys.stderr)
         main([name, *sys.argv[1:]])
     else:

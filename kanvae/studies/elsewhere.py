@@ -39,7 +39,7 @@ PARTS = (0.7, 0.15)  # of the series, for training and for validation; the rest 
 VARIABLES = 3  # carbon dioxide, and sine and cosine of the time of the year, which are known
 
 IMAGES = {"train": 5000, "validation": 2000, "test": 5000}
-NEIGHBOURS, STEPS = 6, 3
+NEIGHBOURS, STEPS = 6, 3  # that a superpixel is joined to at least; the `steps` of a `GraphKAN`
 
 
 # Digits -------------------------------------------------------------------------------------------

@@ -218,6 +218,11 @@ def command(options: argparse.Namespace) -> str | None:
             reports += [others.report(study, output, seeds, device) for study in apart]
             print("\n".join(reports))
             return None
+        if options.study and not todo and not apart:
+            raise ValueError(
+                f"the study {options.study} plans no run from the tables in {output}: it goes on "
+                "from those of a search (`kanvae search --collect`) or of other studies."
+            )
         failures: list[str] = []
         done: set[Job] = set()
         while planned and not failures and (todo := [job for job in todo if job not in done]):

@@ -58,6 +58,11 @@ def train(
             if not run_dir.exists():  # else another process finished it before we took the lock
                 _train(config, run_dir, progress, after_epoch)
     run = runs.read(run_dir)
+    if config.regime == "full" and "likelihood" not in run.config:
+        raise runs.RunError(
+            f"{run_dir} is a run of version 0.1, whose regime 'full' had all 60,000 training "
+            "images, those for validation among them: choose another folder."
+        )
     runs.check_config(run_dir, configuration.defaults() | run.config, config.to_dict())
     return run
 
