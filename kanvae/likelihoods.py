@@ -84,11 +84,11 @@ class Bernoulli:
                     "and 1: scale or binarise them (kanvae.data.binarize), or take a Gaussian "
                     "likelihood."
                 )
-        elif not bool(((x == 0) | (x == 1)).all()):
+        elif (grey := x[(x != 0) & (x != 1)]).numel():
             raise ValueError(
-                "the images hold values between 0 and 1, and a Bernoulli likelihood judges pixels "
-                "that are on or off: binarise them (kanvae.data.binarize), or take a likelihood "
-                "for grey levels, such as binomial-255 or gaussian."
+                f"the images hold {float(grey[0]):g}, and a Bernoulli likelihood judges pixels "
+                "that are on or off, 1 or 0: binarise them (kanvae.data.binarize), or take a "
+                "likelihood for grey levels, such as binomial-255 or gaussian."
             )
 
 
@@ -127,8 +127,8 @@ class Binomial:
 
     def check(self, x: Tensor, training: bool = False) -> None:
         _check_type(x, f"float, multiples of 1/{self.levels} from 0 to 1")
-        k = x.double() * self.levels
-        allowed = (k >= -1e-3) & (k <= self.levels + 1e-3) & ((k - k.round()).abs() <= 1e-3)
+        k, near = x.double() * self.levels, 1e-3 + self.levels * 2**-23  # a float's rounding
+        allowed = (k >= -near) & (k <= self.levels + near) & ((k - k.round()).abs() <= near)
         if not bool(allowed.all()):
             raise ValueError(
                 f"the images hold {float(x[~allowed].flatten()[0]):g}, and the likelihood {self} "

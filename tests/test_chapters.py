@@ -132,6 +132,9 @@ def test_what_a_chapter_records_is_read_back(notebook, tmp_path):
 def test_only_numbers_words_and_curves_are_recorded():
     with pytest.raises(ValueError, match="model is a dict: record a number, a word, or a list"):
         chapters.record(model={"a": 1})
+    for value in (10**400, [1, -(10**400)]):
+        with pytest.raises(ValueError, match=r"steps is a number beyond 2e\+308"):
+            chapters.record(steps=value)
 
 
 def test_what_a_killed_execution_left_is_gone_after_the_next(notebook, tmp_path):

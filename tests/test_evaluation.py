@@ -534,6 +534,9 @@ class Blank(torch.nn.Module):
         return self.decode(x[:, :1]), *self.encode(x)
 
 
+BOTH = torch.tensor([0, 1])
+
+
 def test_labels_that_leave_nothing_to_tell_apart_have_no_silhouette():
     x, few = torch.rand(6, 784).round(), {"importance_samples": 1, "likelihood_images": 2}
     known = (x[:3], torch.zeros(3, dtype=torch.long))  # fewer than there are neighbours
@@ -542,6 +545,26 @@ def test_labels_that_leave_nothing_to_tell_apart_have_no_silhouette():
         assert "silhouette" not in found
         assert found["neighbour_accuracy"] == (labels == 0).double().mean()
     assert found["test_nll"] == pytest.approx(784 * np.log(2))
+
+
+def test_samples_are_compared_with_bits_as_bits(run):
+    few = {"features": "digits", "frechet_samples": 300, "frechet_seeds": 1}
+    few |= {"importance_samples": 1, "likelihood_images": 2}
+    both = few | {"frechet_images": "grayscale,binarized"}
+    expected = evaluation.evaluate(run, **both)["frechet"]
+    model, test = training.load_model(run), data.load("MNIST", "test").pixels
+    bits = data.prepare(test, "threshold", 0.5)
+    found = evaluation.evaluate(model, bits, **few)
+    assert found["frechet_images"] == "binarized"
+    assert found["frechet"] == {"digits binarized": expected["digits binarized"]}
+    assert evaluation.evaluate(model, bits, grayscale=test / 255.0, **both)["frechet"] == expected
+
+
+def test_a_buffer_that_is_not_a_number_is_named():
+    model = Architecture("kan", 4, 2, input_features=12).build()
+    model.encoder.hidden[0].grid[0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"encoder.hidden.first.grid of the model is not a number"):
+        evaluation.evaluate(model, torch.zeros(5, 12))
 
 
 def test_features_refuse_images_that_are_not_brightness():
@@ -558,6 +581,11 @@ def test_features_refuse_images_that_are_not_brightness():
         ({"labels": [0, 1]}, "labels must be a tensor"),
         ({"labels": torch.zeros(3)}, "each of 2 images"),
         ({"known": (torch.zeros(2, 784), torch.zeros(2))}, "known is given, and labels are not"),
+        ({"labels": torch.zeros(2)}, "a tensor of one whole number for each"),
+        ({"labels": BOTH, "known": torch.zeros(2, 784)}, "known must be a pair of tensors"),
+        ({"labels": BOTH, "known": (np.zeros((2, 784)), BOTH)}, "known must be a pair of tensors"),
+        ({"features": "digits", "frechet_images": "grayscale"}, "these images are bits"),
+        ({"grayscale": torch.zeros(1, 784)}, r"grayscale has the shape \(1, 784\), and the images"),
         ({"weights": "best"}, "weights is of runs"),
         ({"features": ["digits"]}, "features is .'digits'.: give words"),
         ({"frechet_images": ["grayscale"]}, "frechet_images is .'grayscale'.: give words"),

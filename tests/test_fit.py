@@ -355,6 +355,12 @@ def test_grids_change_only_where_there_are_some():
         fit(Architecture.parse("vae-6-3").build(), torch.rand(40, 784) < 0.2, grid_updates=1)
 
 
+def test_images_for_validation_of_another_shape_are_refused_before_training():
+    model = Architecture("kan", 4, 2, input_features=12).build()
+    with pytest.raises(ValueError, match=r"shape \(12,\) each, and those for validation \(6,\)"):
+        fit(model, torch.rand(64, 12).round(), torch.rand(8, 6).round(), **QUICK)
+
+
 def test_a_plateau_of_the_validation_loss_needs_validation():
     with pytest.raises(ValueError, match="there are no validation images: give some"):
         fit(Own(), stripes(), scheduler_watches="validation", **QUICK)

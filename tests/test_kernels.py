@@ -537,6 +537,18 @@ def test_no_environment_kills_the_process(variables):
     )  # as many threads in the backward pass
 
 
+def test_a_process_that_begins_in_inference_mode_has_the_kernels_afterwards():
+    code = (
+        "import torch\n"
+        "with torch.inference_mode():\n"
+        "    from kanvae import kernels\n"
+        "assert kernels.may_run(torch.rand(2, 3), torch.rand(3))\n"
+        "with torch.inference_mode():\n"
+        "    assert kernels.may_run(torch.rand(2, 3))\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
 def test_a_forked_process_does_not_wait_for_threads_that_it_has_not(tmp_path):
     code = (
         "import os, torch; from kanvae import KANLinear; torch.set_num_threads(2);"

@@ -103,6 +103,7 @@ GREY = torch.tensor([[0.0, 0.3, 1.0]])
 
 @pytest.mark.parametrize(("name", "x", "message"), [
     ("bernoulli", GREY, "binomial-255 or gaussian"),
+    ("bernoulli", GREY * 255, "the images hold 76.5, and a Bernoulli likelihood judges"),
     ("binomial-16", GREY, "the images hold 0.3, and the likelihood binomial-16 judges the 17"),
     ("binomial-255", GREY * 255, "the images hold 76.5"),
     ("binomial-255", -GREY, "the images hold -0.3"),
@@ -119,7 +120,7 @@ def test_other_data_is_refused(name, x, message):
 def test_what_each_can_judge_passes():
     for name, x in (
         ("bernoulli", GREY > 0.5), ("bernoulli", GREY.round()),
-        ("binomial-255", torch.arange(256) / 255),
+        ("binomial-255", torch.arange(256) / 255), ("binomial-65535", torch.arange(65536) / 65535),
         ("binomial-10", GREY), ("gaussian", 100 * GREY), ("binomial-16", GREY > 0.5),
     ):  # fmt: skip
         likelihoods.named(name).check(x)

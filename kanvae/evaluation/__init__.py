@@ -97,6 +97,7 @@ def evaluate_model(
     *,
     features: str | Features = "none",
     known: tuple[Tensor, Tensor] | None = None,
+    grayscale: Tensor | None = None,
     likelihood: Likelihood | str | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -112,6 +113,8 @@ def evaluate_model(
             without two classes or more it has no silhouette.
         features: names with commas between them, "none", or a map of one's own.
         known: other images, such as those it was trained on, and their labels.
+        grayscale: (N, ...), the images as they were before they became bits, from 0 to 1: what
+            "grayscale" samples are compared with. Without them bits are compared as bits.
         likelihood: by default the model's own, else Bernoulli.
         **settings: any other field of `Settings` but `weights`.
 
@@ -128,11 +131,20 @@ def evaluate_model(
     for name, weight in model.named_parameters():
         if not bool(weight.isfinite().all()):
             raise ValueError(f"{name} of the model is not finite: its training diverged.")
+    for name, buffer in model.named_buffers():
+        if buffer.is_floating_point() and bool(buffer.isnan().any()):  # masks may be infinite
+            raise ValueError(f"{name} of the model is not a number: its training diverged.")
     judge = likelihoods.of(model, likelihood)
     where = next(model.parameters(), torch.empty(0)).device
     judge.check(images)
+    if known is not None and not (
+        isinstance(known, tuple | list) and [isinstance(x, Tensor) for x in known] == [True, True]
+    ):
+        raise ValueError("known must be a pair of tensors: images, and a label for each.")
     for x, y in ((images, labels), known or (images, None)):
-        if y is not None and (not isinstance(y, Tensor) or y.shape != (len(x),)):
+        if y is not None and (
+            not isinstance(y, Tensor) or y.shape != (len(x),) or y.is_floating_point()
+        ):
             raise ValueError(
                 f"labels must be a tensor of one whole number for each of {len(x)} images."
             )
@@ -144,15 +156,28 @@ def evaluate_model(
             f"the features {[f.name for f in maps]} judge 28 x 28 pixels, and these images have "
             f"{images.flatten(1).shape[1]}: choose 'none', or give `Features` of your own."
         )
-    low, high = float(images.min()), float(images.max())
+    if grayscale is not None and grayscale.shape != images.shape:
+        raise ValueError(
+            f"grayscale has the shape {tuple(grayscale.shape)}, and the images, which it shows, "
+            f"{tuple(images.shape)}."
+        )
+    shown = images if grayscale is None else grayscale
+    low, high = float(shown.min()), float(shown.max())
     if maps and (low < 0 or high > 1):
         raise FeaturesError(
             f"features compare brightness from 0 to 1, and these images go from {low:g} to "
             f"{high:g}: choose 'none', or scale them."
         )
-    real = images.flatten(1).float()
+    if maps and grayscale is None and bool(((images == 0) | (images == 1)).all()):
+        if "grayscale" in settings.get("frechet_images", ""):
+            raise FeaturesError(
+                "frechet_images asks for 'grayscale', and these images are bits: choose "
+                "'binarized', or give what they were as `grayscale`."
+            )
+        chosen = replace(chosen, frechet_images="binarized")
+    real = {"binarized": images, "grayscale": images if grayscale is None else grayscale}
     references = {
-        (f.name, kind): reference_values(f, real, kind == "binarized")
+        (f.name, kind): reference_values(f, real[kind].flatten(1).float(), kind == "binarized")
         for f, kind in itertools.product(maps, chosen.kinds)
     }
     scores = _scores(model, x, labels, known, maps, references, judge, chosen)

@@ -216,11 +216,11 @@ _dispatch_modes = torch._C._dispatch_tls_local_include_set
 
 # What an ordinary tensor in the CPU's memory is to torch's dispatcher, and what stands around it
 # where nothing is recorded, transformed or batched: without and with inference mode.
-_PLAIN = {_dispatch_keys(torch.empty(0, device="cpu")).raw_repr()}
-_NO_MODES = {_dispatch_modes().raw_repr()}
-with torch.inference_mode():
-    _PLAIN.add(_dispatch_keys(torch.empty(0, device="cpu")).raw_repr())
-    _NO_MODES.add(_dispatch_modes().raw_repr())
+_PLAIN, _NO_MODES = set(), set()
+for _inference in (False, True):  # in whichever this module happens to be loaded
+    with torch.inference_mode(_inference):
+        _PLAIN.add(_dispatch_keys(torch.empty(0, device="cpu")).raw_repr())
+        _NO_MODES.add(_dispatch_modes().raw_repr())
 
 
 _ORDINARY = frozenset((Tensor, torch.nn.Parameter))

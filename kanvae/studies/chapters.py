@@ -52,13 +52,15 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, str | bool):
         return value
     if isinstance(value, numbers.Integral):
+        if abs(int(value)) > (most := sys.float_info.max):
+            raise ValueError(f"{name} is a number beyond {most:.0e}, which no table can hold.")
         return int(value)
     if isinstance(value, numbers.Real):
         return float(value)
     if hasattr(value, "tolist"):
         return _plain(name, value.tolist())
     if isinstance(value, list | tuple) and all(isinstance(x, numbers.Real) for x in value):
-        return [float(x) for x in value]
+        return [float(_plain(name, x)) for x in value]
     raise ValueError(
         f"{name} is a {type(value).__name__}: record a number, a word, or a list of numbers."
     )

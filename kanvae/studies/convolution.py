@@ -43,8 +43,9 @@ def scores(dataset: str, model: nn.Module) -> Scores:
     """The scores of a trained model on test images: terms, likelihood, Fréchet distances."""
     test = data.load(dataset, "test")
     found = evaluation.evaluate_model(
-        model, data.prepare(test.pixels), test.labels, features=JUDGES[dataset], **SETTINGS
-    )
+        model, data.prepare(test.pixels), test.labels, features=JUDGES[dataset],
+        grayscale=test.pixels / 255.0, **SETTINGS,
+    )  # fmt: skip
     line = {name: float(found[name]) for name in COPIED}
     for kind, distances in found["frechet"].items():
         line[column := f"frechet_{kind.replace(' ', '_')}"] = float(np.mean(distances))

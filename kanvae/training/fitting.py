@@ -200,6 +200,11 @@ def _checked(model, images, validation, transform, judge, settings: FitSettings)
             if x is not None:
                 judge.check(x, training=True)
     if transform is None:
+        if validation is not None and validation.shape[1:] != images.shape[1:]:
+            raise ValueError(
+                f"images have the shape {tuple(images.shape[1:])} each, and those for validation "
+                f"{tuple(validation.shape[1:])}: give both alike."
+            )
         images = objective.as_input(model, images)
     images = images.detach()
     if validation is not None:
