@@ -837,7 +837,7 @@ assert 0.95 < np.mean(kept_spread) < 1.02
 # - They are not more efficient either: an update takes about as long as that of a linear VAE of the same size, on a processor; we did not measure energy.
 # - Another basis does not mend this. At equal size [a function on every edge](14_other_basis_functions.ipynb) is behind fixed units in likelihood, with each basis that we trained five times. A few functions that edges share are, taken together, ahead of ReLU, and cannot be told from SiLU.
 # - What does help is fewer functions. With four for each hidden unit, in place of one for each of its edges, and each model at its own best setting, a VAE of the same size is 2.4 nats of NLL ahead of the paper's; [the next chapter](13_how_many_functions.ipynb) asks how many it takes, and what of it is SiLU's.
-# - In [convolutions](15_convolution.ipynb) shared functions are ahead of SiLU: by 1.3 nats on digits, which does not stay clear after correction for twelve comparisons, and by 1.5 on clothes, which does.
+# - In [convolutions](15_convolution.ipynb) shared functions are ahead of SiLU: by 1.3 nats on digits, which does not stay clear after correction for the twelve comparisons that were planned, and by 1.5 on clothes, which does.
 # - In [three other networks](16_kans_elsewhere.ipynb) we saw no gain from KAN layers.
 # - A claim of "better generation" has to name its measure. Why it turned out this way is the subject of [the chapter before](11_why.ipynb).
 #
