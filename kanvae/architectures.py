@@ -37,8 +37,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh, "prelu": nn.PReLU,
     "none": nn.Identity,
 }  # fmt: skip
-MOST = {"depth": 1000} | dict.fromkeys(("grid_size", "spline_order", "degree"), 10_000)
-MOST_UNITS = 10_000_000  # of a layer
+MOST_LAYERS, MOST_UNITS = 1000, 10_000_000  # of a model, of a layer
 WHOLE = {"input_features": 784, "depth": 1, "activation": "relu"}  # what a key may set, else this
 
 
@@ -91,15 +90,13 @@ class Architecture:
 
     def __post_init__(self) -> None:
         for name in ("hidden_features", "latent_dim", "input_features", "depth"):
-            check_whole(name, value := getattr(self, name), 1)
-            _check_most(name, value, MOST.get(name, MOST_UNITS))
+            most = MOST_LAYERS if name == "depth" else MOST_UNITS
+            check_whole(name, getattr(self, name), 1, most)
         check_choice("layer", self.layer, KINDS)
         check_choice("activation", self.activation, ACTIVATIONS)
         kept = {_split(name): value for name, value in dict(self.settings).items()}
         for (scope, option), value in kept.items():
             check(option, value, _name(scope, option))
-            if option in MOST:
-                _check_most(_name(scope, option), value, MOST[option])
             if option == "grid_range":
                 kept[scope, option] = (float(value[0]), float(value[1]))
         layers = self._layers(kept)
@@ -265,11 +262,6 @@ class Architecture:
             units = {"num_parameters": features} if self.activation == "prelu" else {}
             found.append((f"activation_{name}", ACTIVATIONS[self.activation](**units)))
         return found
-
-
-def _check_most(name: str, value: int, most: int) -> None:
-    if value > most:
-        raise ValueError(f"{name} is {value}: it must be {most} or less.")
 
 
 def _split(name: str) -> tuple[str, str]:

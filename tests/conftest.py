@@ -1,6 +1,7 @@
 """What several test modules share."""
 
 import atexit
+import contextlib
 import gc
 import json
 import os
@@ -171,13 +172,12 @@ def scheduler(tmp_path_factory, store):
             client.wait_for_workers(2, timeout=60)
         yield found
     finally:
-        for process in reversed(processes):  # a worker without its scheduler takes 8 s to end
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        log.close()
+        with contextlib.ExitStack() as ends:  # each has its end, also where another's fails
+            ends.callback(log.close)
+            for process in processes:  # the last first: without a scheduler a worker takes 8 s
+                ends.callback(process.kill)
+                ends.callback(process.wait, 30)
+                ends.callback(process.terminate)
 
 
 @pytest.fixture(scope="module")

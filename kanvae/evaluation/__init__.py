@@ -175,7 +175,7 @@ def evaluate_model(
                 "'binarized', or give what they were as `grayscale`."
             )
         chosen = replace(chosen, frechet_images="binarized")
-    real = {"binarized": images, "grayscale": images if grayscale is None else grayscale}
+    real = {"binarized": images, "grayscale": shown}
     references = {
         (f.name, kind): reference_values(f, real[kind].flatten(1).float(), kind == "binarized")
         for f, kind in itertools.product(maps, chosen.kinds)

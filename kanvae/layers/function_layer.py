@@ -125,10 +125,12 @@ def of_bits(x: Tensor, at_zero: Tensor, at_one: Tensor) -> Tensor:
     return F.linear(x.to(at_one.dtype), at_one - at_zero, at_zero.sum(1))
 
 
-def check_whole(name: str, value: Any, least: int) -> None:
-    """Raise a ValueError unless a setting is a whole number of at least so much, below 2^63."""
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Raise a ValueError unless a setting is a whole number from `least` to `most`, below 2^63."""
     if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
         raise ValueError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
+    if most is not None and int(value) > most:
+        raise ValueError(f"{name} is {value}: it must be {most} or less.")
     if int(value) >= 2**63:
         raise ValueError(f"{name} is {value}: it must be below 2^63.")
 

@@ -57,6 +57,7 @@ WORDS: dict[str, Collection[str]] = {
     "kind": KINDS, "norm": ("none", "layer", "own"), "base": BASES, "wavelet": WAVELETS,
 }  # fmt: skip
 LEAST = {"groups": 1, "grid_size": 1, "spline_order": 0, "degree": 1}
+MOST = 10_000  # of these; of groups a layer takes as many as it can
 
 
 class Layer(NamedTuple):
@@ -100,6 +101,6 @@ def check(option: str, value: Any, name: str) -> None:
     if option in WORDS:
         check_choice(name, value, WORDS[option])
     elif option in LEAST:
-        check_whole(name, value, LEAST[option])
+        check_whole(name, value, LEAST[option], None if option == "groups" else MOST)
     else:
         check_range(name, value)

@@ -101,6 +101,6 @@ def moved(name: str, here: str) -> None:
         print(f"`python -m kanvae.{name}` is now `kanvae {name}`.", file=sys.stderr)
         main([name, *sys.argv[1:]])
     else:
-        text = f"{here} is now kanvae.studies.{name}."
+        text = f"kanvae.{name} is now kanvae.studies.{name}."
         warnings.warn(text, DeprecationWarning, stacklevel=3)
         sys.modules[here] = importlib.import_module(f"kanvae.studies.{name}")

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import Client
 from tqdm import tqdm
 
-from kanvae.studies import cluster, distributing, watching
+from kanvae.studies import cluster, distributing, parameters, watching
 from kanvae.studies.sweep.points import (
     Point,
     check_devices,
@@ -117,7 +117,8 @@ def sweep(
 
 def _gpus(notebook: Path | str, points: Iterable[Point]) -> int:
     """How many GPUs of this machine the points may use."""
-    if not any(device.startswith("cuda") for device in check_devices(notebook, points)):
+    devices = check_devices(parameters.defaults(notebook), points)
+    if not any(device.startswith("cuda") for device in devices):
         return 0
     import torch
 

@@ -107,7 +107,7 @@ def check_points(notebook: Path | str, points: Sequence[Point], devices: bool = 
     for point in points:
         parameters.check(notebook, point, known)
     if devices:
-        check_devices(notebook, points)
+        check_devices(known, points)
     if _imports_kanvae(notebook):
         _check_trainings(known, points)
     name, count = Counter(point_name(point) for point in points).most_common(1)[0]
@@ -115,14 +115,16 @@ def check_points(notebook: Path | str, points: Sequence[Point], devices: bool = 
         raise ValueError(f"the point {name} is there {count} times: leave it in once.")
 
 
-def check_devices(notebook: Path | str, points: Iterable[Point]) -> set[str]:
+def check_devices(known: Mapping[str, Any], points: Iterable[Point]) -> set[str]:
     """The devices of the points, as torch names them; torch is not asked for "cpu".
+
+    Args:
+        known: the defaults of the chapter.
 
     Raises:
         ValueError: one is not on this machine.
     """
-    default = parameters.defaults(notebook).get("device", "cpu")
-    wanted = {str(point.get("device", default)) for point in points}
+    wanted = {str(point.get("device", known.get("device", "cpu"))) for point in points}
     if wanted <= {"cpu"}:
         return wanted
     from kanvae.training import resolve_device
